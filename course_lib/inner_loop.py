@@ -1,0 +1,122 @@
+"""The inner loop: k steps of gradient descent, for all tasks of a meta-batch at once.
+
+    theta'_i = theta - alpha * grad_theta L_i(theta)        repeated k times, each task i with its own support set
+
+This is lines 5 and 6 of algorithm 1 (MAML, arXiv 1703.03400). It is the only inner loop of the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.models import check_model
+from course_lib.stacked import Params, call, child_params, stack_params
+from course_lib.tasks.base import check_count
+
+__all__ = ["LossFn", "Params", "adapt", "features", "predict", "select", "stack_params"]
+
+LossFn = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> one mean per task [T]
+
+
+def predict(model: nn.Module, params: Params, x: Tensor) -> Tensor:
+    """Outputs of every task's own network: x [T, N, ...] -> [T, N, outputs]."""
+    return call(model, params, x)
+
+
+def features(model: nn.Module, params: Params, x: Tensor) -> Tensor:
+    """Last-layer features of every task's own network: x [T, N, ...] -> [T, N, D]."""
+    return call(model.features, child_params(params, "features"), x)
+
+
+def select(params: Params, only: str | Sequence[str] | None) -> list[str]:
+    """Names of the parameters that may change: all of them, or those that ``only`` names or is a parent of.
+
+    >>> select({"features.0.weight": 0, "head.weight": 0, "head.bias": 0}, "head")
+    ['head.weight', 'head.bias']
+    """
+    if only is None:
+        return list(params)
+    wanted = [only] if isinstance(only, str) else list(only)
+    for name in wanted:
+        if not any(p == name or p.startswith(name + ".") for p in params):
+            raise ValueError(f"only={only!r}: no parameter is {name!r} or inside it; there are {list(params)}")
+    return [p for p in params if any(p == name or p.startswith(name + ".") for name in wanted)]
+
+
+def adapt(
+    model: nn.Module,
+    params: Params,
+    x: Tensor,
+    y: Tensor,
+    *,
+    loss_fn: LossFn,
+    steps: int,
+    lr: float | Tensor,
+    only: str | Sequence[str] | None = None,
+    second_order: bool = True,
+) -> Params:
+    """The parameters of every task after ``steps`` gradient steps on its own support set.
+
+    Tasks share nothing, so the gradient of the SUM of their losses is each task's own gradient.
+
+    Args:
+        model: an nn.Module with children ``features`` and ``head``.
+        params: {name: [T, ...]}, from ``stack_params`` or from an earlier ``adapt``.
+        x, y: the support sets, [T, S, ...] each.
+        loss_fn: (outputs, targets) -> one mean per task [T].
+        steps: k, at least 0; 0 returns ``params`` as they are.
+        lr: alpha, one rate or one per task [T]; any sign.
+        only: which parameters may change (see ``select``); None is all of them, "head" is ANIL.
+        second_order: keep the graph of every inner gradient, so that the outer loop can differentiate through it.
+            False drops the second derivatives (first-order MAML) and the memory they take.
+
+    Returns:
+        {name: [T, ...]}, differentiable with respect to ``params``.
+
+    Raises:
+        TypeError: the model has no ``features`` or ``head``.
+        ValueError: negative steps, numbers of tasks that disagree, a NaN or infinite rate.
+
+    >>> from course_lib.losses import mse
+    >>> from course_lib.models import MLP
+    >>> model, x, y = MLP(seed=0), torch.ones(3, 10, 1), torch.zeros(3, 10, 1)
+    >>> adapted = adapt(model, stack_params(model, 3), x, y, loss_fn=mse, steps=1, lr=0.01)
+    >>> adapted["head.weight"].shape
+    torch.Size([3, 1, 40])
+    """
+    check_model(model)
+    check_count("steps", steps, 0)
+    _check_tasks(params, x, y)
+    names = select(params, only)
+    rate = _rate_per_task(lr, params)
+    for _ in range(steps):
+        task_losses = loss_fn(predict(model, params, x), y)  # [T]
+        grads = torch.autograd.grad(task_losses.sum(), [params[n] for n in names], create_graph=second_order)
+        params = params | {n: params[n] - rate(g) * g for n, g in zip(names, grads)}
+    return params
+
+
+def _rate_per_task(lr: float | Tensor, params: Params) -> Callable[[Tensor], float | Tensor]:
+    """A function giving the rate in a shape that multiplies a gradient [T, ...]."""
+    num_tasks = next(iter(params.values())).shape[0]
+    if not isinstance(lr, Tensor) or lr.ndim == 0:
+        if not isinstance(lr, Tensor) and not -float("inf") < lr < float("inf"):
+            raise ValueError(f"lr must be a finite number, not {lr}")
+        return lambda grad: lr
+    if lr.shape != (num_tasks,):
+        raise ValueError(f"lr must be one number or one per task [{num_tasks}], not of shape {list(lr.shape)}")
+    return lambda grad: lr.view(-1, *[1] * (grad.ndim - 1))  # [T, 1, ...]
+
+
+def _check_tasks(params: Params, x: Tensor, y: Tensor) -> None:
+    num_tasks = next(iter(params.values())).shape[0]
+    if not num_tasks == x.shape[0] == y.shape[0]:
+        raise ValueError(
+            f"parameters are stacked for {num_tasks} tasks, but x is {list(x.shape)} and y is {list(y.shape)}: "
+            "the first dimension of each must be the number of tasks (see stack_params)"
+        )
+    if x.shape[:2] != y.shape[:2]:
+        raise ValueError(f"x {list(x.shape)} and y {list(y.shape)} must agree in tasks and points, [T, N, ...]")

@@ -1,0 +1,6 @@
+"""Task families. Each has ``sample(num_tasks, generator=g) -> TaskBatch``."""
+
+from course_lib.tasks.base import TaskBatch
+from course_lib.tasks.sinusoid import SinusoidTasks
+
+__all__ = ["SinusoidTasks", "TaskBatch"]
