@@ -1,6 +1,7 @@
 """The two networks of the course. Each is ``features`` followed by ``head``, and nothing else.
 
-Any ``nn.Module`` with children named ``features`` and ``head`` works wherever these do.
+Any ``nn.Module`` with children named ``features`` and ``head`` works wherever these do; ``config`` holds the
+constructor's arguments, so that a checkpoint's record can rebuild the network.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class MLP(nn.Sequential):
 
     Args:
         in_features, hidden, out_features: layer widths; the last hidden width is the number of features D.
-        activation: class of the nonlinearity, without parameters.
+        activation: class of the nonlinearity (or its name in torch.nn), without parameters.
         seed: draws the initial weights.
 
     >>> model = MLP(seed=0)
@@ -39,9 +40,10 @@ class MLP(nn.Sequential):
         in_features: int = 1,
         hidden: Sequence[int] = (40, 40),
         out_features: int = 1,
-        activation: type[nn.Module] = nn.ReLU,
+        activation: type[nn.Module] | str = nn.ReLU,
         seed: int = 0,
     ):
+        activation = getattr(nn, activation) if isinstance(activation, str) else activation
         widths = [in_features, *hidden]
         with seeded(seed):
             layers: list[nn.Module] = []
@@ -49,6 +51,13 @@ class MLP(nn.Sequential):
                 layers += [nn.Linear(fan_in, fan_out), activation()]
             children = OrderedDict(features=nn.Sequential(*layers), head=nn.Linear(widths[-1], out_features))
         super().__init__(children)
+        self.config = {
+            "in_features": in_features,
+            "hidden": list(hidden),
+            "out_features": out_features,
+            "activation": activation.__name__,
+            "seed": seed,
+        }
 
 
 class Conv4(nn.Sequential):
@@ -75,6 +84,7 @@ class Conv4(nn.Sequential):
             num_features = filters * (size // 16) ** 2
             head = nn.Linear(num_features, ways)
         super().__init__(OrderedDict(features=nn.Sequential(*layers, nn.Flatten()), head=head))
+        self.config = {"ways": ways, "filters": filters, "in_channels": in_channels, "size": size, "seed": seed}
 
 
 def check_model(model: nn.Module) -> nn.Module:
