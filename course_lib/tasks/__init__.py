@@ -1,6 +1,7 @@
 """Task families. Each has ``sample(num_tasks, generator=g) -> TaskBatch``."""
 
 from course_lib.tasks.base import TaskBatch
+from course_lib.tasks.omniglot import OmniglotTasks
 from course_lib.tasks.sinusoid import SinusoidTasks
 
-__all__ = ["SinusoidTasks", "TaskBatch"]
+__all__ = ["OmniglotTasks", "SinusoidTasks", "TaskBatch"]
