@@ -16,9 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import losses
+from course_lib.algorithms.heads import MetaHead, make_head
 from course_lib.inner_loop import LossFn, Params, adapt, predict, stack_params
 from course_lib.models import check_model
 from course_lib.tasks.base import TaskBatch, check_count
+
+Head = str | dict | MetaHead | None  # how a task's head begins: see heads.py
 
 
 class Learner(nn.Module):
@@ -26,22 +29,44 @@ class Learner(nn.Module):
 
     only: str | None = None  # which parameters the inner loop may change; None is all of them
 
-    def __init__(self, inner_steps: int, inner_lr: float | Tensor, second_order: bool, loss_fn: LossFn):
+    def __init__(
+        self,
+        inner_steps: int,
+        inner_lr: float | Tensor,
+        second_order: bool,
+        loss_fn: LossFn,
+        head: Head = None,
+    ):
         super().__init__()
         self.inner_steps = check_count("inner_steps", inner_steps, 0)
         self.inner_lr = check_rate("inner_lr", inner_lr)
         self.second_order = second_order
         self.loss_fn = loss_fn
+        self.head = make_head(head)
 
     def start(self, model: nn.Module, x: Tensor, y: Tensor) -> Params:
-        """What every task begins with, {name: [T, ...]}, given its support set x [T, S, ...], y [T, S, ...]."""
-        return stack_params(model, x.shape[0])
+        """What a new task begins with, {name: [T, ...]}, given its support set x [T, S, ...], y [T, S, ...]."""
+        return self.head.new(stack_params(model, x.shape[0]))
 
-    def adapt(self, model: nn.Module, x: Tensor, y: Tensor) -> Params:
-        """Parameters adapted to each task's support set, {name: [T, ...]}, differentiable."""
+    def begin(self, model: nn.Module, batch: TaskBatch) -> Params:
+        """What a training task begins with: ``start``, but with the head that is kept or drawn for this task."""
+        return self.head(self.start(model, batch.support_x, batch.support_y), batch)
+
+    def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
+        """The meta-batch with what must be drawn for all its tasks together, before it is cut in pieces.
+
+        Doing it twice changes nothing.
+        """
+        return self.head.prepare(model, batch)
+
+    def adapt(self, model: nn.Module, x: Tensor, y: Tensor, start: Params | None = None) -> Params:
+        """Parameters adapted to each task's support set, {name: [T, ...]}, differentiable.
+
+        ``start`` is what the tasks begin with: by default ``self.start(model, x, y)``.
+        """
         return adapt(
             check_model(model),
-            self.start(model, x, y),
+            self.start(model, x, y) if start is None else start,
             x,
             y,
             loss_fn=self.loss_fn,
@@ -52,8 +77,10 @@ class Learner(nn.Module):
         )
 
     def task_losses(self, model: nn.Module, batch: TaskBatch) -> Tensor:
-        """The query loss of every task after adapting [T]."""
-        adapted = self.adapt(model, batch.support_x, batch.support_y)
+        """The query loss of every training task after adapting [T]."""
+        batch = self.prepare(model, batch)
+        adapted = self.adapt(model, batch.support_x, batch.support_y, self.begin(model, batch))
+        self.head.remember(adapted, batch)
         return self.loss_fn(predict(model, adapted, batch.query_x), batch.query_y)
 
     def meta_loss(self, model: nn.Module, batch: TaskBatch) -> Tensor:
@@ -73,6 +100,7 @@ class Learner(nn.Module):
             "task_losses" [T], both detached.
         """
         names, parameters = zip(*trainable(self, model).items())
+        batch = self.prepare(model, batch)
         grads, task_losses = None, []
         for chunk in chunks(batch, tasks_at_once):
             chunk_losses = self.task_losses(model, chunk)  # [chunk]
@@ -85,17 +113,20 @@ class Learner(nn.Module):
     def settings(self) -> dict:
         """The constructor's arguments as JSON values, for a checkpoint's record."""
         rate = self.inner_lr.tolist() if isinstance(self.inner_lr, Tensor) else self.inner_lr
-        return {
+        settings = {
             "inner_steps": self.inner_steps,
             "inner_lr": rate,
             "second_order": self.second_order,
             "loss_fn": self.loss_fn.__name__,
         }
+        return settings if self.head.kind == "meta" else settings | {"head": self.head.settings()}
 
     @classmethod
     def from_settings(cls, settings: dict) -> Learner:
         """The learner that ``settings()`` described."""
-        return cls(**{**settings, "loss_fn": getattr(losses, settings["loss_fn"])})
+        rate = settings.get("inner_lr")
+        rate = {"inner_lr": torch.tensor(rate)} if isinstance(rate, list) else {}
+        return cls(**settings | rate | {"loss_fn": getattr(losses, settings["loss_fn"])})
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.settings().items())

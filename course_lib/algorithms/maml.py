@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from course_lib.algorithms.base import Learner
+from course_lib.algorithms.base import Head, Learner
 from course_lib.inner_loop import LossFn
 from course_lib.losses import mse
 
@@ -27,6 +27,7 @@ class MAML(Learner):
         inner_lr: alpha, for losses that are means; one rate or one per task [T]; any sign.
         second_order: False is FOMAML.
         loss_fn: (outputs, targets) -> one mean per task [T].
+        head: what the head begins with: meta-learned unless told otherwise (see heads.py).
     """
 
     def __init__(
@@ -35,5 +36,6 @@ class MAML(Learner):
         inner_lr: float | Tensor = 0.01,  # MAML, appendix A.2; the released code's default is 0.001
         second_order: bool = True,
         loss_fn: LossFn = mse,
+        head: Head = None,
     ):
-        super().__init__(inner_steps, inner_lr, second_order, loss_fn)
+        super().__init__(inner_steps, inner_lr, second_order, loss_fn, head)

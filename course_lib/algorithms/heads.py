@@ -1,0 +1,212 @@
+"""The head a task's inner loop begins with: meta-learned, random anew, or stored and reused (lecture, section 1.4).
+
+    meta           theta_head, one for all tasks, learnt with the body
+    random         a fresh draw at every visit of a task
+    stored         head[task_id], a parameter of the outer loop: with k = 0 this is the union of tasks
+    written back   head[task_id] <- the head the inner loop ended with, at every visit of a task
+
+Any gradient learner takes one: ``MAML(head=StoredHeads(200, 40, 1))``, ``ANIL(head=RandomHead())``. The last two are
+two readings of "store and reuse the previously trained task specific head": the outer loop trains it, or the inner
+loop does. Both need tasks that come back, with a ``task_id``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.algorithms.draws import Draws
+from course_lib.inner_loop import Params
+from course_lib.tasks.base import TaskBatch, check_count
+
+WEIGHT, BIAS = "head.weight", "head.bias"
+
+
+def random_heads(num_tasks: int, num_features: int, num_outputs: int, generator: torch.Generator) -> Params:
+    """Fresh linear heads as ``nn.Linear`` would draw them: uniform within 1 / sqrt(D) of zero.
+
+    Returns:
+        {"head.weight": [T, outputs, D], "head.bias": [T, outputs]}.
+    """
+    bound = num_features**-0.5
+    unit = torch.rand(num_tasks, num_outputs, num_features + 1, generator=generator)  # [T, outputs, D + 1]
+    heads = (2 * unit - 1) * bound
+    return {WEIGHT: heads[..., :-1].contiguous(), BIAS: heads[..., -1].contiguous()}
+
+
+class MetaHead(nn.Module):
+    """One head for all tasks, learnt with the body: what MAML learns."""
+
+    kind = "meta"
+
+    def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
+        """The meta-batch with whatever must be drawn or looked up for all its tasks together."""
+        return batch
+
+    def forward(self, params: Params, batch: TaskBatch) -> Params:
+        """``params`` {name: [T, ...]} with the heads that these training tasks begin with."""
+        return params
+
+    def new(self, params: Params) -> Params:
+        """``params`` with heads for tasks never seen before, at test time."""
+        return params
+
+    def remember(self, adapted: Params, batch: TaskBatch) -> None:
+        """Learn from where the inner loop ended."""
+
+    def settings(self) -> dict:
+        """The constructor's arguments and the kind, as JSON values; ``make_head`` takes them back."""
+        return {"kind": self.kind}
+
+
+class RandomHead(MetaHead):
+    """A fresh head at every visit. On new tasks too, where draw i is task i's, the same in every evaluation."""
+
+    kind = "random"
+
+    def __init__(self, seed: int = 0):
+        super().__init__()
+        self.draws = Draws(seed)
+
+    def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
+        if WEIGHT in batch.info:
+            return batch
+        like = check_linear(dict(model.named_parameters()))
+        num_outputs, num_features = like.shape
+        heads = random_heads(batch.num_tasks, num_features, num_outputs, self.draws.next())
+        return with_info(batch, {name: head.to(like, non_blocking=True) for name, head in heads.items()})
+
+    def forward(self, params: Params, batch: TaskBatch) -> Params:
+        return params | {WEIGHT: batch.info[WEIGHT].requires_grad_(), BIAS: batch.info[BIAS].requires_grad_()}
+
+    def new(self, params: Params) -> Params:
+        like = check_linear(params)
+        num_tasks, num_outputs, num_features = like.shape
+        heads = random_heads(num_tasks, num_features, num_outputs, self.draws.at_test_time())
+        return params | {name: head.to(like).requires_grad_() for name, head in heads.items()}
+
+    def settings(self) -> dict:
+        return {"kind": self.kind, "seed": self.draws.seed}
+
+
+class StoredHeads(MetaHead):
+    """A head of its own for each of ``num_tasks`` training tasks, trained by the outer loop.
+
+    New tasks begin with the mean of the stored heads. (Fitting one is ``UnionOfTasks``' business.)
+
+    Args:
+        num_tasks: of the finite set of tasks; ``batch.task_id`` is 0 to num_tasks - 1.
+        num_features, num_outputs: of the heads, which are linear.
+        seed: draws the heads, as ``nn.Linear`` would.
+    """
+
+    kind = "stored"
+
+    def __init__(self, num_tasks: int, num_features: int, num_outputs: int, seed: int = 0):
+        super().__init__()
+        self.num_tasks = check_count("num_tasks", num_tasks, 1)
+        self.num_features = check_count("num_features", num_features, 1)
+        self.num_outputs = check_count("num_outputs", num_outputs, 1)
+        self.seed = seed
+        heads = random_heads(num_tasks, num_features, num_outputs, torch.Generator().manual_seed(seed))
+        self._store(heads[WEIGHT], heads[BIAS])
+
+    def _store(self, weight: Tensor, bias: Tensor) -> None:
+        self.weight = nn.Parameter(weight)  # [num_tasks, outputs, D]
+        self.bias = nn.Parameter(bias)  # [num_tasks, outputs]
+
+    def look_up(self, batch: TaskBatch) -> Params:
+        """The heads of these tasks: {"head.weight": [T, outputs, D], "head.bias": [T, outputs]}."""
+        if batch.task_id is None:
+            raise ValueError(
+                "stored heads need tasks that come back, but this batch has no task_id: use a finite set of tasks, "
+                f"such as SinusoidTasks(num_tasks={self.num_tasks})"
+            )
+        if batch.task_id.device.type == "cpu" and int(batch.task_id.max()) >= self.num_tasks:
+            raise ValueError(
+                f"task {int(batch.task_id.max())} has no stored head, there are {self.num_tasks}: make num_tasks "
+                "of the heads that of the tasks"
+            )
+        return {WEIGHT: self.weight[batch.task_id], BIAS: self.bias[batch.task_id]}
+
+    def forward(self, params: Params, batch: TaskBatch) -> Params:
+        return params | self.look_up(batch)
+
+    def new(self, params: Params) -> Params:
+        num_tasks = next(iter(params.values())).shape[0]
+        mean = {WEIGHT: self.weight.mean(0), BIAS: self.bias.mean(0)}  # [outputs, D], [outputs]
+        return params | {name: head.expand(num_tasks, *head.shape) for name, head in mean.items()}
+
+    def settings(self) -> dict:
+        names = ("kind", "num_tasks", "num_features", "num_outputs", "seed")
+        return {name: getattr(self, name) for name in names}
+
+
+class WrittenBackHeads(StoredHeads):
+    """A head of its own for each training task, replaced by the adapted one at every visit.
+
+    The heads learn through the inner loop alone, k steps a visit; the outer loop trains the body through them. The
+    whole meta-batch begins with the heads as they were before it; of a task drawn twice, the last copy is kept.
+    """
+
+    kind = "written back"
+
+    def _store(self, weight: Tensor, bias: Tensor) -> None:
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
+        return batch if WEIGHT in batch.info else with_info(batch, self.look_up(batch))
+
+    def forward(self, params: Params, batch: TaskBatch) -> Params:
+        return params | {name: batch.info[name].requires_grad_() for name in (WEIGHT, BIAS)}
+
+    def new(self, params: Params) -> Params:
+        start = super().new(params)
+        return start | {name: start[name].clone().requires_grad_() for name in (WEIGHT, BIAS)}
+
+    @torch.no_grad()
+    def remember(self, adapted: Params, batch: TaskBatch) -> None:
+        self.weight[batch.task_id] = adapted[WEIGHT]
+        self.bias[batch.task_id] = adapted[BIAS]
+
+
+KINDS = {cls.kind: cls for cls in (MetaHead, RandomHead, StoredHeads, WrittenBackHeads)}
+
+
+def make_head(head: str | Mapping | MetaHead | None) -> MetaHead:
+    """A way to begin with a head, from itself, from its ``settings()``, or from its kind where that needs no sizes.
+
+    >>> make_head("random").settings()
+    {'kind': 'random', 'seed': 0}
+
+    Raises:
+        ValueError: an unknown kind, or one that needs sizes and was given none.
+    """
+    if isinstance(head, MetaHead):
+        return head
+    settings = {"kind": head or "meta"} if not isinstance(head, Mapping) else dict(head)
+    kind = settings.pop("kind", None)
+    if kind not in KINDS:
+        raise ValueError(f"head={head!r}: there is no such way to begin; there are {list(KINDS)}")
+    if issubclass(KINDS[kind], StoredHeads) and not {"num_tasks", "num_features", "num_outputs"} <= set(settings):
+        name = KINDS[kind].__name__
+        raise ValueError(f"head={head!r} needs sizes: pass {name}(num_tasks, num_features, num_outputs)")
+    return KINDS[kind](**settings)
+
+
+def with_info(batch: TaskBatch, more: dict[str, Tensor]) -> TaskBatch:
+    """The batch with more tensors in ``info``, which are sliced along with it."""
+    return TaskBatch(
+        batch.support_x, batch.support_y, batch.query_x, batch.query_y, batch.task_id, batch.info | more
+    )
+
+
+def check_linear(params: Mapping[str, Tensor]) -> Tensor:
+    """The head's weight, where the head is one linear layer; else a TypeError."""
+    names = [name for name in params if name.startswith("head.")]
+    if set(names) != {WEIGHT, BIAS}:
+        raise TypeError(f"random and stored heads are linear layers with a bias, but this model's head has {names}")
+    return params[WEIGHT]
