@@ -1,0 +1,203 @@
+"""The command line.
+
+    python -m course_lib train sinusoid --method maml --inner-steps 1
+    python -m course_lib train omniglot --method r2d2 --ways 5 --shots 1 --device auto
+    python -m course_lib evaluate CHECKPOINT --steps 0 1 5 10
+    python -m course_lib data          fetch, verify and describe Omniglot
+    python -m course_lib doctor        what is right and wrong on this machine
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from course_lib import checkpoints, models
+from course_lib import tasks as task_families
+from course_lib.algorithms import LEARNERS, MAML, Learner
+from course_lib.evaluation import LEARNERS_CHOICE, evaluate
+from course_lib.losses import cross_entropy, mse
+from course_lib.training import Diverged, meta_train
+
+FAMILIES = ("sinusoid", "omniglot", "glyphs")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 if it did what was asked, else a message on stderr and 1 or 2."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser().parse_args(argv)
+    args.command_line = "python -m course_lib " + shlex.join(argv)
+    try:
+        return args.run(args)
+    except (ValueError, TypeError, OSError, Diverged) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="python -m course_lib", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="meta-train a network and keep it as a checkpoint")
+    train.set_defaults(run=run_train)
+    train.add_argument("family", choices=FAMILIES)
+    train.add_argument("--method", default="maml", choices=["fomaml", *LEARNERS])
+    train.add_argument("--inner-steps", type=int, help="k (default: the method's)")
+    train.add_argument("--inner-lr", type=float, help="alpha, for mean losses (default: the method's)")
+    train.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings of the method")
+    train.add_argument("--model", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the network")
+    train.add_argument("--shots", type=int, help="support points, or support images per class")
+    train.add_argument("--queries", type=int, help="query points, or query images per class")
+    train.add_argument("--ways", type=int, default=5, help="classes per task (images)")
+    train.add_argument("--num-tasks", type=int, help="sinusoid: a finite set of tasks that come back")
+    train.add_argument("--iterations", type=int, default=5000)
+    train.add_argument("--meta-batch", type=int, help="tasks per iteration (default: 25 sinusoids, 32 of images)")
+    train.add_argument("--outer-lr", type=float, default=1e-3, help="beta, of Adam")
+    train.add_argument("--seed", type=int, default=0, help="of the initial weights and of the stream of tasks")
+    train.add_argument("--device", default="auto")
+    train.add_argument("--tasks-at-once", type=int, help="bounds memory (default: by device and model)")
+    train.add_argument("--compile", action="store_true", help="compile the step; needs a C++ compiler and half a minute")
+    train.add_argument("--out", type=Path, help="checkpoint to write (default: runs/FAMILY/METHOD)")
+    train.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+
+    test = commands.add_parser("evaluate", help="fine-tune a checkpoint on new tasks")
+    test.set_defaults(run=run_evaluate)
+    test.add_argument("checkpoint", help="a name (see `evaluate list`) or a path")
+    test.add_argument("--steps", type=int, nargs="+", default=[0, 1, 5, 10])
+    test.add_argument("--tasks", type=int, default=600)
+    test.add_argument("--seed", type=int, default=0)
+    test.add_argument("--shots", type=int, help="other than it was trained with")
+    test.add_argument("--head", choices=["ready", "random"], default="ready")
+    test.add_argument("--only", choices=[LEARNERS_CHOICE, "all", "head"], default=LEARNERS_CHOICE)
+
+    for name, text in (("data", "fetch, verify and describe Omniglot"), ("doctor", "check this machine")):
+        command = commands.add_parser(name, help=text, add_help=False)
+        command.set_defaults(run=run_data if name == "data" else run_doctor)
+        command.add_argument("rest", nargs=argparse.REMAINDER)
+    return top
+
+
+def run_train(args: argparse.Namespace) -> int:
+    learner = build_learner(args)
+    model = build_model(args)
+    tasks = build_tasks(args)
+    out = args.out or Path("runs") / args.family / args.method
+    state = out.with_name(out.name + ".state")
+    if not args.resume:
+        state.unlink(missing_ok=True)
+    meta_batch = args.meta_batch or (25 if args.family == "sinusoid" else 32)
+    print(f"{learner} on {tasks.describe()}")
+    model, history = meta_train(
+        learner,
+        model,
+        tasks,
+        iterations=args.iterations,
+        meta_batch=meta_batch,
+        outer_lr=args.outer_lr,
+        seed=args.seed,
+        device=args.device,
+        tasks_at_once=args.tasks_at_once,
+        compile=args.compile,
+        state_file=state,
+    )
+    if history.interrupted:
+        print(f"interrupted after {history.iterations} iterations; the same command with --resume goes on")
+        return 1
+    test_tasks = build_tasks(args, test=True)
+    result = evaluate(learner, model, test_tasks)
+    record = {
+        "tasks": {"class": type(tasks).__name__, **tasks.settings()},
+        "training": {
+            "iterations": history.iterations,
+            "meta_batch": meta_batch,
+            "outer_lr": args.outer_lr,
+            "seed": args.seed,
+        },
+        "score": {"tasks": result.num_tasks, "steps": result.steps, "mean": result.mean, "ci95": result.ci95},
+        **checkpoints.provenance(args.command_line, history.seconds),
+    }
+    path = checkpoints.save(out, model.cpu(), learner.cpu(), record)
+    state.unlink(missing_ok=True)
+    print(f"{history.iterations} iterations in {history.seconds:.1f} s\n{result}\nwritten to {path}")
+    return 0
+
+
+def run_evaluate(args: argparse.Namespace) -> int:
+    if args.checkpoint == "list":
+        print("\n".join(checkpoints.available()))
+        return 0
+    model, learner, record = checkpoints.load(args.checkpoint)
+    changes = {"shots": args.shots} if args.shots is not None else {}
+    if "num_tasks" in record["tasks"]:
+        changes["num_tasks"] = None  # judge on new tasks, not on those it was trained on
+    if "split" in record["tasks"]:
+        changes |= {"split": "test", "rotations": False}
+    tasks = checkpoints.load_tasks(record, **changes)
+    only = None if args.only == "all" else args.only
+    print(f"{learner} on {tasks.describe()}")
+    options = {"num_tasks": args.tasks, "steps": args.steps, "seed": args.seed}
+    print(evaluate(learner, model, tasks, head=args.head, only=only, **options))
+    return 0
+
+
+def run_data(args: argparse.Namespace) -> int:
+    from course_lib.tasks import omniglot
+
+    return omniglot.main(args.rest)
+
+
+def run_doctor(args: argparse.Namespace) -> int:
+    from course_lib import doctor
+
+    return doctor.main(args.rest)
+
+
+def build_learner(args: argparse.Namespace) -> Learner:
+    settings = parse_settings(args.set)
+    settings |= {"inner_steps": args.inner_steps} if args.inner_steps is not None else {}
+    settings |= {"inner_lr": args.inner_lr} if args.inner_lr is not None else {}
+    settings["loss_fn"] = mse if args.family == "sinusoid" else cross_entropy
+    if args.method == "fomaml":
+        return MAML(second_order=False, **settings)
+    return LEARNERS[args.method](**settings)
+
+
+def build_model(args: argparse.Namespace):
+    settings = {"seed": args.seed} | parse_settings(args.model)
+    return models.MLP(**settings) if args.family == "sinusoid" else models.Conv4(ways=args.ways, **settings)
+
+
+def build_tasks(args: argparse.Namespace, test: bool = False):
+    """The family to train on, or new tasks of it to test on."""
+    counts = {name: value for name, value in (("shots", args.shots), ("queries", args.queries)) if value is not None}
+    if args.family == "sinusoid":
+        return task_families.SinusoidTasks(**counts, num_tasks=None if test else args.num_tasks)
+    family = task_families.OmniglotTasks if args.family == "omniglot" else task_families.GlyphTasks
+    return family("test" if test else "train", ways=args.ways, **counts)
+
+
+def parse_settings(pairs: list[str]) -> dict:
+    """["lam=0.1", "hidden=[40, 40]"] -> {"lam": 0.1, "hidden": [40, 40]}; what is not JSON is a string.
+
+    >>> parse_settings(["filters=32", "pooling=mean"])
+    {'filters': 32, 'pooling': 'mean'}
+    """
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"settings are written NAME=VALUE, not {pair!r}")
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
+    return settings
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Test time: fine-tune on the support set of tasks never seen, judge on their query sets.
+
+Lecture 1.2 leaves two choices, and every learner can be asked for all four combinations:
+
+    head = "ready"   the head the learner brings: meta-learned, or solved from the support set
+           "random"  a fresh linear head
+    only = None      fine-tune everything
+           "head"    fine-tune the head alone
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.algorithms.base import Learner, chunks
+from course_lib.inner_loop import Params, adapt, predict
+from course_lib.losses import accuracy, cross_entropy
+from course_lib.models import check_model
+from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.training import has_convolutions, threads_for
+
+DRAW_AT_ONCE = 200  # tasks sampled together, which bounds memory; part of what a seed means
+LEARNERS_CHOICE = "learner"  # for ``only``: fine-tune what the learner's inner loop may change
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Query and support error of every test task after each number of fine-tuning steps.
+
+    ``query_losses``, ``support_losses`` [len(steps), tasks]; ``accuracies`` alike in 0..1, for classification.
+    """
+
+    steps: list[int]
+    query_losses: Tensor
+    support_losses: Tensor
+    accuracies: Tensor | None = None
+
+    @property
+    def num_tasks(self) -> int:
+        return self.query_losses.shape[1]
+
+    @property
+    def scores(self) -> Tensor:
+        """What is reported: accuracy in % for classification, else query loss [len(steps), tasks]."""
+        return self.query_losses if self.accuracies is None else 100 * self.accuracies
+
+    @property
+    def mean(self) -> list[float]:
+        """Mean score over tasks after each number of steps."""
+        return self.scores.mean(1).tolist()
+
+    @property
+    def ci95(self) -> list[float]:
+        """Half width of the 95 % interval of each mean, 1.96 sd / sqrt(tasks); NaN for a single task."""
+        return interval95(self.scores).tolist()
+
+    def after(self, steps: int) -> tuple[float, float]:
+        """(mean, half width) after that many steps."""
+        at = self.steps.index(steps)
+        return self.mean[at], self.ci95[at]
+
+    def __str__(self) -> str:
+        unit = "query error" if self.accuracies is None else "accuracy, %"
+        rows = [f"{k:5d}   {m:8.3f} +- {c:.3f}" for k, m, c in zip(self.steps, self.mean, self.ci95)]
+        return "\n".join([f"steps   {unit} ({self.num_tasks} tasks, 95 %)", *rows])
+
+
+def interval95(values: Tensor) -> Tensor:
+    """Half width of the 95 % interval of the mean over the last dimension: [..., n] -> [...]."""
+    return 1.96 * values.std(-1) / math.sqrt(values.shape[-1])
+
+
+def evaluate(
+    learner: Learner,
+    model: nn.Module,
+    tasks,
+    num_tasks: int = 600,
+    steps: Sequence[int] = (0, 1, 5, 10),
+    seed: int = 0,
+    *,
+    head: str = "ready",
+    only: str | None = LEARNERS_CHOICE,
+    lr: float | None = None,
+    tasks_at_once: int | None = None,
+) -> Evaluation:
+    """Fine-tune on ``num_tasks`` tasks and score them after each number of steps.
+
+    Step 0 is what the learner brings: the initialisation for MAML, the solved head for R2D2.
+
+    Args:
+        steps: numbers of gradient steps, at least 0; sorted and made unique.
+        seed: of the tasks (and of random heads). One seed gives every learner the same tasks.
+        head: "ready" or "random". only: "learner" (what its inner loop changes), None (everything), or a name.
+        lr: rate of fine-tuning; None is the learner's inner_lr.
+        tasks_at_once: how many tasks to hold together; None is all for small networks, 1 with convolutions on a CPU.
+
+    Raises:
+        ValueError: no or negative steps, an unknown ``head`` or ``only``.
+    """
+    check_model(model)
+    check_count("num_tasks", num_tasks, 1)
+    steps = sorted({check_count("steps", k, 0) for k in steps})
+    if not steps:
+        raise ValueError("steps must name at least one number of steps, such as [0, 1, 10]")
+    if head not in ("ready", "random"):
+        raise ValueError(f'head must be "ready" or "random", not {head!r}')
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    if tasks_at_once is None and device.type == "cpu" and has_convolutions(model):
+        tasks_at_once = 1
+    only = learner.only if only == LEARNERS_CHOICE else only
+    lr = learner.inner_lr if lr is None else lr
+
+    results = []
+    was_training = model.training
+    model.eval()
+    try:
+        with threads_for(model, device):
+            for first in range(0, num_tasks, DRAW_AT_ONCE):
+                drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
+                for batch in chunks(drawn.to(device), tasks_at_once):
+                    start = {n: p.detach() for n, p in learner.start(model, batch.support_x, batch.support_y).items()}
+                    if head == "random":
+                        start |= random_head(start, generator)
+                    results.append(fine_tune(learner, model, start, batch, steps, lr, only))
+    finally:
+        model.train(was_training)
+    query, support, accuracies = zip(*results)
+    joined = None if accuracies[0] is None else torch.cat(accuracies, 1).cpu()
+    return Evaluation(steps, torch.cat(query, 1).cpu(), torch.cat(support, 1).cpu(), joined)
+
+
+def fine_tune(
+    learner: Learner,
+    model: nn.Module,
+    params: Params,
+    batch: TaskBatch,
+    steps: Sequence[int],
+    lr: float | Tensor,
+    only: str | None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Query loss, support loss and accuracy (or None) [len(steps), T] after each of the sorted ``steps``."""
+    classify = learner.loss_fn is cross_entropy
+    rows, done = [], 0
+    for k in steps:
+        params = {n: p.detach().requires_grad_() for n, p in params.items()}
+        params = adapt(
+            model,
+            params,
+            batch.support_x,
+            batch.support_y,
+            loss_fn=learner.loss_fn,
+            steps=k - done,
+            lr=lr,
+            only=only,
+            second_order=False,
+        )
+        done = k
+        with torch.no_grad():
+            outputs = predict(model, params, batch.query_x)
+            query = learner.loss_fn(outputs, batch.query_y)
+            support = learner.loss_fn(predict(model, params, batch.support_x), batch.support_y)
+        rows.append((query, support, accuracy(outputs, batch.query_y) if classify else None))
+    query, support, accuracies = zip(*rows)
+    return torch.stack(query), torch.stack(support), torch.stack(accuracies) if classify else None
+
+
+def random_head(params: Params, generator: torch.Generator) -> Params:
+    """A fresh linear head for every task, drawn as torch draws one: U[-1, 1] / sqrt(D)."""
+    weight, bias = params["head.weight"], params["head.bias"]  # [T, W, D], [T, W]
+    scale = weight.shape[-1] ** -0.5
+    draw = lambda like: (2 * torch.rand(like.shape, generator=generator) - 1).to(like) * scale
+    return {"head.weight": draw(weight), "head.bias": draw(bias)}
+
+
+def two_by_two(learner: Learner, model: nn.Module, tasks, **options) -> dict[tuple[str, str | None], Evaluation]:
+    """Lecture 1.2's four cells: {("ready" | "random", None | "head"): Evaluation}; options as for ``evaluate``."""
+    return {
+        (head, only): evaluate(learner, model, tasks, head=head, only=only, **options)
+        for head in ("ready", "random")
+        for only in (None, "head")
+    }

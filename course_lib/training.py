@@ -1,0 +1,240 @@
+"""The outer loop: meta-batches, an optimiser, progress, exact resume.
+
+    params <- outer_update(params, meta-gradient over a meta-batch of tasks)
+
+Line 8 of algorithm 1 (MAML, arXiv 1703.03400), with Adam in place of plain descent as in its released code.
+``outer_loop`` is the whole of it; ``meta_train`` adds what a long run needs around it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import mean
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from course_lib.algorithms.base import Learner, trainable
+from course_lib.hot_path import make_meta_gradient
+from course_lib.models import check_model
+from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.training_state import History, load_state, save_state
+
+__all__ = ["Diverged", "History", "adam", "linear_decay", "make_meta_gradient", "meta_train", "outer_loop", "pick_device"]
+
+LOOK_EVERY = 100  # iterations between looks at the losses, so that a GPU is not stalled at each
+
+Optimizer = Callable[[Iterable[Tensor], float], torch.optim.Optimizer]
+
+
+class Diverged(FloatingPointError):
+    """The loss became NaN or infinite."""
+
+    def __init__(self, iteration: int, loss: float):
+        super().__init__(
+            f"training stopped at iteration {iteration}: the loss is {loss}. Try a smaller inner_lr, fewer "
+            "inner_steps, a smaller outer_lr, or second_order=False"
+        )
+
+
+def adam(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
+    """Adam, one fused kernel for all parameters."""
+    return torch.optim.Adam(parameters, lr=lr, fused=True)
+
+
+def linear_decay(progress: float) -> float:
+    """A rate that falls in a straight line to zero, Reptile's schedule: progress 0..1 -> factor 1..0."""
+    return 1.0 - progress
+
+
+def outer_loop(
+    meta_gradient: Callable[[TaskBatch], tuple[dict[str, Tensor], dict[str, Tensor]]],
+    parameters: dict[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[TaskBatch],
+    first: int = 1,
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """The outer loop, as long as there are batches: yields (iteration, info) after each update of ``parameters``.
+
+    Raises:
+        Diverged: before the update that a NaN or infinite loss would make, so the parameters are still good.
+            (On a GPU asking would stall the loop; there ``meta_train`` looks at its record now and then.)
+    """
+    for iteration, batch in enumerate(batches, start=first):
+        grads, info = meta_gradient(batch)
+        if info["loss"].device.type == "cpu" and not math.isfinite(info["loss"]):
+            raise Diverged(iteration, float(info["loss"]))
+        for name, parameter in parameters.items():
+            parameter.grad = grads[name]
+        optimizer.step()
+        yield iteration, info
+
+
+def meta_train(
+    learner: Learner,
+    model: nn.Module,
+    tasks,
+    iterations: int = 5000,
+    meta_batch: int = 25,
+    outer_lr: float = 1e-3,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    *,
+    optimizer: Optimizer = adam,
+    schedule: Callable[[float], float] | None = None,
+    tasks_at_once: int | None = None,
+    compile: bool = False,
+    state_file: str | os.PathLike | None = None,
+    save_every: int = 1000,
+    progress: bool = True,
+    on_step: Callable[[int, dict[str, Tensor]], None] | None = None,
+) -> tuple[nn.Module, History]:
+    """Train ``model`` (in place) to be a good start for ``learner`` on ``tasks``.
+
+    Args:
+        tasks: has ``sample(num_tasks, generator=g) -> TaskBatch``.
+        iterations: outer steps. meta_batch: tasks per step, T. outer_lr: beta.
+        seed: of the stream of tasks. The same seed gives the same parameters on a CPU, bit for bit.
+        device: "auto" (see ``pick_device``), "cpu", "cuda", ...
+        optimizer: (parameters, lr) -> optimiser. Reptile's own is ``torch.optim.SGD``, which interpolates.
+        schedule: progress 0..1 -> factor on ``outer_lr``; None keeps it constant.
+        tasks_at_once, compile: see ``make_meta_gradient``.
+        state_file: where to keep the whole state of the run, every ``save_every`` iterations and at the end. If the
+            file is there the run goes on from it, and ends with exactly the parameters of an uninterrupted one.
+        progress: show a bar with the loss.
+        on_step: called after every iteration with its number (from 1) and the info of the meta-gradient.
+
+    Returns:
+        The model and a ``History``. An interrupt from the keyboard ends the run early with the work kept.
+
+    Raises:
+        Diverged: the loss is not finite; says at which iteration and what to try.
+        ValueError: counts below 1, a device that is not there, a state file of another run.
+    """
+    check_model(model)
+    for name, value in {"iterations": iterations, "meta_batch": meta_batch, "save_every": save_every}.items():
+        check_count(name, value, 1)
+    device = pick_device(device, model)
+    model.to(device).train()
+    learner.to(device)
+    parameters = trainable(learner, model)
+    updates = optimizer(parameters.values(), outer_lr)
+    generator = torch.Generator().manual_seed(seed)
+    history = History()
+    run = describe_run(learner, tasks, meta_batch, outer_lr, seed)
+    if state_file is not None and Path(state_file).exists():
+        history = load_state(state_file, run, model, learner, updates, generator)
+
+    first = history.iterations + 1
+    batches = (tasks.sample(meta_batch, generator=generator).to(device) for _ in range(first, iterations + 1))
+    meta_gradient = make_meta_gradient(learner, model, tasks_at_once=tasks_at_once, compile=compile)
+    started = time.perf_counter() - history.seconds
+    losses: list[Tensor] = []  # on the device until the next look: reading a number would stall a GPU
+
+    def look() -> None:
+        for loss in torch.stack(losses).tolist() if losses else []:
+            history.loss.append(loss)
+            if not math.isfinite(loss):
+                raise Diverged(history.iterations, loss)
+        losses.clear()
+        history.seconds = time.perf_counter() - started
+
+    def set_rate(iteration: int) -> None:
+        for group in updates.param_groups:
+            group["lr"] = outer_lr * (schedule((iteration - 1) / iterations) if schedule else 1.0)
+
+    set_rate(first)
+    bar = tqdm(total=iterations, initial=first - 1, disable=not progress, unit="step", leave=False)
+    with bar, threads_for(model, device), keyboard_interrupt() as interrupted:
+        for iteration, info in outer_loop(meta_gradient, parameters, updates, batches, first):
+            losses.append(info["loss"])
+            set_rate(iteration + 1)
+            bar.update()
+            stop = interrupted() or iteration == iterations
+            if stop or iteration % LOOK_EVERY == 0:
+                look()
+                bar.set_postfix(loss=f"{mean(history.loss[-LOOK_EVERY:]):.3f}", refresh=False)
+            if on_step is not None:
+                on_step(iteration, info)
+            if state_file is not None and (stop or iteration % save_every == 0):
+                look()
+                save_state(state_file, run, model, learner, updates, generator, history)
+            if stop:
+                break
+    history.interrupted = history.iterations < iterations
+    return model, history
+
+
+@contextmanager
+def keyboard_interrupt() -> Iterator[Callable[[], bool]]:
+    """Inside, the first interrupt only raises a flag, so that a step is never cut in two; the second one stops at once.
+
+    Outside the main thread, where Python delivers no signals, the flag stays down.
+    """
+    count = 0
+
+    def note(signum, frame):
+        nonlocal count
+        count += 1
+        if count > 1:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: count > 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def pick_device(device: str | torch.device, model: nn.Module) -> torch.device:
+    """The device to train on. "auto" is a GPU for convolutions where there is one; tiny networks are faster on a CPU.
+
+    Raises:
+        ValueError: a GPU was asked for by name and none is there.
+    """
+    if str(device) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() and has_convolutions(model) else "cpu")
+    device = torch.device(device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda', but torch finds no CUDA GPU here; use device='auto' or 'cpu'")
+    return device
+
+
+def has_convolutions(model: nn.Module) -> bool:
+    return any(isinstance(m, nn.modules.conv._ConvNd) for m in model.modules())
+
+
+@contextmanager
+def threads_for(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """One thread for a small network on a CPU, where handing work to a second costs more than it saves."""
+    before = torch.get_num_threads()
+    if device.type == "cpu" and not has_convolutions(model):
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def describe_run(learner: Learner, tasks, meta_batch: int, outer_lr: float, seed: int) -> dict:
+    """What makes two runs the same run, apart from how long they go on."""
+    return {
+        "learner": type(learner).__name__,
+        "learner_settings": learner.settings(),
+        "tasks": type(tasks).__name__,
+        "tasks_settings": tasks.settings() if hasattr(tasks, "settings") else {},
+        "meta_batch": meta_batch,
+        "outer_lr": outer_lr,
+        "seed": seed,
+    }
