@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.algorithms.base import Learner, chunks
-from course_lib.inner_loop import Params, adapt, predict
+from course_lib.inner_loop import Params, Rate, adapt, predict
 from course_lib.losses import accuracy, cross_entropy
 from course_lib.models import check_model
 from course_lib.tasks.base import TaskBatch, check_count
@@ -96,7 +96,7 @@ def evaluate(
         steps: numbers of gradient steps, at least 0; sorted and made unique.
         seed: of the tasks (and of random heads). One seed gives every learner the same tasks.
         head: "ready" or "random". only: "learner" (what its inner loop changes), None (everything), or a name.
-        lr: rate of fine-tuning; None is the learner's inner_lr.
+        lr: rate of fine-tuning; None is the learner's own.
         tasks_at_once: how many tasks to hold together; None is all for small networks, 1 with convolutions on a CPU.
 
     Raises:
@@ -114,7 +114,6 @@ def evaluate(
     if tasks_at_once is None and device.type == "cpu" and has_convolutions(model):
         tasks_at_once = 1
     only = learner.only if only == LEARNERS_CHOICE else only
-    lr = learner.inner_lr if lr is None else lr
 
     results = []
     was_training = model.training
@@ -127,7 +126,8 @@ def evaluate(
                     start = {n: p.detach() for n, p in learner.start(model, batch.support_x, batch.support_y).items()}
                     if head == "random":
                         start |= random_head(start, generator)
-                    results.append(fine_tune(learner, model, start, batch, steps, lr, only))
+                    rate = learner.rate() if lr is None else lr
+                    results.append(fine_tune(learner, model, start, batch, steps, rate, only))
     finally:
         model.train(was_training)
     query, support, accuracies = zip(*results)
@@ -141,7 +141,7 @@ def fine_tune(
     params: Params,
     batch: TaskBatch,
     steps: Sequence[int],
-    lr: float | Tensor,
+    lr: float | Tensor | Rate,
     only: str | None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Query loss, support loss and accuracy (or None) [len(steps), T] after each of the sorted ``steps``."""

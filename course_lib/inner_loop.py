@@ -19,6 +19,7 @@ from course_lib.tasks.base import check_count
 __all__ = ["LossFn", "Params", "adapt", "features", "predict", "select", "stack_params"]
 
 LossFn = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> one mean per task [T]
+Rate = Callable[[str, Tensor], Tensor]  # (parameter's name, its gradient [T, ...]) -> what multiplies the gradient
 
 
 def predict(model: nn.Module, params: Params, x: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ def adapt(
     *,
     loss_fn: LossFn,
     steps: int,
-    lr: float | Tensor,
+    lr: float | Tensor | Rate,
     only: str | Sequence[str] | None = None,
     second_order: bool = True,
 ) -> Params:
@@ -68,7 +69,8 @@ def adapt(
         x, y: the support sets, [T, S, ...] each.
         loss_fn: (outputs, targets) -> one mean per task [T].
         steps: k, at least 0; 0 returns ``params`` as they are.
-        lr: alpha, one rate or one per task [T]; any sign.
+        lr: alpha, one rate or one per task [T], any sign; or a function (name, gradient [T, ...]) -> rates that
+            multiply the gradient, such as Adam's (see ``reptile.AdamRate``).
         only: which parameters may change (see ``select``); None is all of them, "head" is ANIL.
         second_order: keep the graph of every inner gradient, so that the outer loop can differentiate through it.
             False drops the second derivatives (first-order MAML) and the memory they take.
@@ -95,20 +97,22 @@ def adapt(
     for _ in range(steps):
         task_losses = loss_fn(predict(model, params, x), y)  # [T]
         grads = torch.autograd.grad(task_losses.sum(), [params[n] for n in names], create_graph=second_order)
-        params = params | {n: params[n] - rate(g) * g for n, g in zip(names, grads)}
+        params = params | {n: params[n] - rate(n, g) * g for n, g in zip(names, grads)}
     return params
 
 
-def _rate_per_task(lr: float | Tensor, params: Params) -> Callable[[Tensor], float | Tensor]:
+def _rate_per_task(lr: float | Tensor | Rate, params: Params) -> Callable[[str, Tensor], float | Tensor]:
     """A function giving the rate in a shape that multiplies a gradient [T, ...]."""
+    if callable(lr):
+        return lr
     num_tasks = next(iter(params.values())).shape[0]
     if not isinstance(lr, Tensor) or lr.ndim == 0:
         if not isinstance(lr, Tensor) and not -float("inf") < lr < float("inf"):
             raise ValueError(f"lr must be a finite number, not {lr}")
-        return lambda grad: lr
+        return lambda name, grad: lr
     if lr.shape != (num_tasks,):
         raise ValueError(f"lr must be one number or one per task [{num_tasks}], not of shape {list(lr.shape)}")
-    return lambda grad: lr.view(-1, *[1] * (grad.ndim - 1))  # [T, 1, ...]
+    return lambda name, grad: lr.view(-1, *[1] * (grad.ndim - 1))  # [T, 1, ...]
 
 
 def _check_tasks(params: Params, x: Tensor, y: Tensor) -> None:

@@ -2,7 +2,8 @@
 
 from course_lib.algorithms.base import Learner
 from course_lib.algorithms.maml import MAML
+from course_lib.algorithms.reptile import Reptile
 
-LEARNERS: dict[str, type[Learner]] = {cls.__name__.lower(): cls for cls in (MAML,)}
+LEARNERS: dict[str, type[Learner]] = {cls.__name__.lower(): cls for cls in (MAML, Reptile)}
 
 __all__ = ["LEARNERS", "Learner", *(cls.__name__ for cls in LEARNERS.values())]

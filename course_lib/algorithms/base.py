@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from course_lib import losses
 from course_lib.algorithms.heads import MetaHead, make_head
-from course_lib.inner_loop import LossFn, Params, adapt, predict, stack_params
+from course_lib.inner_loop import LossFn, Params, Rate, adapt, predict, stack_params
 from course_lib.models import check_model
 from course_lib.tasks.base import TaskBatch, check_count
 
@@ -59,6 +59,10 @@ class Learner(nn.Module):
         """
         return self.head.prepare(model, batch)
 
+    def rate(self) -> float | Tensor | Rate:
+        """alpha for one run of the inner loop; anew for each run, since a rate may remember gradients."""
+        return self.inner_lr
+
     def adapt(self, model: nn.Module, x: Tensor, y: Tensor, start: Params | None = None) -> Params:
         """Parameters adapted to each task's support set, {name: [T, ...]}, differentiable.
 
@@ -71,7 +75,7 @@ class Learner(nn.Module):
             y,
             loss_fn=self.loss_fn,
             steps=self.inner_steps,
-            lr=self.inner_lr,
+            lr=self.rate(),
             only=self.only,
             second_order=self.second_order,
         )
