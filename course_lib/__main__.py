@@ -91,7 +91,7 @@ def run_train(args: argparse.Namespace) -> int:
     if not args.resume:
         state.unlink(missing_ok=True)
     meta_batch = args.meta_batch or (25 if args.family == "sinusoid" else 32)
-    print(f"{learner} on {tasks.describe()}")
+    print(f"{learner.describe()} on {tasks.describe()}")
     model, history = meta_train(
         learner,
         model,
@@ -139,7 +139,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         changes |= {"split": "test", "rotations": False}
     tasks = checkpoints.load_tasks(record, **changes)
     only = None if args.only == "all" else args.only
-    print(f"{learner} on {tasks.describe()}")
+    print(f"{learner.describe()} on {tasks.describe()}")
     options = {"num_tasks": args.tasks, "steps": args.steps, "seed": args.seed}
     print(evaluate(learner, model, tasks, head=args.head, only=only, **options))
     return 0

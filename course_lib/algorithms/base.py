@@ -132,8 +132,9 @@ class Learner(nn.Module):
         rate = {"inner_lr": torch.tensor(rate)} if isinstance(rate, list) else {}
         return cls(**settings | rate | {"loss_fn": getattr(losses, settings["loss_fn"])})
 
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.settings().items())
+    def describe(self) -> str:
+        """One line: the method and its settings."""
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings().items())})"
 
 
 def trainable(learner: Learner, model: nn.Module) -> dict[str, nn.Parameter]:
