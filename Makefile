@@ -1,0 +1,56 @@
+# One environment, .venv, serves the notebooks and the tests. It is made once: the stamp's name holds a checksum
+# of the pins and of this folder's path, so a second run installs nothing; a changed pin or a moved folder does.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PY := .venv/bin/python
+KEY := $(shell (pwd; cat requirements.txt pyproject.toml tools/jupyterlab_overrides.json) | cksum)
+STAMP := .venv/installed-$(firstword $(KEY))
+CELL_TIMEOUT := 300# seconds that one notebook cell may take under test
+
+# Tiny networks run fastest on one thread, and the library starts its own workers where more pay.
+test bench figures notebooks: export OMP_NUM_THREADS ?= 1
+# The kernel called python3 is the environment's, whatever kernels a person or another program has installed.
+export JUPYTER_PREFER_ENV_PATH := 1
+export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter
+export PYTHONNOUSERSITE := 1
+
+.PHONY: help lab test doctor bench notebooks figures clean
+
+help:             ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
+
+lab: $(STAMP)     ## install what is missing, open JupyterLab on the first notebook (LAB_ARGS="--port 9000")
+	@set --; \
+	if [ "$$(id -u)" = 0 ]; then set -- "$$@" --allow-root; fi; \
+	if [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY$$BROWSER" ]; then set -- "$$@" --no-browser; fi; \
+	echo "Starting JupyterLab: open the address below in a browser. Ctrl-C stops it."; \
+	exec $(PY) -m jupyter lab --ServerApp.log_level=WARN --ServerApp.answer_yes=True \
+	    --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb "$$@" $(LAB_ARGS)
+
+test: $(STAMP)    ## library tests, doctests, every notebook and the browser tests (TEST_ARGS="-k maml")
+	$(PY) -m pytest -q -rs tests course_lib $(wildcard notebooks) \
+	    --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) --durations=10 $(TEST_ARGS)
+
+doctor: $(STAMP)  ## say in plain words what is right and wrong on this machine
+	@$(PY) -m course_lib doctor
+
+bench: $(STAMP)   ## time and memory of each method, beside other libraries where they are installed
+	$(PY) benchmarks/run.py
+
+notebooks: $(STAMP) ## run every notebook from top to bottom and save its outputs (NAMES="01 03")
+	$(PY) tools/notebooks.py $(NAMES)
+
+figures: $(STAMP) ## draw the lecture's figures anew
+	$(PY) figures/draw.py
+
+clean:            ## remove the environments and everything that can be made again (data/ and runs/ stay)
+	rm -rf .venv .venv-bench build dist *.egg-info .pytest_cache
+	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+
+.venv/installed-%:
+	@tools/make_venv.sh .venv $(PYTHON)
+	$(PY) -m pip install -r requirements.txt
+	@mkdir -p .venv/share/jupyter/lab/settings
+	@cp tools/jupyterlab_overrides.json .venv/share/jupyter/lab/settings/overrides.json
+	@rm -f .venv/installed-* && touch $@
