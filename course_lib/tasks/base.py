@@ -25,6 +25,13 @@ class TaskBatch:
     task_id: Tensor | None = None
     info: dict[str, Tensor] = field(default_factory=dict)
 
+    def __post_init__(self):
+        parts = {"support_x": self.support_x, "support_y": self.support_y}
+        parts |= {"query_x": self.query_x, "query_y": self.query_y, "task_id": self.task_id}
+        sizes = {name: part.shape[0] for name, part in parts.items() if part is not None}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"the first dimension of every tensor must be the number of tasks, but it is {sizes}")
+
     @property
     def num_tasks(self) -> int:
         return self.support_x.shape[0]
