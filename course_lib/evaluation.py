@@ -11,13 +11,14 @@ Lecture 1.2 leaves two choices, and every learner can be asked for all four comb
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from course_lib.algorithms.base import Learner, chunks
+from course_lib.algorithms.heads import random_heads
 from course_lib.inner_loop import Params, Rate, adapt, predict
 from course_lib.losses import accuracy, cross_entropy
 from course_lib.models import check_model
@@ -125,57 +126,57 @@ def evaluate(
                 for batch in chunks(drawn.to(device), tasks_at_once):
                     start = {n: p.detach() for n, p in learner.start(model, batch.support_x, batch.support_y).items()}
                     if head == "random":
-                        start |= random_head(start, generator)
+                        num_outputs, num_features = start["head.weight"].shape[1:]
+                        drawn_heads = random_heads(batch.num_tasks, num_features, num_outputs, generator)
+                        start |= {name: head.to(device) for name, head in drawn_heads.items()}
                     rate = learner.rate() if lr is None else lr
-                    results.append(fine_tune(learner, model, start, batch, steps, rate, only))
+                    tuned = path(
+                        model,
+                        start,
+                        batch.support_x,
+                        batch.support_y,
+                        loss_fn=learner.loss_fn,
+                        steps=steps[-1],
+                        lr=rate,
+                        only=only,
+                    )
+                    rows = [score(learner, model, params, batch) for k, params in enumerate(tuned) if k in steps]
+                    results.append([torch.stack(column).cpu() for column in zip(*rows)])  # [len(steps), T] each
     finally:
         model.train(was_training)
-    query, support, accuracies = zip(*results)
-    joined = None if accuracies[0] is None else torch.cat(accuracies, 1).cpu()
-    return Evaluation(steps, torch.cat(query, 1).cpu(), torch.cat(support, 1).cpu(), joined)
+    query, support, accuracies = (torch.cat(part, 1) for part in zip(*results))
+    return Evaluation(steps, query, support, accuracies if learner.loss_fn is cross_entropy else None)
 
 
-def fine_tune(
-    learner: Learner,
+def path(
     model: nn.Module,
     params: Params,
-    batch: TaskBatch,
-    steps: Sequence[int],
-    lr: float | Tensor | Rate,
-    only: str | None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Query loss, support loss and accuracy (or None) [len(steps), T] after each of the sorted ``steps``."""
-    classify = learner.loss_fn is cross_entropy
-    rows, done = [], 0
-    for k in steps:
-        params = {n: p.detach().requires_grad_() for n, p in params.items()}
-        params = adapt(
-            model,
-            params,
-            batch.support_x,
-            batch.support_y,
-            loss_fn=learner.loss_fn,
-            steps=k - done,
-            lr=lr,
-            only=only,
-            second_order=False,
-        )
-        done = k
-        with torch.no_grad():
-            outputs = predict(model, params, batch.query_x)
-            query = learner.loss_fn(outputs, batch.query_y)
-            support = learner.loss_fn(predict(model, params, batch.support_x), batch.support_y)
-        rows.append((query, support, accuracy(outputs, batch.query_y) if classify else None))
-    query, support, accuracies = zip(*rows)
-    return torch.stack(query), torch.stack(support), torch.stack(accuracies) if classify else None
+    x: Tensor,
+    y: Tensor,
+    *,
+    loss_fn: LossFn,
+    steps: int,
+    lr: float | Tensor,
+    only: str | None = None,
+) -> Iterator[Params]:
+    """The parameters after 0, 1, ..., ``steps`` steps of fine-tuning, detached; arguments as for ``adapt``."""
+    params = {name: p.detach() for name, p in params.items()}
+    yield params
+    for _ in range(check_count("steps", steps, 0)):
+        params = {name: p.detach().requires_grad_() for name, p in params.items()}
+        params = adapt(model, params, x, y, loss_fn=loss_fn, steps=1, lr=lr, only=only, second_order=False)
+        params = {name: p.detach() for name, p in params.items()}
+        yield params
 
 
-def random_head(params: Params, generator: torch.Generator) -> Params:
-    """A fresh linear head for every task, drawn as torch draws one: U[-1, 1] / sqrt(D)."""
-    weight, bias = params["head.weight"], params["head.bias"]  # [T, W, D], [T, W]
-    scale = weight.shape[-1] ** -0.5
-    draw = lambda like: (2 * torch.rand(like.shape, generator=generator) - 1).to(like) * scale
-    return {"head.weight": draw(weight), "head.bias": draw(bias)}
+@torch.no_grad()
+def score(learner: Learner, model: nn.Module, params: Params, batch: TaskBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Query loss, support loss and accuracy on the query set, [T] each; NaN for accuracy unless classifying."""
+    outputs = predict(model, params, batch.query_x)
+    query = learner.loss_fn(outputs, batch.query_y)
+    support = learner.loss_fn(predict(model, params, batch.support_x), batch.support_y)
+    classifies = learner.loss_fn is cross_entropy
+    return query, support, accuracy(outputs, batch.query_y) if classifies else torch.full_like(query, torch.nan)
 
 
 def two_by_two(learner: Learner, model: nn.Module, tasks, **options) -> dict[tuple[str, str | None], Evaluation]:
