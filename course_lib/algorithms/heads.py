@@ -208,5 +208,5 @@ def check_linear(params: Mapping[str, Tensor]) -> Tensor:
     """The head's weight, where the head is one linear layer; else a TypeError."""
     names = [name for name in params if name.startswith("head.")]
     if set(names) != {WEIGHT, BIAS}:
-        raise TypeError(f"random and stored heads are linear layers with a bias, but this model's head has {names}")
+        raise TypeError(f"a random, stored or fitted head is one linear layer with a bias, but this model's head has {names}")
     return params[WEIGHT]

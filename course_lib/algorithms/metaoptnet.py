@@ -1,0 +1,47 @@
+"""MetaOptNet: the head is a multi-class support vector machine on the features, the optimum of a convex problem.
+
+    w_i = argmin_w sum_k |w_k|^2 / 2 + C sum_n max_k (1 - [k = y_n] - (w_{y_n} - w_k) . z_n)        Crammer and Singer
+    theta, scale <- descend mean_i L_i(features, scale * w_i; query)         through the optimum, by implicit derivative
+
+Lee, Maji, Ravichandran, Soatto 2019, "Meta-learning with differentiable convex optimization", arXiv 1904.03758,
+equations 4 to 6 (the dual, which ``solvers.crammer_singer`` solves for all tasks at once), 8 and 9 (the derivative) and
+12 (the scale). As in the paper there is no bias. Its ridge variant is R2D2.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from course_lib.algorithms.fitted import FittedHead
+from course_lib.inner_loop import LossFn
+from course_lib.losses import cross_entropy
+from course_lib.solvers import Head, check_C, svm_head
+
+
+class MetaOptNet(FittedHead):
+    """Labels y [T, S]; for regression there is R2D2.
+
+    Args:
+        C: weight of the hinge losses against |w|^2 / 2, positive. Small C is a wide margin.
+        (others): see FittedHead.
+    """
+
+    def __init__(
+        self,
+        C: float = 0.1,  # the released code's
+        scale: float = 1.0,
+        learn_scale: bool = True,
+        ways: int | None = None,
+        inner_steps: int = 0,
+        inner_lr: float | Tensor = 0.01,
+        second_order: bool = True,
+        loss_fn: LossFn = cross_entropy,
+    ):
+        super().__init__(scale, learn_scale, ways, inner_steps, inner_lr, second_order, loss_fn)
+        self.C = check_C(C)
+
+    def fit(self, z: Tensor, y: Tensor) -> Head:
+        return svm_head(z, y, self.C, self.ways)
+
+    def settings(self) -> dict:
+        return {"C": self.C} | super().settings()

@@ -1,0 +1,37 @@
+"""ProtoNet: the head is the class means, and a point belongs to the nearest.
+
+    c_k = mean of features(x_n) over the support points of class k
+    logit_k(x) = -scale |features(x) - c_k|^2 = scale (2 c_k . features(x) - |c_k|^2) + the same for every k
+
+Snell, Swersky, Zemel 2017, "Prototypical networks for few-shot learning", arXiv 1703.05175, equations 1 and 2; a
+linear head by its equation 8: weight 2 c_k, bias -|c_k|^2. The paper's scale is 1.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from course_lib.algorithms.fitted import FittedHead
+from course_lib.inner_loop import LossFn
+from course_lib.losses import cross_entropy
+from course_lib.solvers import Head, mean_head
+
+
+class ProtoNet(FittedHead):
+    """Labels y [T, S], every class with at least one example. Arguments: see FittedHead; the scale is an inverse
+    temperature."""
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        learn_scale: bool = False,
+        ways: int | None = None,
+        inner_steps: int = 0,
+        inner_lr: float | Tensor = 0.01,
+        second_order: bool = True,
+        loss_fn: LossFn = cross_entropy,
+    ):
+        super().__init__(scale, learn_scale, ways, inner_steps, inner_lr, second_order, loss_fn)
+
+    def fit(self, z: Tensor, y: Tensor) -> Head:
+        return mean_head(z, y, self.ways)
