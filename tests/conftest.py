@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch comes in, and for the kernels of notebooks
+os.environ.setdefault("OMNIGLOT_DOWNLOAD", "0")  # no test reaches for the network
 
 import pytest
 import torch

@@ -1,7 +1,8 @@
 """Task families. Each has ``sample(num_tasks, generator=g) -> TaskBatch``."""
 
 from course_lib.tasks.base import TaskBatch
+from course_lib.tasks.glyphs import GlyphTasks, character_tasks
 from course_lib.tasks.omniglot import OmniglotTasks
 from course_lib.tasks.sinusoid import SinusoidTasks
 
-__all__ = ["OmniglotTasks", "SinusoidTasks", "TaskBatch"]
+__all__ = ["GlyphTasks", "OmniglotTasks", "SinusoidTasks", "TaskBatch", "character_tasks"]

@@ -14,6 +14,7 @@ from torch import Tensor
 from course_lib.tasks.base import TaskBatch, check_count
 
 QUARTER_TURNS = 4
+SPLITS = ("train", "fit", "val", "test")  # "train" is "fit" and "val" together
 
 
 class CharacterTasks:
@@ -157,3 +158,8 @@ class CharacterTasks:
             f"{self.name}: {self.ways}-way {self.shots}-shot, {self.queries} queries a class, "
             f"from {pool}, {self.num_drawings} drawings each{together}"
         )
+
+
+def check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")

@@ -16,12 +16,17 @@ different answers cannot be compared. So both are switches here:
 
 from __future__ import annotations
 
+import argparse
+import sys
+import time
+from pathlib import Path
+
 import torch
 
-from course_lib.tasks.episodes import CharacterTasks
+from course_lib.tasks import omniglot_files as files
+from course_lib.tasks.episodes import CharacterTasks, check_split
 from course_lib.tasks.omniglot_files import ARCHIVES, BACKGROUND, EVALUATION, load
 
-SPLITS = ("train", "fit", "val", "test")
 TRAIN_CHARACTERS = 1200  # of 1,623: Santoro et al. 2016, MAML, Reptile
 VAL_CHARACTERS = 100  # the last of those 1,200: MAML's released code
 VAL_ALPHABETS = 5  # of the 30 background alphabets; no paper's
@@ -90,11 +95,6 @@ class OmniglotTasks(CharacterTasks):
         return {"split": self.split, "splits": self.splits, **super().settings()}
 
 
-def check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
-
-
 def _alphabets(split: str, names: list[tuple[str, str]]) -> list[int]:
     """The rows of ``split`` in its archive: all of them, or the alphabets held out for validation, or the others."""
     if split in ("train", "test"):
@@ -113,3 +113,64 @@ def _characters(split: str, count: int) -> list[int]:
         split, (TRAIN_CHARACTERS, count)
     )
     return sorted(order[begin:end])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``python -m course_lib data``: 0 when the data set is here and sound, else 1 and a message on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m course_lib data", description="Fetch, verify and describe Omniglot (14 MB)."
+    )
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("all", "fetch", "verify", "describe"),
+        default="all",
+        help="fetch: download the archives that are not here; verify: read every drawing anew and hold it "
+        "against the official ones; describe: what there is to learn from (default: all three)",
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=None, help=f"where to download to (default: {files.cache_folder()})"
+    )
+    args = parser.parse_args(argv)
+    try:
+        if args.action in ("all", "fetch"):
+            _fetch(args.folder or files.cache_folder())
+        if args.action in ("all", "verify"):
+            _verify()
+        if args.action in ("all", "describe"):
+            _describe()
+    except (files.OmniglotMissing, files.OmniglotDamaged) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _fetch(folder: Path) -> None:
+    for archive in ARCHIVES:
+        path = files.find(archive) or files.fetch(archive, folder)
+        print(f"{archive.filename}: {path}")
+        if path.parent == folder and folder not in files.places():
+            print(f"  set OMNIGLOT_ROOT={folder} so that it is found there")
+
+
+def _verify() -> None:
+    for archive in ARCHIVES:
+        path = files.find(archive)
+        if path is None:
+            raise files.OmniglotMissing(files.how_to_get(archive, "so there is nothing to verify"))
+        begin = time.perf_counter()
+        drawings = files.read_archive(archive, path)
+        seconds = time.perf_counter() - begin
+        print(
+            f"{path}: {len(drawings.names)} characters of {archive.alphabets} alphabets, {files.DRAWINGS} drawings "
+            f"each, all as the authors published them ({seconds:.1f} s)"
+        )
+
+
+def _describe() -> None:
+    for splits in ("alphabets", "characters"):
+        print(f'\nsplits="{splits}"')
+        for split in ("train", "fit", "val", "test"):
+            tasks = OmniglotTasks(split, splits=splits, rotations=False, download=False)
+            print(f"  {split:5}  {tasks.num_characters:4} characters of {len(tasks.alphabets)} alphabets")
+    print("\nalphabets for testing: " + ", ".join(OmniglotTasks("test", download=False).alphabets))

@@ -138,8 +138,22 @@ def load(archive: Archive, download: bool | None = None) -> Drawings:
         download = os.environ.get("OMNIGLOT_DOWNLOAD") != "0"
     if not download:
         raise OmniglotMissing(how_to_get(archive, "and downloading is switched off"))
-    path = fetch(archive, cache_folder())
+    path = _fetch_once(archive, cache_folder())
     return _load_file(archive, path, cache_folder(), path.stat().st_mtime_ns)
+
+
+_unreachable: dict[Archive, OmniglotMissing] = {}  # what this process tried to download in vain
+
+
+def _fetch_once(archive: Archive, folder: Path) -> Path:
+    """``fetch``, whose failure is remembered: without a network, only the first try waits for it."""
+    if archive in _unreachable:
+        raise _unreachable[archive]
+    try:
+        return fetch(archive, folder)
+    except OmniglotMissing as error:
+        _unreachable[archive] = error
+        raise
 
 
 @lru_cache(maxsize=4)
@@ -228,6 +242,7 @@ def write_cache(drawings: Drawings, path: Path) -> None:
 
 
 def how_to_get(archive: Archive, why: str) -> str:
+    """What to tell a person who lacks the archive."""
     looked = ", ".join(str(folder) for folder in places())
     return (
         f"Omniglot's {archive.filename} is in none of the folders {looked}, {why}. Get it with "
