@@ -6,6 +6,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 KEY := $(shell (pwd; cat requirements.txt pyproject.toml tools/jupyterlab_overrides.json) | cksum)
 STAMP := .venv/installed-$(firstword $(KEY))
+BENCH_STAMP := .venv-bench/installed-$(firstword $(KEY))-$(firstword $(shell cksum < benchmarks/requirements.txt))
 CELL_TIMEOUT := 300# seconds that one notebook cell may take under test
 
 # Tiny networks run fastest on one thread, and the library starts its own workers where more pay.
@@ -35,8 +36,8 @@ test: $(STAMP)    ## library tests, doctests, every notebook and the browser tes
 doctor: $(STAMP)  ## say in plain words what is right and wrong on this machine
 	@$(PY) -m course_lib doctor
 
-bench: $(STAMP)   ## time and memory of each method, beside other libraries where they are installed
-	$(PY) benchmarks/run.py
+bench: $(BENCH_STAMP) ## time and memory of each method beside other libraries' (BENCH_ARGS="--help")
+	.venv-bench/bin/python benchmarks/run.py $(BENCH_ARGS)
 
 notebooks: $(STAMP) ## run every notebook from top to bottom and save its outputs (NAMES="01 03")
 	$(PY) tools/notebooks.py $(NAMES)
@@ -54,3 +55,10 @@ clean:            ## remove the environments and everything that can be made aga
 	@mkdir -p .venv/share/jupyter/lab/settings
 	@cp tools/jupyterlab_overrides.json .venv/share/jupyter/lab/settings/overrides.json
 	@rm -f .venv/installed-* && touch $@
+
+.venv-bench/installed-%: $(STAMP)
+	$(PY) -m venv --clear .venv-bench
+	$(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	    "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/course.pth"
+	.venv-bench/bin/python -m pip install -r benchmarks/requirements.txt
+	@touch $@
