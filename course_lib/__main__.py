@@ -15,6 +15,11 @@ import shlex
 import sys
 from pathlib import Path
 
+from course_lib import doctor
+
+if __name__ == "__main__" and sys.argv[1:2] == ["doctor"]:  # it also says what is wrong where PyTorch is missing
+    sys.exit(doctor.main(sys.argv[2:]))
+
 from course_lib import checkpoints, models
 from course_lib import tasks as task_families
 from course_lib.algorithms import LEARNERS, MAML, Learner
@@ -152,8 +157,6 @@ def run_data(args: argparse.Namespace) -> int:
 
 
 def run_doctor(args: argparse.Namespace) -> int:
-    from course_lib import doctor
-
     return doctor.main(args.rest)
 
 

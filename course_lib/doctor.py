@@ -332,7 +332,3 @@ def show(path: Path) -> str:
 def one_line(error: BaseException) -> str:
     """The kind of ``error`` and the first line it says."""
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-
-
-if __name__ == "__main__":  # python -m course_lib.doctor: also where PyTorch is missing or broken
-    sys.exit(main())
