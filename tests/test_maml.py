@@ -7,7 +7,8 @@ import torch
 from gradients import EVERY_CHUNK, TIGHT, Quadratic, finite_differences, gradient, largest_difference
 from gradients import regression, tiny_model
 from torch import nn
-from torch.func import functional_call, hessian
+from torch.autograd.functional import hessian
+from torch.func import functional_call
 
 from course_lib.algorithms import MAML, Learner
 from course_lib.algorithms.base import trainable
@@ -60,7 +61,7 @@ def test_quadratic_in_closed_form(steps, second_order):
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_product_of_jacobians(steps):
-    """d L(theta_k) / d theta_0 = (I - alpha H_0) ... (I - alpha H_{k-1}) grad L(theta_k), H_t by forward-over-reverse."""
+    """d L(theta_k) / d theta_0 = (I - alpha H_0) ... (I - alpha H_{k-1}) grad L(theta_k), H_t row by row."""
     model, batch, lr = tiny_model(), regression(), 0.2
     expected = 0
     for i in range(batch.num_tasks):
@@ -68,7 +69,7 @@ def test_product_of_jacobians(steps):
         query = path(model, batch.query_x[i], batch.query_y[i], 0, lr)[1]
         g = torch.func.grad(query)(points[-1])
         for point in reversed(points[:-1]):
-            g = g - lr * hessian(loss)(point) @ g
+            g = g - lr * hessian(loss, point) @ g
         expected = expected + g / batch.num_tasks
     grads, _ = MAML(steps, lr).meta_gradient(model, batch)
     assert largest_difference(grads, unflatten(expected, like)) < 1e-12
