@@ -1,0 +1,108 @@
+"""Held-out data is what counts: support error and query error part ways as k grows, the more so with few shots."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+
+from course_lib import plots
+from course_lib.algorithms import MAML
+from course_lib.demos import adapting
+from course_lib.demos.kit import Button, Choice, Demo, Slider
+from course_lib.evaluation import path, score
+from course_lib.tasks import SinusoidTasks
+from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
+
+MAX_STEPS, NUM_TASKS, QUERIES = 50, 60, 40
+
+
+@lru_cache(maxsize=64)
+def measure(start: str, shots: int, inner_lr: float, draw: int) -> tuple[Tensor, Tensor]:
+    """Support and query error of 60 tasks after 0, 1, ..., 50 steps: [51, 60] each."""
+    model, stacked = adapting.initialisations()
+    chosen = list(adapting.STARTS).index(start)
+    params = {name: p[chosen].expand(NUM_TASKS, *p.shape[1:]) for name, p in stacked.items()}
+    generator = torch.Generator().manual_seed(draw)
+    batch = SinusoidTasks(shots=20, queries=QUERIES).sample(NUM_TASKS, generator=generator)
+    batch.support_x, batch.support_y = batch.support_x[:, :shots], batch.support_y[:, :shots]
+    learner = MAML(inner_lr=inner_lr)
+    options = {"loss_fn": learner.loss_fn, "steps": MAX_STEPS, "lr": inner_lr}
+    tuned = path(model, params, batch.support_x, batch.support_y, **options)
+    query, support, _ = zip(*(score(learner, model, p, batch) for p in tuned))
+    return torch.stack(support), torch.stack(query)
+
+
+def compute(values: SimpleNamespace) -> dict:
+    """Mean support and query error against k, and both errors of every task after ``values.steps``."""
+    support, query = measure(values.start, values.shots, values.inner_lr, values.new_tasks)
+    return {
+        "start": values.start,
+        "shots": values.shots,
+        "steps": values.steps,
+        "support_curve": support.mean(1).numpy(),
+        "query_curve": query.mean(1).numpy(),
+        "support": support[values.steps].numpy(),
+        "query": query[values.steps].numpy(),
+    }
+
+
+def figure(fig) -> SimpleNamespace:
+    left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
+    left.set(xlabel="inner steps k", ylabel="mean error", xlim=(-1, 51), ylim=(1e-3, 30), yscale="log")
+    left.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
+    curves = (
+        left.plot([], [], color=plots.BLACK, linestyle="-", label="on the support set")[0],
+        left.plot([], [], color=plots.PINK, linestyle="--", label="on the query set (held out)")[0],
+    )
+    markers = (left.plot([], [], **plots.SUPPORT)[0], left.plot([], [], **plots.QUERY)[0])
+    right.set(xlabel="support error of a task (at the left edge: 1e-6 or less)", ylabel="query error of a task", xscale="log", yscale="log")
+    right.set(xlim=(1e-6, 1e2), ylim=(1e-4, 1e2))
+    right.plot([1e-6, 1e2], [1e-6, 1e2], **plots.REFERENCE, label="as good held out as on the support set")
+    tasks = right.plot([], [], "o", color=plots.BLUE, alpha=0.6, label="a task")[0]
+    fig.legend(loc="outside lower center", ncols=3)
+    titles = (left.set_title(" "), right.set_title(f"{NUM_TASKS} tasks after k steps"))
+    return SimpleNamespace(curves=curves, markers=markers, tasks=tasks, titles=titles)
+
+
+def draw(artists: SimpleNamespace, data: dict) -> None:
+    steps, at = range(MAX_STEPS + 1), data["steps"]
+    for curve, marker, name in zip(artists.curves, artists.markers, ("support_curve", "query_curve")):
+        curve.set_data(steps, data[name])
+        marker.set_data([at], [data[name][at]])
+    artists.tasks.set_data(data["support"].clip(1e-6), data["query"].clip(1e-4))
+    artists.titles[0].set_text(
+        f"k = {at}: support {data['support_curve'][at]:.2g}, held out {data['query_curve'][at]:.2g}"
+    )
+
+
+def alt(data: dict) -> str:
+    at = data["steps"]
+    worse = int((data["query"] > data["support"]).sum())
+    return (
+        f"{adapting.STARTS[data['start']]}, {data['shots']} shots, {at} steps: mean support error "
+        f"{data['support_curve'][at]:.2g}, mean query error {data['query_curve'][at]:.2g}; the query error is the "
+        f"larger one in {worse} of {NUM_TASKS} tasks."
+    )
+
+
+def demo() -> Demo:
+    """The demo of notebook 01; its default view has three shots, where the two errors part."""
+    return Demo(
+        "The support set trains, the query set judges",
+        controls=[
+            Choice("start", {text: name for name, text in adapting.STARTS.items()}, "maml", "start from"),
+            Slider("steps", 0, MAX_STEPS, 20, "inner steps k"),
+            Slider("shots", 1, 20, 3, "support points"),
+            Slider("inner_lr", 1e-3, 0.02, 0.01, "inner rate \N{GREEK SMALL LETTER ALPHA}", log=True),
+            Button("new_tasks", "other tasks"),
+        ],
+        compute=compute,
+        figure=figure,
+        draw=draw,
+        alt=alt,
+        size=(9.0, 4.6),
+        hint="The steps were too large and the fit diverged: choose a smaller inner rate.",
+    )

@@ -1,0 +1,83 @@
+"""Checks for the exercises: a right answer is confirmed, a common wrong one gets the hint that leads on.
+
+Each notebook has a file here with ``check_...(answer) -> Verdict`` functions. A cell that ends in a check shows its
+verdict; nothing raises, so that a notebook with open exercises still runs from top to bottom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found: ``passed`` is True, False, or None where nothing was answered yet."""
+
+    passed: bool | None
+    message: str
+
+    @property
+    def word(self) -> str:
+        return {True: "Right.", False: "Not yet.", None: "Waiting for your answer."}[self.passed]
+
+    def __str__(self) -> str:
+        return f"{self.word} {self.message}".strip()
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        sign = {True: "\N{WHITE HEAVY CHECK MARK}", False: "\N{CONSTRUCTION SIGN}", None: "\N{PENCIL}"}[self.passed]
+        return f"{sign} **{self.word}** {self.message}"
+
+
+WAITING = Verdict(None, "Replace the dots above and run this cell again.")
+
+
+def right(message: str = "") -> Verdict:
+    return Verdict(True, message)
+
+
+def wrong(hint: str) -> Verdict:
+    return Verdict(False, hint)
+
+
+def unanswered(answer: Any) -> bool:
+    """Whether an answer is still the dots it was given as, alone or among several."""
+    return answer is ... or (isinstance(answer, (tuple, list)) and any(unanswered(part) for part in answer))
+
+
+def run(answer: Callable, *arguments: Any) -> Any:
+    """Call a student's function; a Verdict instead of a result where it is unanswered or raises."""
+    try:
+        result = answer(*arguments)
+    except Exception as error:
+        return wrong(f"Your function raised {type(error).__name__}: {error}")
+    if result is None or unanswered(result):
+        return WAITING
+    return result
+
+
+def compare(got: torch.Tensor, expected: torch.Tensor, mistakes: Iterable[tuple[torch.Tensor, str]]) -> Verdict:
+    """Right if ``got`` is ``expected``; else the hint of the known mistake that gives this very result.
+
+    >>> compare(torch.tensor(3.0), torch.tensor(1.0), [(torch.tensor(3.0), "That is the sum; take the mean.")])
+    Not yet. That is the sum; take the mean.
+    """
+    if not isinstance(got, torch.Tensor):
+        return wrong(f"A tensor of shape {list(expected.shape)} was expected, not {type(got).__name__}.")
+    if got.shape != expected.shape:
+        return wrong(f"The shape is {list(got.shape)}, expected {list(expected.shape)}.")
+    if same(got, expected):
+        return right()
+    for value, hint in mistakes:
+        if value.shape == got.shape and same(got, value):
+            return wrong(hint)
+    return wrong(f"The largest difference to the expected result is {(got - expected).abs().max().item():.3g}.")
+
+
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-6)
