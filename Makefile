@@ -26,8 +26,8 @@ lab: $(STAMP)     ## install what is missing, open JupyterLab on the first noteb
 	if [ "$$(id -u)" = 0 ]; then set -- "$$@" --allow-root; fi; \
 	if [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY$$BROWSER" ]; then set -- "$$@" --no-browser; fi; \
 	echo "Starting JupyterLab: open the address below in a browser. Ctrl-C stops it."; \
-	exec $(PY) -m jupyter lab --ServerApp.log_level=WARN --ServerApp.answer_yes=True \
-	    --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb "$$@" $(LAB_ARGS)
+	exec $(PY) -m jupyter lab --LabApp.log_level=WARN --ServerApp.log_level=WARN \
+	    --ServerApp.answer_yes=True --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb "$$@" $(LAB_ARGS)
 
 test: $(STAMP)    ## library tests, doctests, every notebook and the browser tests (TEST_ARGS="-k maml")
 	$(PY) -m pytest -q -rs tests course_lib $(wildcard notebooks) \

@@ -84,7 +84,8 @@ def test_packages_of_other_versions_or_missing(monkeypatch, tmp_path):
 def test_no_widgets_for_jupyterlab(monkeypatch, tmp_path):
     for name in ("ENV_JUPYTER_PATH", "SYSTEM_JUPYTER_PATH"):
         monkeypatch.setattr(jupyter_core.paths, name, [str(tmp_path)])
-    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    for name in ("JUPYTER_DATA_DIR", "JUPYTER_PATH"):
+        monkeypatch.setenv(name, str(tmp_path))
     findings = list(doctor.jupyter())
     assert about("sliders", findings).status == PROBLEM
     assert about("drawing area", findings).status == NOTE

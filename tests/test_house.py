@@ -244,7 +244,7 @@ def test_no_file_is_over_350_lines():
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 def test_make_alone_lists_every_target():
     phony = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY"))
-    shown = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    shown = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert [line.split()[1] for line in shown.splitlines()] == phony.split()[1:]
 
 
