@@ -1,33 +1,43 @@
-"""Overparameterised on a circle: P >> S Fourier features, and what meta-learned feature weights do for the fit.
+"""Overparameterised on a circle: P >> S Fourier features, and what meta-learned feature weights do for them.
 
 A task is a function on the circle with D frequencies, P = 2 D features, and only S points to learn it from:
 
-    f(x) = sum_d a_d cos(d x) + b_d sin(d x),     a_d, b_d ~ N(0, s_d),     y = f(x) + noise * z,     x in [-pi, pi).
+    f(x) = sum_d a_d cos(d x) + b_d sin(d x),    a_d, b_d ~ N(0, s_d),    y = f(x) + noise * z,    |x| <= pi.
 
-Infinitely many coefficient vectors pass through S << P points. Feature weights w_d choose one, the smallest in
+Infinitely many coefficient vectors pass through S << P points. Feature weights w_d choose one,
+the smallest in
 
     minimise  sum_d (a_d^2 + b_d^2) / w_d    subject to    f(x_i) = y_i,
 
-which is the minimum-norm fit in the features sqrt(w_d) cos(d x), sqrt(w_d) sin(d x): what gradient descent from zero
-finds. With K_w(x, x') = sum_d w_d cos(d (x - x')) and a ridge that goes to 0 for interpolation,
+which is the minimum-norm fit in the features sqrt(w_d) cos(d x), sqrt(w_d) sin(d x): what gradient descent
+from zero finds. With K_w(x, x') = sum_d w_d cos(d (x - x')) and a ridge that goes to 0 for interpolation,
 
-    coefficients = W Phi^T (Phi W Phi^T + ridge I)^-1 y,      prediction(x) = K_w(x, X) (K_w(X, X) + ridge I)^-1 y.
+    coefficients = W Phi^T (Phi W Phi^T + ridge I)^-1 y, f(x) = K_w(x, X) (K_w(X, X) + ridge I)^-1 y.
 
-Equal weights alias: the fit spreads the task over all P features that look alike on the S points, and what goes to the
-wrong ones shrinks the signal and contaminates the rest. Weights that favour the features carrying the task (the
-principal features) cure it: for a Gaussian family the expected error is least at every x for
+Equal weights alias: the fit spreads the task over all P features that look alike on the S points, and what
+goes to the wrong ones shrinks the signal and contaminates the rest. Weights that favour the features
+carrying the task (the principal features) cure it: for a Gaussian family the expected error is least at
+every x for
 
     w = s   (the family's power spectrum)  and  ridge = noise^2,
 
-because the fit is then the posterior mean. So the weights can be learned from training tasks in closed form: w_d is the
-mean squared coefficient. `spectrum_from_coefficients` has the coefficients given, `spectrum_from_tasks` has few-shot
-tasks only and solves least squares for E y_i y_j = sum_d s_d cos(d (x_i - x_j)), and `meta_learn` descends the query
-loss through the ridge solve (R2D2's idea, with the weights as its only meta-parameters); all end at the same weights.
+because the fit is then the posterior mean. So the weights can be learned from training tasks in closed
+form: w_d is the mean squared coefficient. `spectrum_from_coefficients` has the coefficients given,
+`spectrum_from_tasks` has few-shot tasks only and solves least squares for E y_i y_j = sum_d s_d
+cos(d (x_i - x_j)), and `meta_learn` descends the query loss through the ridge solve (R2D2's idea, with the
+weights as its only meta-parameters); all end near the same weights.
 
-Sources: the lecture's section 1.5 (principal features must carry the task); Xie, Chou, Rauhut, Ward, "Overparameterization
-and generalization error: weighted trigonometric interpolation" (arXiv 2006.08495) for the weighted fit; Sun, Narang,
-Gulluk, Oymak, Fazel, "Towards sample-efficient overparameterized meta-learning" (NeurIPS 2021, arXiv 2201.06142) for
-learning the weighting from earlier tasks; Bertinetto et al. (arXiv 1805.08136) for the gradient through the solve.
+To expect (D = 50, so 100 features; 12 points; power 1): without noise, the interpolating fit errs by 0.885
+with equal weights and 0.042 with the spectrum as weights. With noise 0.1 interpolation fails (labels of
+neighbouring points contradict each other), so ridge = 0.01: 0.887 and 0.0996; weights from the coefficients
+of 100 tasks 0.0998; from 30 / 300 / 3,000 tasks of 24 points by least squares 0.182 / 0.137 / 0.108, by
+300 gradient steps 0.136 / 0.102 / 0.101 (3.5 s on one core; least squares 0.1 s per 1,000 tasks).
+
+Sources: the lecture's section 1.5 (principal features must carry the task); Xie, Chou, Rauhut, Ward,
+"Overparameterization and generalization error: weighted trigonometric interpolation" (arXiv 2006.08495) for
+the weighted fit; Sun, Narang, Gulluk, Oymak, Fazel, "Towards sample-efficient overparameterized
+meta-learning" (NeurIPS 2021, arXiv 2201.06142) for learning the weighting from earlier tasks; Bertinetto et
+al. (arXiv 1805.08136) for the gradient through the solve.
 """
 
 from dataclasses import dataclass
@@ -63,7 +73,7 @@ def bump_spectrum(frequencies: int, centre: float = 5.0, width: float = 1.0) -> 
 
 def design_matrix(x: Tensor, frequencies: int) -> Tensor:
     """The P = 2 D features of points x [..., N]: cos(x) .. cos(D x), sin(x) .. sin(D x), [..., N, P]."""
-    angles = x.unsqueeze(-1) * torch.arange(1, frequencies + 1, dtype=x.dtype, device=x.device)    # [..., N, D]
+    angles = x.unsqueeze(-1) * torch.arange(1, frequencies + 1, dtype=x.dtype, device=x.device)  # [..., N, D]
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
@@ -86,12 +96,12 @@ class FourierFamily:
     def sample(self, num_tasks: int, support: int, queries: int, generator: torch.Generator) -> FourierTasks:
         """Tasks with points uniform on the circle."""
         if support < 1 or queries < 0:
-            raise ValueError(f"a task needs at least one support point and no negative number of query points, got "
-                             f"support={support}, queries={queries}.")
+            raise ValueError(f"a task needs at least one support point and 0 or more query points; "
+                             f"got support={support}, queries={queries}.")
         D = len(self.spectrum)
         scale = self.spectrum.sqrt().repeat(2)                                                          # [P]
-        coefficients = scale * torch.randn(num_tasks, 2 * D, generator=generator, dtype=FLOAT)          # [T, P]
-        x = pi * (2 * torch.rand(num_tasks, support + queries, generator=generator, dtype=FLOAT) - 1)   # [T, S+Q]
+        coefficients = scale * torch.randn(num_tasks, 2 * D, generator=generator, dtype=FLOAT)  # [T, P]
+        x = pi * (2 * torch.rand(num_tasks, support + queries, generator=generator, dtype=FLOAT) - 1)
         y = (design_matrix(x, D) @ coefficients.unsqueeze(-1)).squeeze(-1)
         y = y + self.noise * torch.randn(y.shape, generator=generator, dtype=FLOAT)
         return FourierTasks(x[:, :support], y[:, :support], x[:, support:], y[:, support:], coefficients)
@@ -99,7 +109,7 @@ class FourierFamily:
 
 def _check_weights(weights: Tensor, name: str = "weights") -> None:
     if weights.dim() != 1 or not len(weights):
-        raise ValueError(f"{name} must be one number per frequency, shape [D]; got shape {list(weights.shape)}.")
+        raise ValueError(f"{name} must be one number per frequency, shape [D]; got {list(weights.shape)}.")
     if not (torch.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any()):
         raise ValueError(f"{name} must be finite and not negative, with at least one above 0.")
 
@@ -135,8 +145,8 @@ def _kernel(features: Tensor, ridge: float) -> Tensor:
 def fit(x: Tensor, y: Tensor, weights: Tensor, ridge: float = 0.0) -> Tensor:
     """Coefficients [..., P] of the weighted fit to y [..., S] at x [..., S], with weights [D].
 
-    ridge = 0 is the minimum-norm interpolation, or the least-squares fit of minimum norm where there are fewer
-    weighted features than distinct points.
+    ridge = 0 is the minimum-norm interpolation, or the least-squares fit of minimum norm where there are
+    fewer weighted features than distinct points.
     """
     if ridge == 0:
         return (fit_matrix(x, weights) @ y.unsqueeze(-1)).squeeze(-1)
@@ -158,16 +168,19 @@ def predict(coefficients: Tensor, x: Tensor) -> Tensor:
 
 
 def expected_error(family: FourierFamily, x: Tensor, weights: Tensor, ridge: float = 0.0) -> Tensor:
-    """E (f(x') - prediction(x'))^2 over tasks, label noise and x' on the circle, for the points x [..., S]: [...].
+    """E (f(x') - prediction(x'))^2 over tasks, label noise and x' on the circle, for the points x [..., S]:
+    [...].
 
-    Exact: a prediction is linear in the labels, the mean of cos^2 over the circle is 1/2, so with C = diag(s, s)
+    Exact: a prediction is linear in the labels, the mean of cos^2 over the circle is 1/2, so with C =
+    diag(s, s)
 
         error = 1/2 tr (I - L Phi) C (I - L Phi)^T + 1/2 noise^2 tr L L^T.
 
     1 would be the zero predictor's for a family of power 1; the held-out LABELS' error is noise^2 more.
     """
-    L = fit_matrix(x, weights, ridge)                                                              # [..., P, S]
-    missed = torch.eye(L.shape[-2], dtype=L.dtype, device=L.device) - L @ design_matrix(x, len(weights))   # [..., P, P]
+    L = fit_matrix(x, weights, ridge)  # [..., P, S]
+    identity = torch.eye(L.shape[-2], dtype=L.dtype, device=L.device)
+    missed = identity - L @ design_matrix(x, len(weights))                  # [..., P, P]
     signal = (missed.square() * family.spectrum.repeat(2)).sum((-2, -1))
     return (signal + family.noise**2 * L.square().sum((-2, -1))) / 2
 
@@ -175,25 +188,26 @@ def expected_error(family: FourierFamily, x: Tensor, weights: Tensor, ridge: flo
 # Learning the weights
 
 def spectrum_from_coefficients(coefficients: Tensor) -> Tensor:
-    """The mean squared coefficient of each frequency over training tasks [T, P]: the closed-form weights [D]."""
+    """The mean squared coefficient of each frequency over training tasks [T, P]: closed-form weights [D]."""
     return coefficients.square().mean(0).unflatten(0, (2, -1)).mean(0)
 
 
 def spectrum_from_tasks(x: Tensor, y: Tensor, frequencies: int) -> Tensor:
-    """The spectrum [D] from few-shot tasks alone, x and y [T, S], S >= 2; no task need be determined by its points.
+    """The spectrum [D] from few-shot tasks alone, x and y [T, S], S >= 2; no task need be determined by its
+    points.
 
-    Least squares for y_i y_j = sum_d s_d cos(d (x_i - x_j)) over all pairs i != j within a task: label noise is
-    independent from point to point and drops out. As cos(d (x_i - x_j)) is the product of the features of x_i and x_j,
-    the sums over pairs are squares of sums over points. Negative estimates are set to 0. Raises ValueError where
-    there are fewer pairs than frequencies.
+    Least squares for y_i y_j = sum_d s_d cos(d (x_i - x_j)) over all pairs i != j within a task: label
+    noise is independent from point to point and drops out. As cos(d (x_i - x_j)) is the product of the
+    features of x_i and x_j, the sums over pairs are squares of sums over points. Negative estimates are set
+    to 0. Raises ValueError where there are fewer pairs than frequencies.
     """
     T, S = x.shape
     pairs = T * S * (S - 1) // 2
     if pairs < frequencies:
-        raise ValueError(f"{T} tasks of {S} points make {pairs} pairs, too few for {frequencies} frequencies; "
-                         f"give more tasks or more points.")
+        raise ValueError(f"{T} tasks of {S} points make {pairs} pairs, too few for {frequencies} "
+                         f"frequencies; give more tasks or more points.")
     normal, moment = 0.0, 0.0
-    for some_x, some_y in zip(x.split(256), y.split(256)):                   # [t, S]; in pieces, for the memory's sake
+    for some_x, some_y in zip(x.split(256), y.split(256)):  # [t, S]; in pieces, for the memory's sake
         features = design_matrix(some_x, frequencies)                                             # [t, S, P]
         products = (features.mT @ features).square().sum(0).unflatten(0, (2, -1)).unflatten(2, (2, -1))
         normal = normal + products.sum((0, 2)) - some_x.numel()                                   # [D, D]
@@ -216,12 +230,13 @@ class Learned(NamedTuple):
     losses: Tensor    # [steps]   mean query loss of each step's tasks
 
 
-def meta_learn(tasks: FourierTasks, frequencies: int, *, ridge: float, steps: int = 300, meta_batch: int = 100,
-               outer_lr: float = 0.1, seed: int = 0) -> Learned:
+def meta_learn(tasks: FourierTasks, frequencies: int, *, ridge: float, steps: int = 300,
+               meta_batch: int = 100, outer_lr: float = 0.1, seed: int = 0) -> Learned:
     """Weights [D] by Adam on the query loss, through the ridge solve, from equal weights of total 1.
 
-    The meta-parameters are log w_d. Each step takes `meta_batch` of the given tasks, and the rate falls linearly to
-    0. The ridge stays fixed (the noise variance, so that the optimum is the spectrum itself and not a multiple).
+    The meta-parameters are log w_d. Each step takes `meta_batch` of the given tasks, and the rate falls
+    linearly to 0. The ridge stays fixed (the noise variance, so that the optimum is the spectrum itself and
+    not a multiple).
     """
     if not ridge > 0:
         raise ValueError(f"ridge must be above 0 for the gradient through the solve, got {ridge!r}.")

@@ -2,7 +2,7 @@
 
     w_i ~ N(w0, spread^2 / p  I)          what makes task i its own                              [P]
     y   = <x, w_i> + noise * z            x ~ N(0, I), z ~ N(0, 1)
-    L_i(theta) = 1/2 mean (y - <x, theta>)^2          note the 1/2: a rate here is half a rate for `losses.mse`
+    L_i(theta) = 1/2 mean (y - <x, theta>)^2          mind the 1/2: `losses.mse` needs half the rate
 
 One inner step on n_t support points is linear in theta, with M_i = I - alpha H_i and H_i = X_i^T X_i / n_t,
 
@@ -10,30 +10,30 @@ One inner step on n_t support points is linear in theta, with M_i = I - alpha H_
 
 so the outer problem, the loss of theta_i on n_v query points of each of m tasks, is LEAST SQUARES:
 
-    minimise || B theta - c ||^2,     B_i = Xq_i M_i  [Q, P],     c_i = yq_i - (alpha / n_t) Xq_i X_i^T y_i  [Q].
+    minimise || B theta - c ||^2,    B_i = Xq_i M_i  [Q, P],  c_i = yq_i - (alpha / n_t) Xq_i X_i^T y_i  [Q].
 
-Gradient descent from theta_0 ends at theta_0 + pinv(B) (c - B theta_0): with m n_v < p the interpolating solution
-nearest to theta_0 (over-parameterised), with m n_v > p the one solution (under-parameterised).
+Gradient descent from theta_0 ends at theta_0 + pinv(B) (c - B theta_0): with m n_v < p the interpolating
+solution nearest to theta_0 (over-parameterised), with m n_v > p the one solution (under-parameterised).
 
 The expected loss of a new task after one step of rate alpha_r on n_r points is, exactly,
 
-    E L = 1/2 h(alpha_r, n_r) (spread^2 + D) + 1/2 noise^2 (1 + alpha_r^2 p / n_r),      D = E ||theta - w0||^2,
+    E L = 1/2 h(alpha_r, n_r) (spread^2 + D) + 1/2 noise^2 (1 + alpha_r^2 p / n_r),   D = E ||theta - w0||^2,
     h(alpha, n) = (1 - alpha)^2 + alpha^2 (p + 1) / n = E tr M^2 / p.
 
-The training rate matters through D alone. Over-parameterised, with ||theta_0 - w0|| the start's distance and p, n_t large,
+The training rate matters through D alone. Over-parameterised, p and n_t large, N = m n_v,
 
-    D = (1 - m n_v / p) ||theta_0 - w0||^2 + (m n_v / p) [ spread^2 + noise^2 (1 + alpha_t^2 p / n_t) / h(alpha_t, n_t) ].
+    D = (1 - N/p) ||theta_0 - w0||^2 + (N/p) [ spread^2 + noise^2 (1 + alpha_t^2 p / n_t) / h(alpha_t, n_t) ].
 
-The last fraction falls through alpha_t = 0 (its slope there is +2), so the best TRAINING rate is negative, while the
-best adaptation rate is positive for every D. `squared_distance` adds what is lost in the limit (its docstring).
+The last fraction rises through alpha_t = 0 (its slope there is +2), so the best TRAINING rate is negative,
+while the best adaptation rate is positive for every D. `squared_distance` has what the limit leaves out.
 
-Source: Bernacchia, "Meta-learning with negative learning rates", ICLR 2021 (arXiv 2102.00940), which gives the problem,
-figure 2's values (FIGURE_2) and the sign result. The formulas here were derived anew for finite p and are held to
-simulation by tests/test_mixed_linear.py.
+Source: Bernacchia, "Meta-learning with negative learning rates", ICLR 2021 (arXiv 2102.00940), which gives
+the problem, figure 2's values (FIGURE_2) and the sign result. The formulas here were derived anew for
+finite p and are held to simulation by tests/test_mixed_linear.py.
 
-To expect (FIGURE_2): adaptation at alpha_r = 0.2 after training at alpha_t = -0.8 / 0 / 0.2 / 0.5 gives 0.687 / 0.709 /
-0.731 / 0.751; the best training rate is -1.06. A sweep over 21 rates, 100 runs, 10 test tasks each takes 0.2 s on
-one free core, the curve beside it 0.1 s.
+To expect (FIGURE_2): adaptation at alpha_r = 0.2 after training at alpha_t = -0.8 / 0 / 0.2 / 0.5 gives
+0.687 / 0.709 / 0.731 / 0.751; the best training rate is -1.06. A sweep over 21 rates, 100 runs, 10 test
+tasks each takes 0.2 s on one free core, the curve beside it 0.1 s.
 """
 
 from collections.abc import Iterator
@@ -59,7 +59,8 @@ class LinearTasks(NamedTuple):
 
 @dataclass(frozen=True)
 class MixedLinear:
-    """The problem's numbers. Defaults: figure 2 of the paper. w0 = 0, so theta_0 is `start_distance` along one axis.
+    """The problem's numbers. Defaults: figure 2 of the paper. w0 = 0, so theta_0 is `start_distance` along
+    one axis.
 
     >>> MixedLinear().overparameterised, MixedLinear(num_tasks=100).overparameterised
     (True, False)
@@ -93,7 +94,7 @@ class MixedLinear:
 
     def sample(self, runs: int, generator: torch.Generator, *, num_tasks: int | None = None,
                support: int | None = None, queries: int | None = None) -> LinearTasks:
-        """`runs` independent training sets; for test tasks give their own `num_tasks`, `support` and `queries`."""
+        """`runs` independent training sets; for test tasks give `num_tasks`, `support` and `queries`."""
         R, P = runs, self.dim
         T, S, Q = num_tasks or self.num_tasks, support or self.support, queries or self.queries
 
@@ -134,8 +135,8 @@ def outer_system(tasks: LinearTasks, lrs) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def meta_train(tasks: LinearTasks, lrs, start: Tensor | None = None) -> Tensor:
-    """What gradient descent on MAML's outer loss converges to from `start` [P] (zero if not given), for each inner
-    rate of `lrs` (a sequence of A floats): [R, A, P].
+    """What gradient descent on MAML's outer loss converges to from `start` [P] (zero if not given), for
+    each inner rate of `lrs` (a sequence of A floats): [R, A, P].
 
     Raises ValueError where the outer problem is singular (the same query point twice, say).
     """
@@ -145,8 +146,8 @@ def meta_train(tasks: LinearTasks, lrs, start: Tensor | None = None) -> Tensor:
         theta = B.new_zeros(P) if start is None else start
         factor, failed = torch.linalg.cholesky_ex(B @ B.mT if N <= P else B.mT @ B)    # on the smaller side
         if failed.any():
-            raise ValueError(f"the outer problem is singular at inner rate {float(lr)}: {N} query points do not "
-                             f"determine {min(N, P)} directions; use another rate or distinct points.")
+            raise ValueError(f"the outer problem is singular at inner rate {float(lr)}: {N} query points "
+                             f"do not determine {min(N, P)} directions; use another rate or distinct points.")
         residual = (c - B @ theta).unsqueeze(-1)                                       # [R, N, 1]
         step = (B.mT @ torch.cholesky_solve(residual, factor) if N <= P
                 else torch.cholesky_solve(B.mT @ residual, factor))                    # [R, P, 1]
@@ -157,8 +158,8 @@ def meta_train(tasks: LinearTasks, lrs, start: Tensor | None = None) -> Tensor:
 def task_gradients(theta: Tensor, tasks: LinearTasks, lr: float) -> Tensor:
     """Each task's share of the outer gradient, before the mean over tasks: theta [R, P] -> [R, T, P].
 
-    It is M_i Hq_i (theta_i - w_i) but for noise: in expectation over query points the error theta - w_i arrives
-    weighted by M_i^2, whose eigenvalues `direction_weights` returns.
+    It is M_i Hq_i (theta_i - w_i) but for noise: in expectation over query points the error theta - w_i
+    arrives weighted by M_i^2, whose eigenvalues `direction_weights` returns.
     """
     num_tasks, queries = tasks.query_y.shape[1:]
     (B, c), = outer_system(tasks, [lr])
@@ -170,9 +171,10 @@ def task_gradients(theta: Tensor, tasks: LinearTasks, lr: float) -> Tensor:
 def direction_weights(support_x: Tensor, lr: float) -> tuple[Tensor, Tensor]:
     """How much each direction of a task counts in the outer gradient: eigenvalues of H and of (I - lr H)^2.
 
-    support_x [..., S, P] -> curvatures [..., P] ascending, weights (1 - lr * curvature)^2 [..., P]. Directions the
-    support set does not see (curvature 0) always weigh 1. A positive rate turns down what the inner step can fix
-    (weight 0 at curvature 1 / lr); a negative rate turns it up. A task's own weight is the mean over its directions.
+    support_x [..., S, P] -> curvatures [..., P] ascending, weights (1 - lr * curvature)^2 [..., P].
+    Directions the support set does not see (curvature 0) always weigh 1. A positive rate turns down what
+    the inner step can fix (weight 0 at curvature 1 / lr); a negative rate turns it up. A task's own weight
+    is the mean over its directions.
 
     >>> curvatures, weights = direction_weights(torch.tensor([[2.0, 0.0]], dtype=torch.float64), lr=-0.5)
     >>> curvatures.tolist(), weights.tolist()
@@ -185,7 +187,7 @@ def direction_weights(support_x: Tensor, lr: float) -> tuple[Tensor, Tensor]:
 # Simulation
 
 def test_losses(theta: Tensor, tasks: LinearTasks, lrs: Tensor) -> Tensor:
-    """Query loss of A starts theta [R, A, P] after one inner step at rates lrs [A], mean over a run's tasks: [A, R]."""
+    """Query loss [A, R] of A starts theta [R, A, P] after a step each at rates lrs [A], a mean over tasks."""
     adapted = adapt(theta.unsqueeze(1), tasks.support_x, tasks.support_y, lrs)                 # [R, T, A, P]
     residual = adapted @ tasks.query_x.mT - tasks.query_y.unsqueeze(-2)                        # [R, T, A, Q]
     return residual.square().mean((1, 3)).T / 2
@@ -194,13 +196,15 @@ def test_losses(theta: Tensor, tasks: LinearTasks, lrs: Tensor) -> Tensor:
 test_losses.__test__ = False   # a function of the library, not a test: pytest goes by names
 
 
-def sweep(setting: MixedLinear, train_lrs, adapt_lrs, *, runs: int = 100, test_tasks: int = 10, points: int = 50,
-          seed: int = 0) -> Tensor:
-    """Simulated test loss [A, R] for A pairs of rates (a single number on either side goes with all of the other).
+def sweep(setting: MixedLinear, train_lrs, adapt_lrs, *, runs: int = 100, test_tasks: int = 10,
+          points: int = 50, seed: int = 0) -> Tensor:
+    """Simulated test loss [A, R] for A pairs of rates (a single number on either side goes with all of the
+    other).
 
-    A run is m training tasks, its exact MAML solution, and `test_tasks` new tasks of n_r points to adapt with and
-    points - n_r to score, as in the paper (100 tasks of 50 points). All pairs of rates see the same draws, so a
-    slider moves the rate and nothing else. `mean_and_interval` reduces the result over runs.
+    A run is m training tasks, its exact MAML solution, and `test_tasks` new tasks of n_r points to adapt
+    with and points - n_r to score, as in the paper (100 tasks of 50 points). All pairs of rates see the
+    same draws, so a slider moves the rate and nothing else. `mean_and_interval` reduces the result over
+    runs.
     """
     if points <= setting.adapt_points:
         raise ValueError(f"points={points} per test task leave nothing to score after adapt_points="
@@ -224,7 +228,8 @@ def mean_and_interval(losses: Tensor) -> tuple[Tensor, Tensor]:
 # Closed form
 
 def inner_gain(lr: float, points: int, dim: int) -> float:
-    """h = E tr (I - lr H)^2 / p for H of `points` standard normal points: what an inner step leaves of an error.
+    """h = E tr (I - lr H)^2 / p for H of `points` standard normal points: what an inner step leaves of an
+    error.
 
     Exact, by E tr H^2 / p = (n + p + 1) / n.
     """
@@ -245,29 +250,30 @@ def _single_tasks(support: int, queries: int, dim: int) -> tuple[Tensor, Tensor,
 def squared_distance(setting: MixedLinear, train_lr: float, *, large_p: bool = False) -> float:
     """D = E ||theta - w0||^2 after training at `train_lr`, brought down to averages over ONE task.
 
-    Over-parameterised (N = m n_v < p - 1). What the other tasks leave free for task i is a random subspace (its
-    overlap with the rows of B_i a matrix-variate Beta), so for any p, n_t, n_v and m, exactly,
+    Over-parameterised (N = m n_v < p - 1). What the other tasks leave free for task i is a random subspace
+    (its overlap with the rows of B_i a matrix-variate Beta), so for any p, n_t, n_v and m, exactly,
 
         D = (1 - N/p) ||theta_0 - w0||^2 + (p - n_v - 1) / (p - N - 1) [ (N / p) spread^2 + m noise^2 t ],
         t = E tr (B_i B_i^T)^-1 (I + (alpha / n_t)^2 Xq X^T X Xq^T).
 
-    `large_p=True` puts in the leading order of both (the formula at the head of this file): no average is left.
+    `large_p=True` is the leading order, the formula at the head of this file: no average is left.
 
-    Under-parameterised (N > p + 1). By free probability the other m - 1 tasks act on task i like a ridge of strength
-    kappa, under which every task owns 1/m of the parameters, tr A (A + kappa)^-1 / p = 1/m with A = B_i^T B_i, and
+    Under-parameterised (N > p + 1). By free probability the other m - 1 tasks act on task i like a ridge of
+    strength kappa, under which every task owns 1/m of the parameters: with A = B_i^T B_i and kappa such that
+    tr A (A + kappa)^-1 / p = 1/m,
 
-        D = E tr (A + kappa)^-1 K (A + kappa)^-1 / (1 - (1 - 1/m) u / g^2),     K = B_i^T Cov(c_i - B_i w0) B_i,
+        D = E tr (A + kappa)^-1 K (A + kappa)^-1 / (1 - (1 - 1/m) u / g^2),   K = B_i^T Cov(c_i - B_i w0) B_i,
         u = E tr (A + kappa)^-2 / p,   g = (m - 1) / (m kappa),
 
     exact as p grows at fixed p/n_t, p/n_v and m; within about 2 % at p = 30.
 
-    The averages are taken over drawn tasks, the same for every rate (t scaled to be exact at alpha = 0). Raises
-    ValueError at the interpolation threshold (|N - p| <= 1), where D is infinite.
+    The averages are taken over drawn tasks, the same for every rate (t scaled to be exact at alpha = 0).
+    Raises ValueError at the interpolation threshold (|N - p| <= 1), where D is infinite.
     """
     m, p, N = setting.num_tasks, setting.dim, setting.num_tasks * setting.queries
     if abs(N - p) <= 1:
-        raise ValueError(f"the expected loss is infinite at the interpolation threshold: {N} query points for {p} "
-                         f"parameters. Change num_tasks, queries or dim so that they differ by at least 2.")
+        raise ValueError(f"the expected loss is infinite at the interpolation threshold: {N} query points, "
+                         f"{p} parameters. Change num_tasks, queries or dim until they differ by 2 or more.")
     if N > p:
         if large_p:
             raise ValueError("large_p is the over-parameterised limit (num_tasks * queries < dim).")
@@ -294,21 +300,18 @@ def _underparameterised(setting: MixedLinear, lr: float) -> float:
     m, p, q = setting.num_tasks, setting.dim, setting.queries
     xq, xq_h, cross = (part[:max(64, 4096 // q)] for part in _single_tasks(setting.support, q, p))
     B = xq - lr * xq_h                                                              # [*, Q, P]
-    a, U = torch.linalg.eigh(B @ B.mT)                  # [*, Q], [*, Q, Q]: those of A that are not 0, the small way
+    a, U = torch.linalg.eigh(B @ B.mT)  # [*, Q], [*, Q, Q]: those of A that are not 0, the small way
     a = a.clamp_min(0)
     covariance = (setting.spread**2 / p * a
-                  + setting.noise**2 * (1 + lr**2 * (U.mT @ cross).square().sum(-1)))    # [*, Q] its diagonal in U
+                  + setting.noise**2 * (1 + lr**2 * (U.mT @ cross).square().sum(-1)))  # [*, Q] its diagonal
     if m == 1:
         return (covariance / a)[:, -min(p, q):].sum(-1).mean().item()
     low, high = 1e-12 * a.mean(), m * a.max()                                       # kappa lies between
     for _ in range(60):
         kappa = (low * high).sqrt()
-        if (a / (a + kappa)).sum(-1).mean() > p / m:
-            low = kappa
-        else:
-            high = kappa
+        low, high = (kappa, high) if (a / (a + kappa)).sum(-1).mean() > p / m else (low, kappa)
     shrunk = 1 / (a + kappa)                                                        # [*, Q]
-    u = (shrunk.square().sum(-1).mean() + (p - q) / kappa**2) / p                   # p - q more eigenvalues are 0
+    u = (shrunk.square().sum(-1).mean() + (p - q) / kappa**2) / p  # p - q more eigenvalues are 0
     ratio = u * (m * kappa / (m - 1)) ** 2                                          # u / g^2
     return ((a * covariance * shrunk.square()).sum(-1).mean() / (1 - (1 - 1 / m) * ratio)).item()
 
@@ -333,9 +336,7 @@ def best_adapt_lr(setting: MixedLinear, train_lr: float) -> float:
     """
     p, n = setting.dim, setting.adapt_points
     error = setting.spread**2 + squared_distance(setting, train_lr)
-    if error == 0:
-        return 0.0
-    return error / (error * (n + p + 1) / n + setting.noise**2 * p / n)
+    return error and error / (error * (n + p + 1) / n + setting.noise**2 * p / n)
 
 
 def best_train_lr(setting: MixedLinear, low: float = -3.0, high: float = 3.0) -> float:
@@ -344,7 +345,7 @@ def best_train_lr(setting: MixedLinear, low: float = -3.0, high: float = 3.0) ->
     >>> best_train_lr(FIGURE_2) < 0
     True
     """
-    for _ in range(4):                                                  # a grid, then one about its best point: 4e-4
+    for _ in range(4):  # a grid, then one about its best point, down to 2e-4
         grid = torch.linspace(low, high, 25, dtype=FLOAT).tolist()
         best = min(grid, key=lambda lr: squared_distance(setting, lr))
         low, high = best - (high - low) / 24, best + (high - low) / 24

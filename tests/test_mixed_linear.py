@@ -1,4 +1,4 @@
-"""Mixed linear regression: the two loops against autograd, the closed forms against simulation and exact cases."""
+"""Mixed linear regression: loops against autograd, closed forms against simulation and exact cases."""
 
 import pytest
 import torch
@@ -59,7 +59,8 @@ def test_meta_training_is_the_pseudo_inverse(setting):
     (B, c), = mixed_linear.outer_system(tasks, [0.3])
     start = setting.start()
     expected = start + (torch.linalg.pinv(B) @ (c - B @ start).unsqueeze(-1)).squeeze(-1)
-    torch.testing.assert_close(mixed_linear.meta_train(tasks, [0.3], start)[:, 0], expected, rtol=0, atol=1e-9)
+    found = mixed_linear.meta_train(tasks, [0.3], start)[:, 0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
 def test_task_gradients_are_autograds():
@@ -81,17 +82,18 @@ def test_direction_weights_are_what_the_error_meets_on_its_way_into_the_outer_gr
         torch.testing.assert_close(found_curvatures, curvatures, rtol=0, atol=1e-12)
         gradient = mixed_linear.task_gradients(torch.zeros(1, 4, dtype=FLOAT), tasks, lr)[0, 0]
         expected = weights * (directions.T @ error)           # H of 200,000 query points is I to about 0.5 %
-        torch.testing.assert_close(directions.T @ gradient, expected, rtol=0, atol=0.02 * expected.norm().item())
+        tolerance = 0.02 * expected.norm().item()
+        torch.testing.assert_close(directions.T @ gradient, expected, rtol=0, atol=tolerance)
 
 
 def test_unseen_directions_weigh_one_and_the_sign_decides_the_rest():
-    x = FIGURE_2.sample(1, generator(6)).support_x[0, 0]        # 30 points, 60 directions: half of them unseen
+    x = FIGURE_2.sample(1, generator(6)).support_x[0, 0]  # 30 points, 60 directions: half of them unseen
     curvatures, negative = mixed_linear.direction_weights(x, -0.2)
     _, positive = mixed_linear.direction_weights(x, 0.2)
     unseen = curvatures < 1e-10
     assert unseen.sum() == 30
     torch.testing.assert_close(negative[unseen], torch.ones(30, dtype=FLOAT), rtol=0, atol=1e-9)
-    assert (negative[~unseen] > 1).all() and (positive[~unseen] < 1).all()   # 0.2 < 2 / largest curvature here
+    assert (negative[~unseen] > 1).all() and (positive[~unseen] < 1).all()  # 0.2 < 2 / largest curvature here
 
 
 @pytest.mark.parametrize("n, p", [(5, 1), (7, 12), (20, 8)])
@@ -106,7 +108,8 @@ def test_what_an_inner_step_leaves_of_an_error(n, p):
 def test_without_an_inner_step_the_distance_is_the_textbook_one():
     """alpha = 0, no spread: minimum-norm and ordinary least squares on N = m n_v Gaussian points."""
     over = MixedLinear(spread=0.0, start_distance=2.0)
-    assert mixed_linear.squared_distance(over, 0.0) == pytest.approx(4.0 * (1 - 6 / 60) + 6 / (60 - 6 - 1), rel=1e-12)
+    expected = 4.0 * (1 - 6 / 60) + 6 / (60 - 6 - 1)
+    assert mixed_linear.squared_distance(over, 0.0) == pytest.approx(expected, rel=1e-12)
     for queries, num_tasks in ((2, 100), (30, 4), (100, 1)):
         under = MixedLinear(spread=0.0, queries=queries, num_tasks=num_tasks)
         expected = 60 / (queries * num_tasks - 60 - 1)
@@ -119,16 +122,16 @@ RATES = [-1.0, -0.5, -0.2, 0.0, 0.2, 0.4, 0.8]
 @pytest.mark.parametrize("setting, runs", [
     (FIGURE_2, 1000),
     (MixedLinear(start_distance=1.0, queries=4, num_tasks=8), 300),          # 32 query points, 60 parameters
-    (MixedLinear(support=4, queries=12, num_tasks=2, dim=40), 400),          # few support points: wide spectra
+    (MixedLinear(support=4, queries=12, num_tasks=2, dim=40), 400),  # few support points: wide spectra
     (MixedLinear(support=5, queries=25, num_tasks=12, dim=30, adapt_points=10, noise=0.4, spread=0.4), 150),
-    (MixedLinear(support=20, queries=4, num_tasks=12, dim=30), 400),         # 48 points, 30 parameters: near the peak
+    (MixedLinear(support=20, queries=4, num_tasks=12, dim=30), 400),  # 48 points, 30 parameters: the peak
 ])
 def test_distance_in_closed_form_is_the_simulated_one(setting, runs):
     tasks = setting.sample(runs, generator(8))
     theta = mixed_linear.meta_train(tasks, RATES, setting.start())                                 # [R, A, P]
     mean, half_width = mixed_linear.mean_and_interval(theta.square().sum(-1).T)                    # w0 = 0
     expected = torch.tensor([mixed_linear.squared_distance(setting, lr) for lr in RATES], dtype=FLOAT)
-    assert ((mean - expected).abs() < 1.5 * half_width + 0.025 * expected).all()   # three standard errors and the 2 %
+    assert ((mean - expected).abs() < 1.5 * half_width + 0.025 * expected).all()  # 3 standard errors, 2 %
 
 
 def test_figure_2_simulation_sits_on_the_curves():
@@ -142,7 +145,7 @@ def test_figure_2_simulation_sits_on_the_curves():
 
 
 def test_the_loss_of_a_given_start_is_exact_in_the_adaptation_rate():
-    """Thousands of new tasks for ONE start at a known distance: only label noise and the inner step are averaged."""
+    """Thousands of new tasks for ONE start at a known distance."""
     setting = MixedLinear(dim=12, adapt_points=7, start_distance=1.5)
     test = setting.sample(4000, generator(9), num_tasks=1, support=7, queries=20)
     rates = torch.tensor([-0.3, 0.0, 0.3, 0.6], dtype=FLOAT)
@@ -184,7 +187,7 @@ def test_same_seed_same_bits_and_other_seed_other_draw():
     one, two = (mixed_linear.sweep(FIGURE_2, [0.1], 0.2, runs=5, seed=3) for _ in range(2))
     assert torch.equal(one, two)
     assert not torch.equal(one, mixed_linear.sweep(FIGURE_2, [0.1], 0.2, runs=5, seed=4))
-    alone = mixed_linear.sweep(FIGURE_2, [0.1, 0.5], 0.2, runs=5, seed=3)[0]   # a rate's draw ignores its neighbours
+    alone = mixed_linear.sweep(FIGURE_2, [0.1, 0.5], 0.2, runs=5, seed=3)[0]   # draws ignore the rates
     torch.testing.assert_close(alone, one[0], rtol=1e-12, atol=0)
 
 
@@ -195,7 +198,7 @@ def test_same_seed_same_bits_and_other_seed_other_draw():
     (lambda: MixedLinear(spread=float("nan")), "spread must be finite"),
     (lambda: mixed_linear.sweep(FIGURE_2, 0.1, 0.2, points=20), "nothing to score"),
     (lambda: mixed_linear.squared_distance(MixedLinear(num_tasks=30), 0.1), "interpolation threshold"),
-    (lambda: mixed_linear.squared_distance(MixedLinear(num_tasks=60), 0.1, large_p=True), "over-parameterised limit"),
+    (lambda: mixed_linear.squared_distance(MixedLinear(num_tasks=60), 0.1, large_p=True), "the over-param"),
 ])
 def test_bad_input_says_what_to_do(call, message):
     with pytest.raises(ValueError, match=message):
