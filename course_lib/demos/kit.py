@@ -242,6 +242,7 @@ def check(demo: Demo, frames: int = 3) -> None:
     At each corner: data finite, picture not empty, words not empty, the same data drawn twice gives the same picture.
     At the first and last corners, too: the picture moved over saved pixels equals one drawn in full, and the words and
     limits of the figure are those of a fresh figure that never showed anything else.
+    Last, in both print sizes, nothing sticks out of the picture.
     """
     demo.reset()
     corners = list(demo.corners())
@@ -267,4 +268,7 @@ def check(demo: Demo, frames: int = 3) -> None:
             fresh.draw(demo._draw, demo.data)
             assert picture.words() == fresh.words(), (f"{demo.title!r}: at {corner} the figure keeps words or limits "
                                                       f"of an earlier picture:\n{picture.words()}\n{fresh.words()}")
+    for large in (False, True):
+        sticking_out = Picture(demo._figure, demo.size, large).draw(demo._draw, demo.data).sticking_out()
+        assert not sticking_out, f"{demo.title!r}, large print {large}: cut off at the {', '.join(sticking_out)}"
     demo.reset()

@@ -30,7 +30,8 @@ CSS = """<style>
 .course-demo .demo-wide { flex: 1 1 380px; max-width: 520px; min-width: 300px; }
 .course-demo .demo-wide .widget-readout { min-width: 4em; }
 .course-demo .demo-control.widget-checkbox, .course-demo .demo-large-print { width: auto; }
-.course-demo .widget-radio-box { flex-flow: row wrap; column-gap: 14px; }
+.course-demo .widget-radio { flex-direction: row; align-items: baseline; }
+.course-demo .widget-radio-box { display: flex; flex-flow: row wrap; column-gap: 14px; margin: 0; }
 .course-demo .jupyter-button { width: auto; padding: 0 14px; }
 .course-demo .noUi-handle:focus, .course-demo button:focus-visible, .course-demo input:focus-visible,
 .course-demo select:focus-visible { outline: 3px solid #E69F00; outline-offset: 1px; }

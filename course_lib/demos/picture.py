@@ -46,11 +46,12 @@ class Picture:
         self._legend_words: list[tuple] = []
         self.redraws = 0                       # how many times the background had to be drawn
 
-    def draw(self, draw: Callable[[Any, Mapping], None], data: Mapping) -> None:
+    def draw(self, draw: Callable[[Any, Mapping], None], data: Mapping) -> Picture:
         """Move the artists with ``draw(artists, data)`` and paint them."""
         with plots.style(self.large):          # for what draw() may create: a text, a tick label
             draw(self.artists, data)
         self.paint()
+        return self
 
     def paint(self, afresh: bool = False) -> None:
         """Paint the figure as it stands; ``afresh`` draws the background again even if nothing in it changed."""
@@ -86,6 +87,13 @@ class Picture:
         texts = [text.get_text() for text in self.figure.findobj(Text) if text.get_visible() and text.get_text()]
         limits = [(axes.get_xlim(), axes.get_ylim(), axes.get_visible()) for axes in self.figure.axes]
         return [sorted(texts), limits]
+
+    def sticking_out(self) -> list[str]:
+        """Sides of the picture at which a label, legend or the like is cut off; a pixel is forgiven."""
+        inked = self.figure.get_tightbbox(self._canvas.get_renderer()).transformed(self.figure.dpi_scale_trans)
+        width, height = self.figure.bbox.size
+        over = {"left": -inked.x0, "right": inked.x1 - width, "bottom": -inked.y0, "top": inked.y1 - height}
+        return [f"{side} by {pixels:.0f} pixels" for side, pixels in over.items() if pixels > 1]
 
     @property
     def pixels(self) -> np.ndarray:

@@ -1,0 +1,113 @@
+"""How long a demo takes from a key press to the new picture, and the kernel's share of it.
+
+    python -m benchmarks.latency                     # the kit's small demo: two panels, 900 x 400 pixels
+    python -m benchmarks.latency notebooks/01_adapting.ipynb --changes 30
+
+In the browser: from the key event to the first frame painted with the new picture (decoded), in JupyterLab in headless
+Chromium. In the kernel: ``compute``, ``draw`` and the PNG, without a browser. Milliseconds; minimum, median, 95th
+percentile. A busy machine adds to all but the minimum, so the load average is printed too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+
+from course_lib.doctor import find_chromium
+from tests.browser import sine_demo
+from tests.browser.lab import Browser, LabServer, LiveDemo
+
+CELL = "from tests.browser import sine_demo\nsine_demo.make()"
+WATCH = """img => { window.pressed = null; window.painted = [];
+    document.addEventListener('keydown', event => { window.pressed = event.timeStamp; }, true);
+    new MutationObserver(async () => {
+        const pressed = window.pressed;
+        if (pressed === null) return;
+        window.pressed = null;
+        await img.decode().catch(() => 0);
+        requestAnimationFrame(() => requestAnimationFrame(now => window.painted.push(now - pressed)));
+    }).observe(img, {attributes: true, attributeFilter: ['src']}); }"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("notebook", nargs="?", type=Path, help="a notebook of the course; without one the kit's demo")
+    parser.add_argument("--changes", type=int, default=30, help="key presses for each slider (default 30)")
+    options = parser.parse_args()
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; milliseconds")
+    print(f"{'':44} {'minimum':>8} {'median':>8} {'95 %':>8}")
+    _row("kernel, kit's demo, artists moved", _kernel_times(options.changes, redraw=False))
+    _row("kernel, kit's demo, background redrawn", _kernel_times(options.changes, redraw=True))
+    executable = find_chromium()
+    if executable is None:
+        return print("no Chromium found, so nothing was measured in a browser")
+    with tempfile.TemporaryDirectory() as folder:
+        name = _place(options.notebook, Path(folder))
+        with LabServer(Path(folder)) as server, Browser(executable) as browser:
+            page = browser.open(server, name)
+            page.run_all()
+            for demo in page.demos():
+                for slider in demo.box.locator(".demo-control:has(.noUi-handle)").all():
+                    label = f"{demo.title[:24]}: {slider.locator('.widget-label').inner_text()[:20]}"
+                    _row(label, _browser_times(demo, slider, options.changes))
+                    if options.notebook is None:
+                        break
+
+
+def _kernel_times(changes: int, redraw: bool) -> np.ndarray:
+    demo = sine_demo.make()
+    demo.set()
+    times = []
+    for change in range(changes):
+        if redraw:
+            demo.picture.figure.stale = True
+        start = time.perf_counter()
+        demo.set(steps=10 + change % 5)
+        times.append(time.perf_counter() - start)
+    return 1000 * np.array(times)
+
+
+def _browser_times(demo: LiveDemo, slider, changes: int) -> np.ndarray:
+    """Press arrow keys on a slider one at a time, each after the picture of the last has been painted."""
+    demo.img.evaluate(WATCH)
+    handle = slider.locator(".noUi-handle")
+    handle.focus()
+    key = "ArrowRight"
+    for _ in range(changes):
+        low, high, now = (float(handle.get_attribute(f"aria-value{name}")) for name in ("min", "max", "now"))
+        key = "ArrowLeft" if now >= high else "ArrowRight" if now <= low else key
+        seen = demo.page.evaluate("painted.length")
+        demo.page.keyboard.press(key)
+        try:
+            demo.page.wait_for_function(f"painted.length > {seen}", timeout=5000)
+        except TimeoutError:
+            continue
+        time.sleep(0.15)
+    return np.array(demo.page.evaluate("painted"))
+
+
+def _place(notebook: Path | None, folder: Path) -> str:
+    if notebook is not None:
+        return Path(shutil.copy(notebook, folder)).name
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    cells = [nbformat.v4.new_code_cell(CELL)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "kit.ipynb")
+    return "kit.ipynb"
+
+
+def _row(label: str, times: np.ndarray) -> None:
+    if len(times):
+        print(f"{label:44} {times.min():8.1f} {np.median(times):8.1f} {np.percentile(times, 95):8.1f}", flush=True)
+    else:
+        print(f"{label:44} no new picture", flush=True)
+
+
+if __name__ == "__main__":
+    main()

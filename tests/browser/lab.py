@@ -1,0 +1,271 @@
+"""A real JupyterLab in a real Chromium: open a notebook, run it, move what moves, look at the pictures.
+
+    with LabServer(folder) as server, Browser(executable) as browser:
+        notebook = browser.open(server, "01.ipynb")
+        notebook.run_all()
+        for demo in notebook.demos():
+            for control in demo.controls():
+                demo.move(control)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+                  "--disable-background-networking", "--disable-component-update"]
+SETTINGS = {    # no news pop-up; every cell in the page, also those out of sight
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+}
+SECOND = 1000   # playwright counts milliseconds
+
+
+class LabServer:
+    """JupyterLab of the running environment on ``folder``, with settings and kernels' files of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.token = Path(folder), secrets.token_hex(16)
+        self._home = tempfile.TemporaryDirectory(prefix="lab-home-")
+
+    def __enter__(self) -> LabServer:
+        home = Path(self._home.name)
+        for plugin, settings in SETTINGS.items():
+            path = home / "settings" / f"{plugin}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(settings))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
+                  "IPYTHONDIR": "ipython", "JUPYTERLAB_SETTINGS_DIR": "settings",
+                  "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+        environment = os.environ | {name: str(home / place) for name, place in places.items()}
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.log = home / "lab.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+                 "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
+                 f"--ServerApp.root_dir={self.folder}", "--LabApp.expose_app_in_browser=True",
+                 "--LabApp.news_url=", "--KernelSpecManager.ensure_native_kernel=True"],
+                env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            self._wait_until_up()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()               # the server ends its kernels on the way out
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._home.cleanup()
+
+    def _wait_until_up(self, patience: float = 90.0) -> None:
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"JupyterLab ended at once:\n{self.log.read_text()[-3000:]}")
+            try:
+                return self.api("GET", "api/status") and None
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.2)
+        raise TimeoutError(f"JupyterLab did not answer in {patience} s:\n{self.log.read_text()[-3000:]}")
+
+    def api(self, method: str, path: str) -> object:
+        request = urllib.request.Request(f"{self.url}/{path}", method=method,
+                                         headers={"Authorization": f"token {self.token}"})
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            body = reply.read()
+        return json.loads(body) if body else None
+
+    def end_kernels(self) -> None:
+        for session in self.api("GET", "api/sessions"):
+            self.api("DELETE", f"api/sessions/{session['id']}")
+
+
+class Browser:
+    """Headless Chromium with a new profile."""
+
+    def __init__(self, executable: str, width: int = 1400, height: int = 1000):
+        self.executable, self.size = executable, {"width": width, "height": height}
+
+    def __enter__(self) -> Browser:
+        self._playwright = sync_playwright().start()
+        self._browser = self._playwright.chromium.launch(executable_path=self.executable, args=CHROMIUM_FLAGS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._browser.close()
+        self._playwright.stop()
+
+    def open(self, server: LabServer, path: str) -> NotebookPage:
+        page = self._browser.new_page(viewport=self.size)
+        page.goto(f"{server.url}/lab/tree/{urllib.parse.quote(path)}?token={server.token}&reset",
+                  timeout=90 * SECOND)
+        return NotebookPage(page)
+
+
+class NotebookPage:
+    """A notebook that is open in JupyterLab."""
+
+    def __init__(self, page: Page):
+        self.page = page
+        self.page.set_default_timeout(30 * SECOND)
+        self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook").wait_for(timeout=90 * SECOND)
+        self.page.wait_for_function("""() => {
+            window.panel = window.jupyterapp?.shell.currentWidget;
+            return panel?.sessionContext?.isReady && panel.sessionContext.session?.kernel; }""", timeout=90 * SECOND)
+
+    def run_all(self, patience: float = 180.0) -> None:
+        """Run every cell from a clean page; AssertionError with the error's text if a cell fails."""
+        deadline, asked = time.monotonic() + patience, 0.0
+        self.page.evaluate("void jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+        while True:
+            state = self.page.evaluate("""() => {
+                const cells = [...panel.content.widgets].filter(c => c.model.type === 'code'
+                                                                     && c.model.sharedModel.source.trim());
+                const outputs = cells.flatMap(c => c.model.outputs.toJSON());
+                return {left: cells.filter(c => c.model.executionCount === null).length,
+                        started: cells.some(c => c.promptNode?.textContent.includes('*')
+                                                 || c.model.executionCount !== null),
+                        idle: panel.sessionContext.session?.kernel?.status === 'idle',
+                        errors: outputs.filter(o => o.output_type === 'error')
+                                       .map(o => o.ename + ': ' + o.evalue + '\\n' + o.traceback.join('\\n'))}; }""")
+            assert not state["errors"], "a cell failed:\n" + "\n".join(state["errors"])
+            if not state["left"] and state["idle"]:
+                return
+            assert time.monotonic() < deadline, f"{state['left']} cells have not run after {patience} s"
+            if not state["started"] and time.monotonic() - asked > 10:    # "run all" is lost before the kernel listens
+                asked = time.monotonic()
+                self.page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+            time.sleep(0.1)
+
+    def demos(self) -> list[LiveDemo]:
+        boxes = self.page.locator(".course-demo")
+        return [LiveDemo(self.page, boxes.nth(index)) for index in range(boxes.count())]
+
+    def close(self) -> None:
+        self.page.close()
+
+
+class LiveDemo:
+    """One demo on the page. Pictures are told apart by their bytes."""
+
+    def __init__(self, page: Page, box: Locator):
+        self.page, self.box = page, box
+        self.img = box.locator("img.demo-picture")
+        self.img.wait_for()
+
+    @property
+    def title(self) -> str:
+        return self.box.locator(".demo-title .widget-html-content").evaluate(
+            "e => [...e.childNodes].filter(n => n.nodeName !== 'STYLE').map(n => n.textContent).join('')").strip()
+
+    @property
+    def caption(self) -> str:
+        return self.box.locator(".demo-caption").inner_text().strip()
+
+    @property
+    def problem(self) -> str:
+        """What the error box says; empty while it is hidden."""
+        box = self.box.locator(".demo-problem")
+        return box.inner_text().strip() if box.is_visible() else ""
+
+    def controls(self) -> list[Locator]:
+        found = self.box.locator(".demo-control")
+        return [found.nth(index) for index in range(found.count())]
+
+    def control(self, kind: str, name: str) -> Locator:
+        return self.box.locator(f".demo-{kind}-{name}")
+
+    def picture(self) -> str:
+        """A fingerprint of the picture's bytes."""
+        return self.img.evaluate("""async img => {
+            for (let tries = 0; ; tries++) try {
+                const bytes = await (await fetch(img.src)).arrayBuffer();
+                const digest = await crypto.subtle.digest('SHA-1', bytes);
+                return [...new Uint8Array(digest)].map(b => b.toString(16).padStart(2, '0')).join('');
+            } catch (error) { if (tries > 4) throw error; } }""")     # a blob that was replaced meanwhile is gone
+
+    def wait_for_change(self, before: str, patience: float = 15.0) -> str:
+        deadline = time.monotonic() + patience
+        while (now := self.picture()) == before:
+            assert time.monotonic() < deadline, f"{self.title!r}: no new picture in {patience} s"
+            time.sleep(0.02)
+        return now
+
+    def wait_until_steady(self, pause: float = 0.4, patience: float = 30.0) -> str:
+        """The picture once it has not changed, and the kernel has been idle, for ``pause`` seconds."""
+        deadline, last, since = time.monotonic() + patience, self.picture(), time.monotonic()
+        while time.monotonic() - since < pause:
+            assert time.monotonic() < deadline, f"{self.title!r}: the picture keeps changing"
+            time.sleep(0.05)
+            busy = self.page.evaluate("panel.sessionContext.session.kernel.status") != "idle"
+            if (now := self.picture()) != last or busy:
+                last, since = now, time.monotonic()
+        return last
+
+    def keys(self, control: Locator) -> Iterator[str]:
+        """Focus a control and say which keys move it, the likeliest first."""
+        if control.locator(".noUi-handle").count():
+            handle = control.locator(".noUi-handle").first
+            handle.focus()
+            low, now = (float(handle.get_attribute(name)) for name in ("aria-valuemin", "aria-valuenow"))
+            yield from (("ArrowLeft", "ArrowRight") if now > low else ("ArrowRight", "ArrowLeft"))
+        elif control.locator("select").count():
+            control.locator("select").focus()
+            yield from ("ArrowDown", "ArrowUp")
+        elif control.locator("input[type=radio]").count():
+            control.locator("input[type=radio]:checked").focus()
+            yield from ("ArrowDown", "ArrowUp")
+        elif control.locator("input[type=checkbox]").count():
+            control.locator("input[type=checkbox]").focus()
+            yield "Space"
+        else:
+            control.focus()
+            yield "Enter"
+
+    def move(self, control: Locator) -> None:
+        """Move a control by keyboard and wait for a new picture; AssertionError if none comes, or an error box."""
+        before = self.wait_until_steady()
+        for key in self.keys(control):
+            self.page.keyboard.press(key)
+            try:
+                self.wait_for_change(before, patience=8.0)
+                break
+            except AssertionError:
+                assert not self.problem, f"{self.title!r}, {control.get_attribute('class')}: {self.problem}"
+        else:
+            raise AssertionError(f"{self.title!r}: {control.get_attribute('class')} does not change the picture")
+        assert not self.problem, f"{self.title!r}, {control.get_attribute('class')}: {self.problem}"
+
+    def drag(self, control: Locator, to: float, steps: int = 40) -> None:
+        """Drag a slider's handle with the mouse to the part ``to`` (0 to 1) of its track."""
+        track, handle = control.locator(".noUi-base").bounding_box(), control.locator(".noUi-handle").bounding_box()
+        y = handle["y"] + handle["height"] / 2
+        self.page.mouse.move(handle["x"] + handle["width"] / 2, y)
+        self.page.mouse.down()
+        self.page.mouse.move(track["x"] + to * track["width"], y, steps=steps)
+        self.page.mouse.up()
