@@ -1,7 +1,8 @@
 """Few-shot episodes from a pool of characters: W classes, S support and Q query drawings of each.
 
-Vinyals et al. 2016, "Matching networks for one-shot learning" (arXiv 1606.04080), set the task: tell W characters
-never seen before apart from S drawings of each. One tensor holds the pool, and a meta-batch is one look-up in it.
+Vinyals et al. 2016, "Matching networks for one-shot learning" (arXiv 1606.04080), set the task: tell W
+characters never seen before apart, from S drawings of each. One tensor holds the pool, and a meta-batch is a
+look-up in it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class CharacterTasks:
         alphabet_ids: int64 [C], the alphabet of each character.
         alphabets: the alphabets' names.
         characters: the C characters' names within their alphabets.
-        ways, shots, queries: classes, and support and query drawings of each class. A class has D drawings, so
-            shots + queries is at most D.
+        ways, shots, queries: classes, and support and query drawings of each class. A class has D drawings,
+            so shots + queries is at most D.
         rotations: each character turned by 0, 90, 180 and 270 degrees is four classes (Santoro et al. 2016,
             arXiv 1605.06065, and most since), so the pool has 4 C classes. Class c + C t is character c after
             t quarter turns.
@@ -34,7 +35,7 @@ class CharacterTasks:
             The alphabet is drawn first, each with the same chance, among those with enough characters.
 
     Attributes:
-        images: uint8 [num_classes, D, 28, 28], rotations included: the pool, for training on all classes at once.
+        images: uint8 [num_classes, D, 28, 28], the pool, rotations included, to train on all classes at once.
         num_classes: C, or 4 C with rotations.
 
     Raises:
@@ -69,7 +70,7 @@ class CharacterTasks:
                 f"{shots + queries - self.num_drawings} too many: ask for fewer queries"
             )
         turns = range(QUARTER_TURNS if rotations else 1)
-        self.images = torch.cat([torch.rot90(images, t, dims=(-2, -1)) for t in turns])  # [C or 4C, D, 28, 28]
+        self.images = torch.cat([torch.rot90(images, t, (-2, -1)) for t in turns])  # [num_classes, D, 28, 28]
         self.num_classes = len(self.images)
         # Which classes may meet in one episode: of one alphabet and rotation, or any.
         group = torch.cat([alphabet_ids + t * len(self.alphabets) for t in turns])  # [num_classes]
@@ -94,10 +95,10 @@ class CharacterTasks:
     def sample(self, num_tasks: int, *, generator: torch.Generator | None = None) -> TaskBatch:
         """A meta-batch of ``num_tasks`` episodes, on the device of ``images``.
 
-        ``support_x`` [T, W S, 1, 28, 28] and ``query_x`` [T, W Q, 1, 28, 28] are float in [0, 1], where 1 is ink;
-        ``support_y`` [T, W S] and ``query_y`` [T, W Q] are labels 0 to W-1. ``info["classes"]`` [T, W] is the
-        class of each label (see ``class_name``), ``info["drawings"]`` [T, W, S + Q] which of its drawings, the
-        support's first.
+        ``support_x`` [T, W S, 1, 28, 28] and ``query_x`` [T, W Q, 1, 28, 28] are float from 0 to 1, which is
+        ink; ``support_y`` [T, W S] and ``query_y`` [T, W Q] are labels 0 to W-1. ``info["classes"]`` [T, W]
+        is the class of each label (see ``class_name``), ``info["drawings"]`` [T, W, S + Q] which of its
+        drawings, the support's first.
 
         Random numbers are drawn where ``generator`` lives (the CPU by default). With a CPU generator and
         pictures on a GPU, the choice is copied over without waiting for the GPU.
@@ -123,8 +124,8 @@ class CharacterTasks:
     def _pick(self, num_tasks: int, generator: torch.Generator | None) -> Tensor:
         """Which drawings, as rows of the flattened pool: int64 [T, W, S + Q], where ``generator`` lives.
 
-        The largest of independent uniform numbers stand at a uniformly random subset, in random order: that is
-        drawing without replacement, for all tasks at once.
+        The largest of independent uniform numbers stand at a uniformly random subset, in random order: that
+        is drawing without replacement, for all tasks at once.
         """
         device = generator.device if generator is not None else "cpu"
         random = {"generator": generator, "device": device}

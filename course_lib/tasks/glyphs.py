@@ -1,10 +1,11 @@
 """Drawn glyphs: characters nobody ever wrote, for where Omniglot is not at hand.
 
-A character is two to four strokes between the nine nodes of a square grid; a stroke has one or two legs, and a leg
-is straight or bulges to a side, so there are lines, angles, arcs, hooks and loops. An alphabet is a taste: how many
-strokes, how round, how often a stroke goes on where the last one ended. Each drawing of a character is drawn anew by
-an unsteady hand: nodes and bulges move a little, then the whole is sheared, stretched, sized and placed anew.
-It is a stand-in and says so in its name: accuracies on it are not accuracies on Omniglot.
+A character is two to four strokes between the nine nodes of a square grid; a stroke has one or two legs, and
+a leg is straight or bulges to a side, so there are lines, angles, arcs, hooks and loops. An alphabet is a
+taste: how many strokes, how round, how often a stroke goes on where the last one ended. Each drawing of a
+character is drawn anew by an unsteady hand: nodes and bulges move a little, then the whole is sheared,
+stretched, sized and placed anew. It is a stand-in and says so in its name: accuracies on it are not accuracies
+on Omniglot.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ STROKES, LEGS = 4, 2  # of a character, and of a stroke, at most
 POINTS = 48  # along a leg
 LONGEST = 95.0  # canvas pixels: the longer side of a drawing at most, so that it stays on the canvas
 
-# How unsteady the hand is, as standard deviations. Set so that the nearest neighbour on pixels is right about as
-# often as on Omniglot: 42 % there, 5-way 1-shot.
+# How unsteady the hand is, as standard deviations. Set so that the nearest neighbour on pixels is right about
+# as often as on Omniglot: 42 % there, 5-way 1-shot.
 NODE, BULGE = 0.16, 0.1  # in grid steps
 SHEAR, STRETCH, SIZE = 0.1, 0.1, 0.1  # shares
 PLACE = 5.0  # canvas pixels
@@ -41,7 +42,8 @@ class GlyphTasks(CharacterTasks):
     """Episodes of drawn glyphs, with the interface of ``OmniglotTasks``.
 
     Args:
-        split: "train" (400 characters of 20 alphabets) or "test" (200 of 10); "train" is "fit" and "val" together.
+        split: "train" (400 characters of 20 alphabets) or "test" (200 of 10); "train" is "fit" and "val"
+            together.
         ways, shots, queries, within_alphabet: see ``CharacterTasks``.
         rotations: whether each character in four rotations is four classes; None means yes for training
             ("train" and "fit") and no for judging ("val" and "test").
@@ -106,7 +108,7 @@ def character_tasks(
         download: as for ``OmniglotTasks``; the other arguments are as for both.
 
     Raises:
-        OmniglotDamaged: there is a file of Omniglot's, and it is broken: that is to be mended, not passed over.
+        OmniglotDamaged: there is a file of Omniglot's, and it is broken, which is not to be passed over.
         ValueError: for arguments neither can serve.
     """
     if prefer not in ("omniglot", "glyphs"):
@@ -130,8 +132,8 @@ def character_tasks(
 def draw_alphabets(pool: str, seed: int) -> Tensor:
     """The pictures of "train" or "test": uint8 [A, 20, 20, 28, 28] of alphabets, characters and drawings."""
     generator = torch.Generator().manual_seed(2 * seed + (pool == "test"))
-    legs = draw(design(ALPHABETS[pool], generator), DRAWINGS, generator)  # [C, N, L, POINTS, 2], canvas pixels
-    legs = legs.flatten(0, 1) * (SIDE / CANVAS)  # [C N, L, POINTS, 2], pixels
+    legs = draw(design(ALPHABETS[pool], generator), DRAWINGS, generator)  # [C, N, L, POINTS, 2]
+    legs = legs.flatten(0, 1) * (SIDE / CANVAS)  # [C N, L, POINTS, 2], from canvas pixels to pixels
     pictures = torch.cat([ink(some) for some in legs.split(100)])  # [C N, 28, 28]
     return (pictures * 255).round().to(torch.uint8).view(-1, CHARACTERS, DRAWINGS, SIDE, SIDE)
 
@@ -160,13 +162,14 @@ def design(alphabets: int, generator: torch.Generator) -> Characters:
     grid = torch.cartesian_prod(torch.arange(-1.0, 2.0), torch.arange(-1.0, 2.0))  # [9, 2]
     nodes = grid + 0.15 * torch.randn(count, 9, 2, generator=generator)  # [C, 9, 2]
 
-    # A stroke goes through three different nodes: it may begin where the last one ended, it may go back to its
-    # beginning (a loop, if it bulges), and it may stop after one leg.
+    # A stroke goes through three different nodes: it may begin where the last one ended, it may go back to
+    # its beginning (a loop, if it bulges), and it may stop after one leg.
     route = uniform(STROKES, 9).topk(LEGS + 1).indices  # [C, STROKES, 3]
     goes_on = uniform(STROKES) < taste(0.2, 0.8)  # [C, STROKES]
     for s in range(1, STROKES):
         last = route[:, s - 1, -1]
-        route[:, s, 0] = torch.where(goes_on[:, s] & (route[:, s, 1:] != last[:, None]).all(1), last, route[:, s, 0])
+        free = (route[:, s, 1:] != last[:, None]).all(dim=1)
+        route[:, s, 0] = torch.where(goes_on[:, s] & free, last, route[:, s, 0])
     closes, stops = uniform(STROKES) < taste(0.0, 0.3), uniform(STROKES) < taste(0.3, 0.8)
     route[..., 2] = torch.where(stops, route[..., 1], torch.where(closes, route[..., 0], route[..., 2]))
 
@@ -213,7 +216,7 @@ def draw(characters: Characters, drawings: int, generator: torch.Generator) -> T
     x, y = x + shake(SHEAR, 1, 1) * y, y + shake(SHEAR, 1, 1) * x
     stretch = torch.exp(shake(STRETCH, 1, 1))
     points = torch.stack([x * stretch, y / stretch], dim=-1)
-    low, high = points.amin(dim=(2, 3), keepdim=True), points.amax(dim=(2, 3), keepdim=True)  # [C, N, 1, 1, 2]
+    low, high = (m(points, dim=(2, 3), keepdim=True) for m in (torch.amin, torch.amax))  # [C, N, 1, 1, 2]
     size = (characters.size[:, None] * torch.exp(shake(SIZE))).clamp(max=LONGEST) - 2 * PEN_RADIUS  # [C, N]
     scale = size[..., None, None, None] / (high - low).amax(dim=-1, keepdim=True)
     return (points - (low + high) / 2) * scale + CANVAS / 2 + shake(PLACE, 1, 1, 2)
@@ -224,8 +227,8 @@ def ink(paths: Tensor) -> Tensor:
 
     ``strokes.picture`` follows the pen exactly, which costs a distance from every pixel to every point. Here
     each path wears a Gaussian coat, whose integral along the path is a product of two thin matrices, and
-    ink = 1 - exp(-coat) saturates where the pen went over twice. Height and width of the coat make the grey of
-    a straight line 0.97 in its middle and 0.5 at the pen's edge.
+    ink = 1 - exp(-coat) saturates where the pen went over twice. Height and width of the coat make the grey
+    of a straight line 0.97 in its middle and 0.5 at the pen's edge.
     """
     edge = PEN_RADIUS * SIDE / CANVAS  # pixels
     height = -math.log(1 - 0.97)

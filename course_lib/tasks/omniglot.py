@@ -3,13 +3,13 @@
 Lake, Salakhutdinov, Tenenbaum 2015, "Human-level concept learning through probabilistic program induction",
 Science 350. The few-shot use of it is Vinyals et al. 2016 (arXiv 1606.04080).
 
-Papers disagree about which characters are for training and whether rotations make new classes, and results with
-different answers cannot be compared. So both are switches here:
+Papers disagree about which characters are for training and whether rotations make new classes, and results
+with different answers cannot be compared. So both are switches here:
 
 | | split | rotations as classes |
 |---|---|---|
 | Lake et al. 2015 | alphabets: 30 background, 20 evaluation | no |
-| MAML (arXiv 1703.03400), released code | 1200 / 423 characters, in the order of a directory listing | train and test |
+| MAML (arXiv 1703.03400), released code | 1200 / 423 characters, as a directory lists them | train and test |
 | Reptile (arXiv 1803.02999), released code | 1200 / 423 characters, sorted then shuffled | train only |
 | here, by default | alphabets | train only |
 """
@@ -43,8 +43,8 @@ class OmniglotTasks(CharacterTasks):
         rotations: whether each character in four rotations is four classes; None means yes for training
             ("train" and "fit") and no for judging ("val" and "test").
         splits: "alphabets", the data set's own 30 background and 20 evaluation alphabets (964 and 659
-            characters, so that whole alphabets are new at test time), or "characters", 1,200 and 423 characters
-            of all 50 alphabets mixed, as in most papers; ours are drawn by a fixed seed.
+            characters, so that whole alphabets are new at test time), or "characters", 1,200 and 423
+            characters of all 50 alphabets mixed, as in most papers; ours are drawn by a fixed seed.
         download: whether to fetch missing data; None means yes, unless OMNIGLOT_DOWNLOAD is 0.
 
     Raises:
@@ -96,7 +96,7 @@ class OmniglotTasks(CharacterTasks):
 
 
 def _alphabets(split: str, names: list[tuple[str, str]]) -> list[int]:
-    """The rows of ``split`` in its archive: all of them, or the alphabets held out for validation, or the others."""
+    """The rows of ``split`` in its archive: all, or those of the alphabets for validation, or the others."""
     if split in ("train", "test"):
         return list(range(len(names)))
     alphabets = sorted({alphabet for alphabet, _ in names})
@@ -116,7 +116,7 @@ def _characters(split: str, count: int) -> list[int]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """``python -m course_lib data``: 0 when the data set is here and sound, else 1 and a message on stderr."""
+    """``python -m course_lib data``: 0 if the data set is here and sound, else 1 and a message on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m course_lib data", description="Fetch, verify and describe Omniglot (14 MB)."
     )
@@ -147,23 +147,28 @@ def main(argv: list[str] | None = None) -> int:
 
 def _fetch(folder: Path) -> None:
     for archive in ARCHIVES:
-        path = files.find(archive) or files.fetch(archive, folder)
-        print(f"{archive.filename}: {path}")
-        if path.parent == folder and folder not in files.places():
-            print(f"  set OMNIGLOT_ROOT={folder} so that it is found there")
+        path = files.find(archive)
+        if path is None and files.find_kept(archive) is None:
+            path = files.fetch(archive, folder)
+            if folder not in files.places():
+                print(f"set OMNIGLOT_ROOT={folder} so that {path.name} is found there")
 
 
 def _verify() -> None:
     for archive in ARCHIVES:
-        path = files.find(archive)
-        if path is None:
-            raise files.OmniglotMissing(files.how_to_get(archive, "so there is nothing to verify"))
         begin = time.perf_counter()
-        drawings = files.read_archive(archive, path)
-        seconds = time.perf_counter() - begin
+        path = files.find(archive)
+        if path is not None:
+            drawings = files.read_archive(archive, path)
+        else:
+            kept = files.find_kept(archive)
+            if kept is None:
+                raise files.OmniglotMissing(files.how_to_get(archive, "there is nothing to verify"))
+            path, drawings = kept
+        alphabets = len({alphabet for alphabet, _ in drawings.names})
         print(
-            f"{path}: {len(drawings.names)} characters of {archive.alphabets} alphabets, {files.DRAWINGS} drawings "
-            f"each, all as the authors published them ({seconds:.1f} s)"
+            f"{path}: {len(drawings.names)} characters of {alphabets} alphabets, {files.DRAWINGS} drawings "
+            f"each, all as the authors published them ({time.perf_counter() - begin:.1f} s)"
         )
 
 

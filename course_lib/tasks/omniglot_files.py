@@ -1,11 +1,12 @@
 """Where Omniglot's drawings are, how they are read, and how they are kept.
 
-The data set (Lake, Salakhutdinov, Tenenbaum 2015, "Human-level concept learning through probabilistic program
-induction", Science 350) is two zip archives of 32,460 small pictures, in the authors' repository
-github.com/brendenlake/omniglot. An archive is read without unpacking it, shrunk once, and kept as one uint8 array.
+The data set (Lake, Salakhutdinov, Tenenbaum 2015, "Human-level concept learning through probabilistic
+program induction", Science 350) is two zip archives of 32,460 small pictures, in the authors' repository
+github.com/brendenlake/omniglot. An archive is read without unpacking it, shrunk once, and kept as one uint8
+array.
 
-Every array is held against the digest of the official drawings, written down below: an archive zipped anew is as
-good as the authors', and no damaged or foreign file, archive or cache, is ever believed.
+Every array is held against the digest of the official drawings, written down below: an archive zipped anew is
+as good as the authors', and no damaged or foreign file, archive or cache, is ever believed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from torch import Tensor
 from course_lib.tasks.strokes import CANVAS, SIDE, shrink
 
 DRAWINGS = 20  # of each character, each by another person
-FORMAT = "28 x 28 by area, ink 255, version 1"  # goes into the digest: change it with anything about the array
+FORMAT = "28 x 28 by area, ink 255, version 1"  # part of the digest: an array of another kind has another
 PROJECT_DATA = Path(__file__).parents[2] / "data" / "omniglot"
 SOURCES = (  # the same files; the digest, not the address, says that they are the right ones
     "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",
@@ -38,6 +39,7 @@ SOURCES = (  # the same files; the digest, not the address, says that they are t
 )
 TIMEOUT = (3, 20)  # seconds to wait for an address, and for the next bytes from it
 ATTEMPTS = 2  # at each address that answers
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError)  # what a broken file may raise
 
 
 class OmniglotMissing(FileNotFoundError):
@@ -113,8 +115,17 @@ def find(archive: Archive) -> Path | None:
     """The first copy of the archive in ``places``, or None."""
     paths = [folder / archive.filename for folder in places()]
     if os.environ.get("OMNIGLOT_ROOT") and not paths[0].is_file():
-        warnings.warn(f"OMNIGLOT_ROOT is set, but there is no file {paths[0]}: looking elsewhere", stacklevel=2)
+        warnings.warn(f"OMNIGLOT_ROOT is set, but there is no {paths[0]}: looking elsewhere", stacklevel=2)
     return next((path for path in paths if path.is_file()), None)
+
+
+def find_kept(archive: Archive) -> tuple[Path, Drawings] | None:
+    """A sound array in the user's cache, where the archive it was made from may be gone; or None."""
+    for path in sorted(cache_folder().glob(f"{archive.name}-*.npz")):
+        drawings = read_cache(archive, path)
+        if drawings is not None:
+            return path, drawings
+    return None
 
 
 def load(archive: Archive, download: bool | None = None) -> Drawings:
@@ -128,31 +139,29 @@ def load(archive: Archive, download: bool | None = None) -> Drawings:
         OmniglotDamaged: the first copy found is not the official data set. No other is taken in its stead.
     """
     path = find(archive)
-    if path is not None:
-        return _load_file(archive, path, cache_folder(), path.stat().st_mtime_ns)
-    for cached in sorted(cache_folder().glob(f"{archive.name}-*.npz")):
-        drawings = read_cache(archive, cached)
-        if drawings is not None:
-            return drawings
-    if download is None:
-        download = os.environ.get("OMNIGLOT_DOWNLOAD") != "0"
-    if not download:
-        raise OmniglotMissing(how_to_get(archive, "and downloading is switched off"))
-    path = _fetch_once(archive, cache_folder())
+    if path is None:
+        kept = find_kept(archive)
+        if kept is not None:
+            return kept[1]
+        if download is None:
+            download = os.environ.get("OMNIGLOT_DOWNLOAD") != "0"
+        if not download:
+            raise OmniglotMissing(how_to_get(archive, "downloading is switched off"))
+        path = _fetch_once(archive, cache_folder())
     return _load_file(archive, path, cache_folder(), path.stat().st_mtime_ns)
 
 
-_unreachable: dict[Archive, OmniglotMissing] = {}  # what this process tried to download in vain
+_unreachable: dict[Archive, str] = {}  # why this process could not download it
 
 
 def _fetch_once(archive: Archive, folder: Path) -> Path:
     """``fetch``, whose failure is remembered: without a network, only the first try waits for it."""
     if archive in _unreachable:
-        raise _unreachable[archive]
+        raise OmniglotMissing(_unreachable[archive])
     try:
         return fetch(archive, folder)
     except OmniglotMissing as error:
-        _unreachable[archive] = error
+        _unreachable[archive] = str(error)
         raise
 
 
@@ -172,7 +181,7 @@ def _md5(path: Path) -> str:
 
 
 def read_archive(archive: Archive, path: Path) -> Drawings:
-    """Every drawing of the zip file at ``path``, shrunk; an OmniglotDamaged that says what is wrong with it."""
+    """Every drawing of the zip file at ``path``, shrunk; else an OmniglotDamaged that says what is wrong."""
 
     def damaged(problem: str) -> OmniglotDamaged:
         return OmniglotDamaged(
@@ -182,31 +191,35 @@ def read_archive(archive: Archive, path: Path) -> Drawings:
 
     try:
         with zipfile.ZipFile(path) as pack:
-            members: dict[tuple[str, str], list[str]] = {}  # (alphabet, character): its drawings
+            members: dict[tuple[str, ...], list[str]] = {}  # (alphabet, character): its drawings
             for member in sorted(pack.namelist()):
                 if member.endswith(".png"):
                     members.setdefault(tuple(member.split("/")[-3:-1]), []).append(member)
-            held = f"{sum(map(len, members.values()))} drawings of {len(members)} characters"
-            if len(members) != archive.characters or any(len(drawn) != DRAWINGS for drawn in members.values()):
-                raise damaged(f"it holds {held}, not {archive.characters} characters with {DRAWINGS} drawings each")
+            counts = {len(drawn) for drawn in members.values()}
+            if len(members) != archive.characters or counts != {DRAWINGS}:
+                held = f"{sum(map(len, members.values()))} drawings of {len(members)} characters"
+                raise damaged(f"it holds {held}, not {DRAWINGS} of each of {archive.characters}")
             names = sorted(members)
-            images = torch.stack([shrink(torch.stack([_ink(pack.read(m)) for m in members[n]])) for n in names])
+            images = torch.stack([_shrunk(pack, members[name]) for name in names])  # [C, 20, 28, 28]
     except OmniglotDamaged:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, SyntaxError, RuntimeError) as error:
+    except (*UNREADABLE, SyntaxError, RuntimeError) as error:  # Pillow's and zipfile's ways to give up
         raise damaged(f"it cannot be read ({error})") from error
     drawings = Drawings(images, tuple(names))
     if digest(drawings) != archive.digest:
-        raise damaged(f"it holds {held}, but not the official ones")
+        raise damaged("it holds the right number of drawings, but not the official ones")
     return drawings
 
 
-def _ink(png: bytes) -> Tensor:
-    """A drawing of the archive, bool [105, 105]: ink is black on white paper."""
+def _shrunk(pack: zipfile.ZipFile, members: list[str]) -> Tensor:
+    """One character's drawings, uint8 [20, 28, 28]. In the archive, ink is black on white paper."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(png)) as picture:
-        return torch.from_numpy(np.asarray(picture.convert("1")) == 0)
+    ink = []
+    for member in members:
+        with Image.open(io.BytesIO(pack.read(member))) as picture:
+            ink.append(torch.from_numpy(np.asarray(picture.convert("1")) == 0))  # bool [105, 105]
+    return shrink(torch.stack(ink))
 
 
 def read_cache(archive: Archive, path: Path) -> Drawings | None:
@@ -216,9 +229,9 @@ def read_cache(archive: Archive, path: Path) -> Drawings | None:
             names = tuple((alphabet, character) for alphabet, character in kept["names"].tolist())
             drawings = Drawings(torch.from_numpy(kept["images"]), names)
         believed = digest(drawings) == archive.digest
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, TypeError, KeyError, OSError):
+    except (*UNREADABLE, TypeError, KeyError):
         believed = False
     if not believed:
         warnings.warn(f"{path} is damaged or of another version, and is not used", stacklevel=2)
@@ -238,16 +251,16 @@ def write_cache(drawings: Drawings, path: Path) -> None:
     except OSError as error:
         if half is not None:
             half.unlink(missing_ok=True)
-        warnings.warn(f"the drawings are not kept for next time: {path} cannot be written ({error})", stacklevel=2)
+        warnings.warn(f"not kept for next time: {path} cannot be written ({error})", stacklevel=2)
 
 
 def how_to_get(archive: Archive, why: str) -> str:
     """What to tell a person who lacks the archive."""
     looked = ", ".join(str(folder) for folder in places())
     return (
-        f"Omniglot's {archive.filename} is in none of the folders {looked}, {why}. Get it with "
-        f"`python -m course_lib data`, or copy it from {SOURCES[1]}{archive.filename} into one of these folders "
-        "(or set OMNIGLOT_ROOT to the folder that has it)"
+        f"Omniglot's {archive.filename} is not here: none of the folders {looked} has it, and {why}. "
+        f"Get it with `python -m course_lib data`, or copy it from {SOURCES[1]}{archive.filename} into one "
+        "of these folders, or set OMNIGLOT_ROOT to the folder that has it."
     )
 
 
@@ -267,19 +280,26 @@ def fetch(archive: Archive, folder: Path) -> Path:
         url = source + archive.filename
         for _ in range(ATTEMPTS):
             try:
-                return Path(pooch.retrieve(url, f"md5:{archive.md5}", archive.filename, folder, downloader=_resume))
-            except (requests.ConnectionError, requests.HTTPError) as error:
-                reasons.append(f"{url}: {error}")
-                break  # no such host, or no such file there: asking again would not help
-            except (requests.RequestException, ValueError) as error:
-                reasons.append(f"{url}: {error}")  # broke off, or came out wrong: once more
+                known = f"md5:{archive.md5}"
+                return Path(pooch.retrieve(url, known, archive.filename, folder, downloader=_resume))
+            except (requests.RequestException, ValueError) as error:  # a ValueError: the wrong checksum
+                reasons.append(f"{source.split('/')[2]}: {_short(error)}")
+                if isinstance(error, (requests.ConnectionError, requests.HTTPError)):
+                    break  # no such host, or no such file there: asking again would not help
             except OSError as error:
-                raise OmniglotMissing(how_to_get(archive, f"and {folder} cannot be written ({error})")) from error
-    raise OmniglotMissing(how_to_get(archive, "and no address gave it:\n  " + "\n  ".join(reasons) + "\n"))
+                raise OmniglotMissing(how_to_get(archive, f"{folder} cannot be written ({error})")) from error
+    raise OmniglotMissing(how_to_get(archive, f"no address gave it ({'; '.join(reasons)})"))
+
+
+def _short(error: Exception) -> str:
+    """What went wrong, without the layers of a network library around it."""
+    while error.args and isinstance(error.args[0], Exception):
+        error = error.args[0]
+    return str(getattr(error, "reason", error)).rpartition("): ")[2]
 
 
 def _resume(url: str, output_file: str, pooch) -> None:
-    """A downloader for pooch that keeps what came when it breaks off, and asks only for the rest next time."""
+    """A downloader for pooch that keeps what came when it breaks off, and asks for the rest next time."""
     import requests
     from tqdm.auto import tqdm
 

@@ -1,7 +1,7 @@
 """From pen strokes to pictures, as the drawings of Omniglot were made.
 
-Omniglot was drawn on a canvas of 105 x 105 pixels, with a round pen five pixels wide and no grey: a pixel is ink
-or it is not. The networks see 28 x 28, where the grey of a pixel is the share of its area that is ink.
+Omniglot was drawn on a canvas of 105 x 105 pixels, with a round pen five pixels wide and no grey: a pixel is
+ink or it is not. The networks see 28 x 28, where the grey of a pixel is the share of its area that is ink.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ POINT_SPACING = 0.5  # canvas pixels between the points that stand for a stroke:
 def shrink(drawings: Tensor) -> Tensor:
     """Drawings [N, 105, 105] of 0 and 1 made 28 x 28 by area: uint8 [N, 28, 28], where 255 is all ink.
 
-    A pixel of the result covers 105 / 28 = 15/4 pixels each way, so its grey is the share of 225 sixteenths of
-    a pixel that are ink. Area suits pictures that have no grey: nothing rings beside a line (as with Lanczos, in
-    MAML's released code) and no line is lost between samples (as with nearest). And it is whole-number
-    arithmetic, so the result has the same bits on every machine.
+    A pixel of the result covers 105 / 28 = 15/4 pixels each way, so its grey is the share of 225 sixteenths
+    of a pixel that are ink. Area suits pictures that have no grey: nothing rings beside a line (as with
+    Lanczos) and no line is lost between samples (as with nearest). And it is whole-number arithmetic, so the
+    result has the same bits on every machine.
 
     >>> ink = torch.zeros(1, 105, 105)
     >>> ink[:, :15, :15] = 1
@@ -41,17 +41,17 @@ def shrink(drawings: Tensor) -> Tensor:
 
 
 def distance_to_points(points: Tensor, side: int) -> Tensor:
-    """How far each pixel's centre is from the nearest of N sets of points: [N, P, 2] -> [N, side, side], pixels.
+    """How far each pixel's centre is from the nearest point of a set: [N, P, 2] -> [N, side, side], pixels.
 
-    Points are (x, y), x to the right and y down, in pixels from the corner of a picture with ``side`` pixels.
+    Points are (x, y), x to the right and y down, in pixels from the corner of the picture.
     """
     centre = torch.arange(side, dtype=points.dtype) + 0.5
     y, x = torch.meshgrid(centre, centre, indexing="ij")
     pixel = torch.stack([x, y], dim=-1).flatten(0, 1)  # [side side, 2]
     # |p - q|^2 = |p|^2 - 2 p.q + |q|^2 as one product, measured from the middle so that little cancels.
     p, q = pixel - side / 2, points - side / 2
-    p = torch.cat([p.square().sum(-1, keepdim=True), -2 * p, torch.ones_like(p[:, :1])], dim=-1)  # [side side, 4]
-    q = torch.cat([torch.ones_like(q[..., :1]), q, q.square().sum(-1, keepdim=True)], dim=-1)  # [N, P, 4]
+    p = torch.cat([p.square().sum(-1, keepdim=True), -2 * p, torch.ones_like(p[:, :1])], -1)  # [side side, 4]
+    q = torch.cat([torch.ones_like(q[..., :1]), q, q.square().sum(-1, keepdim=True)], -1)  # [N, P, 4]
     squared = (q @ p.T).amin(dim=1)  # [N, side side]
     return squared.clamp(min=0).sqrt().unflatten(1, (side, side))
 
@@ -77,16 +77,16 @@ def picture(strokes: Sequence[np.ndarray], canvas: float, fit: bool = True) -> T
     paths = [np.asarray(stroke, dtype=np.float64) for stroke in strokes]
     for path in paths:
         if path.ndim != 2 or path.shape[1] != 2 or not np.isfinite(path).all():
-            raise ValueError(f"a stroke must be an array [N, 2] of finite (x, y), not one of shape {path.shape}")
+            raise ValueError(f"a stroke must be an array [N, 2] of finite (x, y); this one is {path.shape}")
     paths = [path * (CANVAS / canvas) for path in paths if len(path)]
     if not paths:
         return torch.zeros(1, SIDE, SIDE)
     if fit:
         every = np.concatenate(paths)
         low, high = every.min(axis=0), every.max(axis=0)
-        longer = (high - low).max() + 2 * PEN_RADIUS
-        # A dot, all of whose size is the pen's, stays one.
-        scale = np.clip(longer, *DRAWN_SIDE) / longer if longer > 4 * PEN_RADIUS else 1.0
+        longer = (high - low).max()  # without the pen's width, which does not scale
+        fitting = np.clip(longer + 2 * PEN_RADIUS, *DRAWN_SIDE) - 2 * PEN_RADIUS
+        scale = fitting / longer if longer > 2 * PEN_RADIUS else 1.0  # a dot stays a dot
         paths = [(path - (low + high) / 2) * scale + CANVAS / 2 for path in paths]
     points = torch.from_numpy(np.concatenate([_resample(path) for path in paths])).float()  # [P, 2]
     ink = distance_to_points(points[None], CANVAS) <= PEN_RADIUS  # [1, 105, 105]
