@@ -1,16 +1,17 @@
-# One environment, .venv, serves the notebooks and the tests. It is made once: the stamp's name holds a checksum
-# of the pins and of this folder's path, so a second run installs nothing; a changed pin or a moved folder does.
+# One environment, .venv, serves the notebooks and the tests. It is made once: the stamp's name holds a
+# checksum of the pins and of this folder's path, so that only a changed pin or a moved folder installs again.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PY := .venv/bin/python
 KEY := $(shell (pwd; cat requirements.txt pyproject.toml tools/jupyterlab_overrides.json) | cksum)
 STAMP := .venv/installed-$(firstword $(KEY))
-BENCH_STAMP := .venv-bench/installed-$(firstword $(KEY))-$(firstword $(shell cksum < benchmarks/requirements.txt))
+BENCH_KEY := $(shell cksum < benchmarks/requirements.txt)
+BENCH_STAMP := .venv-bench/installed-$(firstword $(KEY))-$(firstword $(BENCH_KEY))
 CELL_TIMEOUT := 300# seconds that one notebook cell may take under test
 
-# Tiny networks run fastest on one thread, and the library starts its own workers where more pay.
-test bench figures notebooks: export OMP_NUM_THREADS ?= 1
+# The course's networks are tiny: one thread is as fast as several, and leaves the others to the browser.
+test figures notebooks: export OMP_NUM_THREADS ?= 1
 # The kernel called python3 is the environment's, whatever kernels a person or another program has installed.
 export JUPYTER_PREFER_ENV_PATH := 1
 export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter
@@ -22,16 +23,17 @@ help:             ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
 
 lab: $(STAMP)     ## install what is missing, open JupyterLab on the first notebook (LAB_ARGS="--port 9000")
-	@set --; \
+	@set -- --LabApp.log_level=WARN --ServerApp.log_level=WARN --ServerApp.answer_yes=True; \
 	if [ "$$(id -u)" = 0 ]; then set -- "$$@" --allow-root; fi; \
-	if [ "$$(uname)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY$$BROWSER" ]; then set -- "$$@" --no-browser; fi; \
+	screen="$$DISPLAY$$WAYLAND_DISPLAY$$BROWSER"; \
+	if [ "$$(uname)" = Linux ] && [ -z "$$screen" ]; then set -- "$$@" --no-browser; fi; \
 	echo "Starting JupyterLab: open the address below in a browser. Ctrl-C stops it."; \
-	exec $(PY) -m jupyter lab --LabApp.log_level=WARN --ServerApp.log_level=WARN \
-	    --ServerApp.answer_yes=True --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb "$$@" $(LAB_ARGS)
+	exec $(PY) -m jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb "$$@" $(LAB_ARGS)
 
 test: $(STAMP)    ## library tests, doctests, every notebook and the browser tests (TEST_ARGS="-k maml")
 	$(PY) -m pytest -q -rs tests course_lib $(wildcard notebooks) \
-	    --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) --durations=10 $(TEST_ARGS)
+	    --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
+	    --continue-on-collection-errors --durations=10 $(TEST_ARGS)
 
 doctor: $(STAMP)  ## say in plain words what is right and wrong on this machine
 	@$(PY) -m course_lib doctor
