@@ -16,8 +16,7 @@ from course_lib.inner_loop import features, predict, stack_params
 from course_lib.losses import cross_entropy, mse
 from course_lib.models import MLP, Conv4
 from course_lib.solvers import mean_head, ridge_head, svm_head
-from course_lib.tasks import SinusoidTasks, TaskBatch
-from course_lib.tasks.all_classes import AllClasses
+from course_lib.tasks import AllClasses, SinusoidTasks, TaskBatch
 from course_lib.tasks.episodes import CharacterTasks
 from course_lib.training import meta_train
 

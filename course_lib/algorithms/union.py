@@ -55,7 +55,7 @@ class UnionOfTasks(FittedHead):
         C: float = 0.1,
         scale: float = 1.0,
         inner_steps: int = 0,
-        inner_lr: float | Tensor = 0.01,
+        inner_lr: float | Tensor = 0.001,  # 2 / lambda_max of a trained body's head is about 0.004
         loss_fn: LossFn = mse,
     ):
         super().__init__(scale, False, None, inner_steps, inner_lr, second_order=False, loss_fn=loss_fn)
