@@ -98,7 +98,7 @@ def test_unseen_directions_weigh_one_and_the_sign_decides_the_rest():
 
 @pytest.mark.parametrize("n, p", [(5, 1), (7, 12), (20, 8)])
 def test_what_an_inner_step_leaves_of_an_error(n, p):
-    lr, runs = 0.3, 30_000
+    lr, runs = 0.3, 10_000
     H = torch.randn(runs, n, p, generator=generator(7), dtype=FLOAT)
     M = torch.eye(p, dtype=FLOAT) - lr * H.mT @ H / n
     mean, half_width = mixed_linear.mean_and_interval(M.square().sum((1, 2)) / p)
@@ -137,11 +137,11 @@ def test_distance_in_closed_form_is_the_simulated_one(setting, runs):
 def test_figure_2_simulation_sits_on_the_curves():
     for train, adapt in ((RATES, 0.2), (0.2, [-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4])):
         mean, half_width = mixed_linear.mean_and_interval(
-            mixed_linear.sweep(FIGURE_2, train, adapt, runs=500, test_tasks=10, seed=1))
+            mixed_linear.sweep(FIGURE_2, train, adapt, runs=300, test_tasks=10, seed=1))
         pairs = [(t, adapt) for t in RATES] if train is RATES else [(train, a) for a in adapt]
         expected = torch.tensor([mixed_linear.expected_loss(FIGURE_2, *pair) for pair in pairs], dtype=FLOAT)
         assert ((mean - expected).abs() < half_width).all()
-        assert (half_width < 0.03 * expected).all()
+        assert (half_width < 0.04 * expected).all()
 
 
 def test_the_loss_of_a_given_start_is_exact_in_the_adaptation_rate():
@@ -166,7 +166,7 @@ def test_the_large_p_limit_is_reached_like_one_over_p():
     assert gaps[1] == pytest.approx(gaps[0] / 4, rel=0.25)
 
 
-@pytest.mark.parametrize("changes", [{}, {"support": 100}, {"noise": 0.2}, {"dim": 200}, {"spread": 2.0}])
+@pytest.mark.parametrize("changes", [{}, {"support": 100}, {"noise": 0.2}, {"dim": 100}, {"spread": 2.0}])
 def test_overparameterised_training_wants_a_negative_rate_and_adaptation_a_positive_one(changes):
     setting = MixedLinear(**changes)
     assert mixed_linear.best_train_lr(setting) < -0.1
