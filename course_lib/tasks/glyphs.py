@@ -4,8 +4,8 @@ A character is two to four strokes between the nine nodes of a square grid; a st
 a leg is straight or bulges to a side, so there are lines, angles, arcs, hooks and loops. An alphabet is a
 taste: how many strokes, how round, how often a stroke goes on where the last one ended. Each drawing of a
 character is drawn anew by an unsteady hand: nodes and bulges move a little, then the whole is sheared,
-stretched, sized and placed anew. It is a stand-in and says so in its name: accuracies on it are not accuracies
-on Omniglot.
+stretched, sized and placed anew. It is a stand-in and says so in its name: accuracies on it are not those on
+Omniglot.
 """
 
 from __future__ import annotations
