@@ -108,8 +108,6 @@ def evaluate(
     steps = sorted({check_count("steps", k, 0) for k in steps})
     if not steps:
         raise ValueError("steps must name at least one number of steps, such as [0, 1, 10]")
-    if head not in ("ready", "random"):
-        raise ValueError(f'head must be "ready" or "random", not {head!r}')
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     if tasks_at_once is None and device.type == "cpu" and has_convolutions(model):
@@ -124,11 +122,7 @@ def evaluate(
             for first in range(0, num_tasks, DRAW_AT_ONCE):
                 drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
                 for batch in chunks(drawn.to(device), tasks_at_once):
-                    start = {n: p.detach() for n, p in learner.start(model, batch.support_x, batch.support_y).items()}
-                    if head == "random":
-                        num_outputs, num_features = start["head.weight"].shape[1:]
-                        drawn_heads = random_heads(batch.num_tasks, num_features, num_outputs, generator)
-                        start |= {name: head.to(device) for name, head in drawn_heads.items()}
+                    start = begin(learner, model, batch, head, generator)
                     rate = learner.rate() if lr is None else lr
                     tuned = path(
                         model,
@@ -146,6 +140,18 @@ def evaluate(
         model.train(was_training)
     query, support, accuracies = (torch.cat(part, 1) for part in zip(*results))
     return Evaluation(steps, query, support, accuracies if learner.loss_fn is cross_entropy else None)
+
+
+def begin(learner: Learner, model: nn.Module, batch: TaskBatch, head: str, generator: torch.Generator) -> Params:
+    """Where fine-tuning begins for each task: what the learner brings, with a fresh head if ``head`` is "random"."""
+    if head not in ("ready", "random"):
+        raise ValueError(f'head must be "ready" or "random", not {head!r}')
+    start = {name: p.detach() for name, p in learner.start(model, batch.support_x, batch.support_y).items()}
+    if head == "ready":
+        return start
+    num_outputs, num_features = start["head.weight"].shape[1:]
+    fresh = random_heads(batch.num_tasks, num_features, num_outputs, generator)
+    return start | {name: values.to(start[name]) for name, values in fresh.items()}
 
 
 def path(
