@@ -122,10 +122,8 @@ class Choice:
         return _one_of(self.name, value, self.ends)
 
     def widget(self) -> ipywidgets.Widget:
-        few_words = sum(len(text) + 4 for text, _ in self._pairs) <= 40
-        if few_words:
-            return ipywidgets.RadioButtons(options=self._pairs, value=self.default, orientation="horizontal")
-        return ipywidgets.Dropdown(options=self._pairs, value=self.default)
+        # Not a drop-down list: JupyterLab takes its arrow keys for itself, so that no keyboard could open or move it.
+        return ipywidgets.RadioButtons(options=self._pairs, value=self.default, orientation="horizontal")
 
 
 @dataclass(frozen=True)

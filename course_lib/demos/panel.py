@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 import traitlets
 
-from course_lib.demos.controls import Button, Control, Run, Switch
+from course_lib.demos.controls import Button, Choice, Control, Run, Switch
 
 if TYPE_CHECKING:
     from course_lib.demos.kit import Demo
@@ -28,9 +28,11 @@ CSS = """<style>
 .course-demo .widget-label { text-align: left; }
 .course-demo .demo-controls { display: flex; flex-flow: row wrap; column-gap: 28px; overflow: visible; }
 .course-demo .demo-wide { flex: 1 1 380px; max-width: 520px; min-width: 300px; }
+.course-demo .demo-full { flex: 1 1 100%; }
 .course-demo .demo-wide .widget-readout { min-width: 4em; }
 .course-demo .demo-control.widget-checkbox, .course-demo .demo-large-print { width: auto; }
-.course-demo .widget-radio { flex-direction: row; align-items: baseline; }
+.course-demo .demo-control { margin: 2px; }
+.course-demo .widget-radio { display: flex; flex-direction: row; align-items: baseline; }
 .course-demo .widget-radio-box { display: flex; flex-flow: row wrap; column-gap: 14px; margin: 0; }
 .course-demo .jupyter-button { width: auto; padding: 0 14px; }
 .course-demo .noUi-handle:focus, .course-demo button:focus-visible, .course-demo input:focus-visible,
@@ -43,7 +45,7 @@ CSS = """<style>
 .course-demo .demo-caption, .course-demo .demo-problem { line-height: 1.4; }
 .course-demo .demo-caption .widget-html-content, .course-demo .demo-problem .widget-html-content { white-space: normal; }
 .course-demo.demo-large { --jp-widgets-font-size: 20px; --jp-widgets-inline-height: 38px; }
-.course-demo.demo-large .demo-wide { flex-basis: 500px; max-width: 640px; }
+.course-demo.demo-large .demo-wide { flex-basis: 480px; max-width: 640px; }
 .course-demo.demo-large .demo-title, .course-demo.demo-large .demo-caption { font-size: 20px; }
 </style>"""
 
@@ -217,7 +219,7 @@ class Panel:
 
     def _make(self, control: Control, label_width: str) -> ipywidgets.Widget:
         widget = control.widget()
-        widget.description, widget.tooltip = _label(control), control.help or None
+        widget.description, widget.tooltip = _label(control), control.help
         kind = type(control).__name__.lower()
         _classed(widget, "demo-control", f"demo-{kind}-{control.name}")
         if isinstance(control, (Button, Run)):
@@ -226,7 +228,8 @@ class Panel:
             widget.observe(lambda change: self._changed(control.name, change["new"]), "value")
             if not isinstance(control, Switch):
                 widget.style.description_width = label_width
-                widget.add_class("demo-wide")
+                words = "".join(str(option) for option in getattr(control, "options", ()))
+                widget.add_class("demo-full" if isinstance(control, Choice) and len(words) > 30 else "demo-wide")
         return widget
 
     def _match_widgets(self) -> None:

@@ -21,7 +21,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, sync_playwright
@@ -216,6 +216,13 @@ class LiveDemo:
             time.sleep(0.02)
         return now
 
+    def wait_until(self, holds: Callable[[], bool], patience: float = 20.0) -> None:
+        """Wait until something holds; AssertionError with what the demo says if it never does."""
+        deadline = time.monotonic() + patience
+        while not holds():
+            assert time.monotonic() < deadline, f"{self.title!r} says {self.caption!r}, problem {self.problem!r}"
+            time.sleep(0.05)
+
     def wait_until_steady(self, pause: float = 0.4, patience: float = 30.0) -> str:
         """The picture once it has not changed, and the kernel has been idle, for ``pause`` seconds."""
         deadline, last, since = time.monotonic() + patience, self.picture(), time.monotonic()
@@ -234,12 +241,9 @@ class LiveDemo:
             handle.focus()
             low, now = (float(handle.get_attribute(name)) for name in ("aria-valuemin", "aria-valuenow"))
             yield from (("ArrowLeft", "ArrowRight") if now > low else ("ArrowRight", "ArrowLeft"))
-        elif control.locator("select").count():
-            control.locator("select").focus()
-            yield from ("ArrowDown", "ArrowUp")
         elif control.locator("input[type=radio]").count():
-            control.locator("input[type=radio]:checked").focus()
-            yield from ("ArrowDown", "ArrowUp")
+            control.locator("input[type=radio]:not(:checked)").first.focus()
+            yield "Space"
         elif control.locator("input[type=checkbox]").count():
             control.locator("input[type=checkbox]").focus()
             yield "Space"

@@ -1,10 +1,12 @@
 """Demos in a real JupyterLab in a real Chromium: the kit's own, and every demo of every notebook of the course.
 
-One server and one browser for all; each notebook is run once and its kernel ended.
+One server and one browser for all; each notebook is run once and its kernel ended. With COURSE_SCREENSHOTS=FOLDER set,
+a picture of every demo as its controls were left goes into that folder, to be looked at.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tests.browser.lab import ROOT, Browser, LabServer
 
 pytestmark = pytest.mark.browser
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
 CELLS = ["from tests.browser import sine_demo\ndemo = sine_demo.make()\ndemo",
          """from course_lib.demos.kit import Demo, Slider
 fragile = Demo("Fragile", [Slider("level", 0, 3, 0)], lambda values: {"y": [3.0, float("nan"), 1 / (2 - values.level)]
@@ -62,43 +65,43 @@ def test_the_kit_in_a_browser(open_notebook):
         demo.move(control)
 
     demo.box.get_by_role("button", name="reset").press("Enter")            # everything back where it was
-    demo.wait_until_steady()
-    assert demo.picture() == first
+    demo.wait_until(lambda: demo.picture() == first)
     assert demo.control("slider", "steps").locator(".widget-readout").inner_text() == "10"
 
     slider = demo.control("slider", "steps")                               # by mouse: a fast drag ends on its last value
     demo.drag(slider, to=1.0)
-    demo.wait_until_steady()
     assert slider.locator(".widget-readout").inner_text() == "50"
-    assert demo.caption.startswith("After 50 gradient steps")
+    demo.wait_until(lambda: demo.caption.startswith("After 50 gradient steps"))
     assert page.get_by_role("img", name=demo.caption).count() == 1         # what a screen reader says
 
-    before = demo.wait_until_steady()                                      # frames of a run, then the stop button
+    before = demo.wait_until_steady()                                      # a run, frame by frame, to its end
     demo.control("run", "run").click()
     demo.wait_for_change(before)
-    demo.wait_until_steady()
-    assert demo.caption.startswith("After 200 gradient steps")
+    demo.wait_until(lambda: demo.caption.startswith("After 200 gradient steps"))
 
     width = demo.img.evaluate("img => img.naturalWidth")                   # large print
     demo.box.get_by_label("large print").press("Space")
-    demo.wait_until_steady()
-    assert demo.img.evaluate("img => img.naturalWidth") == round(1.3 * width)
+    demo.wait_until(lambda: demo.img.evaluate("img => img.naturalWidth") == round(1.3 * width))
 
     assert not demo.problem and not fragile.problem                        # errors in words, and the way back
     whole = fragile.picture()
     fragile.control("slider", "level").locator(".noUi-handle").press("ArrowRight")
-    fragile.box.get_by_text("not a finite number: y").wait_for()
+    fragile.wait_until(lambda: "not a finite number: y" in fragile.problem)
     assert "Go back to 0." in fragile.problem and fragile.picture() == whole
     fragile.control("slider", "level").locator(".noUi-handle").press("ArrowRight")
-    fragile.box.get_by_text("ZeroDivisionError").first.wait_for()
+    fragile.wait_until(lambda: "ZeroDivisionError" in fragile.problem)
+    if FOLDER_OF_SCREENSHOTS:
+        page.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / "kit_error.png")
     fragile.box.get_by_role("button", name="reset").click()
-    fragile.box.locator(".demo-problem").wait_for(state="hidden")
+    fragile.wait_until(lambda: not fragile.problem)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_control_of_every_demo_of_a_notebook_changes_its_picture(open_notebook, path: Path):
     notebook = open_notebook(path.name)
-    for demo in notebook.demos():
+    for number, demo in enumerate(notebook.demos()):
         assert demo.caption and not demo.problem
         for control in demo.controls():
             demo.move(control)
+        if FOLDER_OF_SCREENSHOTS:
+            demo.box.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / f"{path.stem}_{number}.png")
