@@ -4,7 +4,8 @@ Backpropagating through k inner steps keeps every step's activations and paramet
 ``adapt_checkpointed`` keeps theta at about sqrt(k) borders, and runs one segment again when backward reaches
 it: about 2 sqrt(k) pieces instead of k, for one more forward pass (Chen et al. 2016, arXiv 1604.06174).
 
-Sinusoid MLP in float32, 25 tasks of 10 + 10 points, k = 50: 14.4 MB plainly, 3.2 MB checkpointed.
+Sinusoid MLP in float32, 25 tasks of 10 + 10 points, k = 50: 14.4 MB plainly, 3.2 MB checkpointed; 0.25 MB for
+first order and 0.22 MB for a ridge head, whatever k.
 """
 
 from __future__ import annotations

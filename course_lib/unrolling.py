@@ -10,7 +10,8 @@ equation 1, by the chain rule). With every factor replaced by I it is first-orde
 Along an eigenvector of H_t a factor stretches by |1 - alpha lambda|. Beyond alpha = 2 / lambda_max that is
 above 1: the inner loop overshoots, and gradients explode as in recurrent networks (Pascanu et al. 2013, arXiv
 1211.5063). Where lambda < 0 it is above 1 for every alpha > 0: never on a convex loss, but in a network while
-its residuals are large.
+its residuals are large. And lambda_max moves with theta_t (on sinusoids it may grow more than threefold in 20
+steps): a rate may cross the border on the way, or survive beyond it by moving to where lambda_max is smaller.
 
 Sinusoid MLP, 5 tasks, 8 rates, 12 values of k up to 50: 1 s on one CPU core. Memory is counted in
 ``course_lib.memory``.

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from course_lib import checkpoints
 from course_lib.inner_loop import adapt, predict, stack_params
 from course_lib.losses import mse
 from course_lib.models import MLP, Conv4
@@ -174,6 +175,20 @@ def test_share_of_the_sinusoids_at_random_initialisation():
     torch.testing.assert_close(
         mean, torch.tensor([0.07, 0.13, 0.24, 0.82, 0.93], dtype=torch.float64), rtol=0, atol=0.05
     )
+
+
+def test_meta_training_turns_the_principal_features_toward_the_task():
+    """MAML's first three hold most of the sinusoids' energy; those of pre-training with one head do not."""
+    info = SinusoidTasks().sample(500, generator=torch.Generator().manual_seed(0)).info
+    curves = sinusoid(GRID.expand(500, -1, -1), info["amplitude"].double(), info["phase"].double())[..., 0]
+    share, aligned = {}, {}
+    for name in ("sinusoid/maml_k1", "sinusoid/pretrained"):
+        features = tangent_features(checkpoints.load(name)[0].double(), GRID)
+        kernel = features @ features.T
+        share[name] = energy_share(eigenfunctions(kernel).functions, curves)[2].item()
+        aligned[name] = alignment(kernel, curves).item()
+    assert share["sinusoid/maml_k1"] > 0.75 and share["sinusoid/pretrained"] < 0.4
+    assert aligned["sinusoid/maml_k1"] > 0.6 and aligned["sinusoid/pretrained"] < 0.4
 
 
 def test_alignment_is_one_for_the_ideal_kernel_and_drops_with_a_wrong_one():

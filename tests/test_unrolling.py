@@ -9,6 +9,8 @@ from course_lib.algorithms import MAML
 from course_lib.curvature import Curvature, lanczos
 from course_lib.inner_loop import adapt, predict, stack_params
 from course_lib.losses import mse
+from course_lib.models import MLP
+from course_lib.tasks import SinusoidTasks
 from course_lib.unrolling import (
     clip,
     jacobian_norms,
@@ -194,6 +196,29 @@ def test_the_border_lies_at_two_over_lambda_max():
         expected = max(abs(1 - lr * lowest), abs(1 - lr * highest)) ** steps
         assert norm == pytest.approx(expected, rel=1e-9)
         assert (norm < 1) is (factor < 1)
+
+
+@pytest.mark.parametrize("share", [0.5, 3.0])
+def test_one_step_of_a_network_stretches_by_its_extreme_eigenvalues(share):
+    """max |1 - alpha lambda|; by lambda_max beyond its border, by lambda_min below."""
+    hessian = unroll_network(0, 0.0)[0].curvatures[0].hessian()
+    values = torch.linalg.eigvalsh(hessian)  # [T, P]
+    lr = share * 2 / values[:, -1]
+    norm = jacobian_norms(unroll_network(1, lr)[0], at=[1], iterations=27)[0]
+    negative, positive = (1 - lr * values[:, 0]).abs(), (1 - lr * values[:, -1]).abs()
+    torch.testing.assert_close(norm, torch.maximum(negative, positive), rtol=1e-9, atol=0)
+    assert (values[:, 0] < 0).all()  # a network's loss is not convex
+    assert ((positive > 1) == (share > 1)).all() and (negative > 1).all()
+
+
+def test_lambda_max_changes_on_the_way():
+    """The border of the first step is not that of the last: here it comes down past a rate half as high."""
+    model, batch = MLP(seed=2), SinusoidTasks().sample(5, generator=torch.Generator().manual_seed(2))
+    x, y, start = batch.support_x, batch.support_y, stack_params(MLP(seed=2), 5)
+    first = Curvature(model, start, x, y, mse).extreme_eigenvalues()[1].max().item()
+    unrolled = unroll(model, start, x, y, loss_fn=mse, steps=20, lr=1 / first)  # half of 2 / lambda_max
+    last = unrolled.curvatures[-1].extreme_eigenvalues()[1].max().item()
+    assert last > 2 * first
 
 
 def test_jacobian_norms_of_a_network_against_dense_products():
