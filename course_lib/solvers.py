@@ -18,10 +18,11 @@ from torch import Tensor
 
 Head = tuple[Tensor, Tensor]  # weight [T, W, D], bias [T, W]
 
-PROXIMAL = 1e-11  # relative to the mean of the kernel's diagonal; bounds the condition of every Newton system
+PROXIMAL = 1e-11  # relative to the mean of the kernel's diagonal; bounds the condition of a Newton system
+REFINED_PROXIMAL = 1e-8  # larger where steps are repeated: each shrinks what it leaves, and rounding stays small
 GAP = 1e-12  # mean complementarity, relative, at which the active set is taken as found
 MAX_NEWTON_STEPS = 50  # 10 to 25 are usual
-REFINEMENTS = 3
+REFINEMENTS = 4
 OPTIMALITY = 1e-4  # relative violation of the optimality conditions at which an answer is refused
 
 
@@ -118,9 +119,7 @@ def svm_head(z: Tensor, labels: Tensor, C: float | Tensor, ways: int | None = No
     hot = one_hot(labels, ways, torch.float64)  # [T, S, W]
     _check_support(z, hot)
     z64 = z.double()
-    size = z64.detach().square().sum(-1).mean(1)[:, None, None].clamp(min=1e-30)  # [T, 1, 1]: kernel's mean diagonal
-    alpha = crammer_singer(z64 @ z64.mT / size, hot.mT, C * size) / size  # [T, W, S]
-    weight = (alpha @ z64).to(z.dtype)  # [T, W, D]
+    weight = (crammer_singer(z64 @ z64.mT, hot.mT, C) @ z64).to(z.dtype)  # [T, W, S] @ [T, S, D] -> [T, W, D]
     return weight, weight.new_zeros(weight.shape[:2])
 
 
@@ -131,8 +130,9 @@ def check_C(C: float) -> float:
     return C
 
 
-def crammer_singer(kernel: Tensor, hot: Tensor, C: Tensor) -> Tensor:
-    """The dual variables alpha [T, W, S] of the multi-class SVM, differentiable in kernel [T, S, S] and C [T, 1, 1].
+def crammer_singer(kernel: Tensor, hot: Tensor, C: float | Tensor) -> Tensor:
+    """The dual variables alpha [T, W, S] of the multi-class SVM, given the kernel z z^T [T, S, S], the labels one-hot
+    [T, W, S] and C, a number or one per task [T, 1, 1]; differentiable in the kernel and in C.
 
         min_alpha  tr(alpha K alpha^T) / 2 - <hot, alpha>     alpha <= C hot,   sum over classes of alpha = 0
 
@@ -142,10 +142,13 @@ def crammer_singer(kernel: Tensor, hot: Tensor, C: Tensor) -> Tensor:
 
     K couples points and never classes, so a Newton system is W matrices [S, S] joined by one more: W S^3, not (W S)^3.
     """
+    size = kernel.detach().diagonal(dim1=1, dim2=2).mean(1)[:, None, None]  # [T, 1, 1]
+    size = torch.where(size > 1e-30, size, 1)  # features that are all zero: alpha matters to nobody
+    kernel, C = kernel / size, C * size  # then alpha is size times the one that is asked for
     with torch.no_grad():
         slack, dual, shift = _interior_point(kernel, hot, C)
         free = slack > dual  # [T, W, S]: the slacks that are not zero
-        system = _factor(kernel, free / PROXIMAL)
+        system = _factor(kernel, free / REFINED_PROXIMAL)
         alpha = hot * C - slack
     alpha = torch.where(free, alpha, hot * C)  # a slack of zero is alpha = C for the label's class, 0 for others
     for _ in range(REFINEMENTS):
@@ -157,7 +160,7 @@ def crammer_singer(kernel: Tensor, hot: Tensor, C: Tensor) -> Tensor:
         worst = torch.minimum(slack, torch.where(free, -dual.abs(), dual)).amin((1, 2))  # [T]
         lost = ~(worst >= -OPTIMALITY * C[:, 0, 0].clamp(max=1))  # [T]; a NaN is lost too
     refuse(lost, "no optimum of the SVM was found: C |z|^2 is too large or too small; scale the features or change C")
-    return alpha.masked_fill(lost[:, None, None], torch.nan)
+    return alpha.masked_fill(lost[:, None, None], torch.nan) / size
 
 
 def _interior_point(kernel: Tensor, hot: Tensor, C: Tensor) -> tuple[Tensor, Tensor, Tensor]:

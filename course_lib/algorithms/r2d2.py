@@ -26,16 +26,16 @@ class R2D2(FittedHead):
 
     Args:
         lam: lambda, against the SUM of squared errors over the support set. 0 is the limit of small lambda.
-        learn_lam: let the outer loop learn lambda; it starts at ``lam``, which must then be positive.
+        learn_lam: let the outer loop learn lambda, as the paper does; it starts at ``lam``, which must then be positive.
         (others): see FittedHead.
     """
 
     def __init__(
         self,
         lam: float = 0.1,
-        learn_lam: bool = False,
+        learn_lam: bool = True,
         scale: float = 1.0,
-        learn_scale: bool = False,
+        learn_scale: bool = True,
         ways: int | None = None,
         inner_steps: int = 0,
         inner_lr: float | Tensor = 0.01,
