@@ -79,5 +79,14 @@ def compare(got: torch.Tensor, expected: torch.Tensor, mistakes: Iterable[tuple[
     return wrong(f"The largest difference to the expected result is {(got - expected).abs().max().item():.3g}.")
 
 
+def check_line(points: int) -> Verdict:
+    """Notebook 00: how many points determine a line."""
+    if unanswered(points):
+        return WAITING
+    if points == 2:
+        return right("Two numbers, slope and intercept, from two points.")
+    return wrong("A line y = a x + b has two unknown numbers; each point gives one equation.")
+
+
 def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-6)
