@@ -61,30 +61,85 @@ class MLP(nn.Sequential):
 
 
 class Conv4(nn.Sequential):
-    """Four blocks of [3x3 convolution, batch norm, ReLU, 2x2 max pool], then a linear head (MAML, section 5.2).
+    """Four blocks of [3x3 convolution, batch norm, ReLU], each halving the image, then a linear head.
 
     Images [N, in_channels, size, size] -> logits [N, ways]. A 28x28 image leaves 1x1 after four poolings, so the
-    features are as many as the filters. Batch norm uses the statistics of the batch at hand, at test time too:
-    query images are normalised together, which is transductive.
+    features are then as many as the filters.
+
+    Args:
+        ways: classes told apart, W.
+        filters: of every block, or of each of the four: R2D2's are (96, 192, 384, 512) (arXiv 1805.08136).
+        in_channels, size: of the images.
+        downsample: "pool" halves by 2x2 max pooling (Vinyals et al. 2016; MAML on miniImageNet); "stride" by a
+            convolution of stride 2 (MAML on Omniglot, section 5.2), which is a quarter of the work or less.
+        pooling: "flatten" makes every remaining pixel a feature (256 for Reptile's Omniglot, with "stride");
+            "mean" averages over them (MAML's released code for Omniglot).
+        statistics: of batch norm. "batch": of the batch at hand, at test time too, which is transductive: query
+            images are normalised together. "running": averages kept while training, and used after ``model.eval()``.
+        seed: draws the initial weights.
+
+    Raises:
+        ValueError: for an unknown choice, other than four widths, or an image too small to be halved four times.
 
     >>> Conv4(ways=5, filters=32, seed=0)(torch.zeros(7, 1, 28, 28)).shape
     torch.Size([7, 5])
+    >>> Conv4(downsample="stride").head.in_features, Conv4(downsample="stride", pooling="mean").head.in_features
+    (256, 64)
     """
 
-    def __init__(self, ways: int = 5, filters: int = 64, in_channels: int = 1, size: int = 28, seed: int = 0):
+    def __init__(
+        self,
+        ways: int = 5,
+        filters: int | Sequence[int] = 64,
+        in_channels: int = 1,
+        size: int = 28,
+        downsample: str = "pool",
+        pooling: str = "flatten",
+        statistics: str = "batch",
+        seed: int = 0,
+    ):
+        check_choice("downsample", downsample, ("pool", "stride"))
+        check_choice("pooling", pooling, ("flatten", "mean"))
+        check_choice("statistics", statistics, ("batch", "running"))
+        widths = [filters] * 4 if isinstance(filters, int) else list(filters)
+        if len(widths) != 4:
+            raise ValueError(f"filters must be one number or four, one for each block; not {filters!r}")
+        stride, image_size = downsample == "stride", size
+        for _ in widths:
+            size = (size + 1) // 2 if stride else size // 2
+        if size < 1:
+            raise ValueError("2x2 pooling cannot halve an image of under 16 pixels four times: downsample='stride' can")
         with seeded(seed):
             layers: list[nn.Module] = []
-            for channels in (in_channels, filters, filters, filters):
+            for fan_in, fan_out in zip([in_channels, *widths], widths):
                 layers += [
-                    nn.Conv2d(channels, filters, 3, padding=1),
-                    nn.BatchNorm2d(filters, track_running_stats=False),
+                    nn.Conv2d(fan_in, fan_out, 3, stride=2 if stride else 1, padding=1),
+                    nn.BatchNorm2d(fan_out, track_running_stats=statistics == "running"),
                     nn.ReLU(),
-                    nn.MaxPool2d(2),
                 ]
-            num_features = filters * (size // 16) ** 2
-            head = nn.Linear(num_features, ways)
-        super().__init__(OrderedDict(features=nn.Sequential(*layers, nn.Flatten()), head=head))
-        self.config = {"ways": ways, "filters": filters, "in_channels": in_channels, "size": size, "seed": seed}
+                layers += [] if stride else [nn.MaxPool2d(2)]
+            layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if pooling == "mean" else [nn.Flatten()]
+            head = nn.Linear(widths[-1] * (size**2 if pooling == "flatten" else 1), ways)
+        super().__init__(OrderedDict(features=nn.Sequential(*layers), head=head))
+        self.config = {
+            "ways": ways,
+            "filters": filters if isinstance(filters, int) else widths,
+            "in_channels": in_channels,
+            "size": image_size,
+            "downsample": downsample,
+            "pooling": pooling,
+            "statistics": statistics,
+            "seed": seed,
+        }
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; not {value!r}")
+
+
+def has_convolutions(model: nn.Module) -> bool:
+    return any(isinstance(m, nn.modules.conv._ConvNd) for m in model.modules())
 
 
 def check_model(model: nn.Module) -> nn.Module:

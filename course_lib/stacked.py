@@ -1,18 +1,21 @@
 """Modules with a task dimension: one forward pass for T tasks, each with parameters of its own.
 
-Every parameter carries a leading dimension [T, ...]. A linear layer is then one batched matrix product; what has
-no rule here goes through ``torch.func.vmap``, which is the same arithmetic, so any module works.
+Every parameter carries a leading dimension [T, ...]. A linear layer is then one batched matrix product, a convolution
+one convolution in T groups, [T, N, C, H, W] seen as [N, T C, H, W]. What has no rule here goes through
+``torch.func.vmap``, which is the same arithmetic, so any module works.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 Params = dict[str, Tensor]
 
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.Softplus, nn.LeakyReLU, nn.Identity)
+POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 
 
 def stack_params(model: nn.Module, num_tasks: int) -> Params:
@@ -30,14 +33,65 @@ def child_params(params: Params, child: str) -> Params:
 
 def call(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     """``module`` on x [T, N, ...], task t with its own parameters params[...][t] -> [T, N, ...]."""
-    if type(module).forward is nn.Sequential.forward:
+    kind, images = type(module), x.ndim == 5
+    if kind.forward is nn.Sequential.forward:
         for name, child in module.named_children():
             x = call(child, child_params(params, name), x)
         return x
-    if type(module) is nn.Linear and module.bias is not None:
+    if kind is nn.Linear and module.bias is not None and x.ndim == 3:
         return torch.baddbmm(params["bias"].unsqueeze(1), x, params["weight"].mT)  # [T, N, in] -> [T, N, out]
     if isinstance(module, ELEMENTWISE):
         return module(x)
+    if kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+        return x.flatten(2)  # [T, N, C, H, W] -> [T, N, C H W]
+    if kind is nn.Conv2d and images and module.padding_mode == "zeros":
+        return convolution(module, params, x)
+    if kind is nn.BatchNorm2d and images:
+        return batch_norm(module, params, x)
+    if kind in POOLING and images:
+        return unfold(module(fold(x)), x.shape[0])
     if x.shape[0] == 1:
         return functional_call(module, {name: p[0] for name, p in params.items()}, (x[0],)).unsqueeze(0)
     return vmap(lambda p, task_x: functional_call(module, p, (task_x,)))(params, x)
+
+
+def fold(x: Tensor) -> Tensor:
+    """Tasks as channels: [T, N, C, H, W] -> [N, T C, H, W]. What ``unfold`` returned comes back without a copy."""
+    return x.transpose(0, 1).flatten(1, 2)
+
+
+def unfold(x: Tensor, num_tasks: int) -> Tensor:
+    """Channels as tasks, a view: [N, T C, H, W] -> [T, N, C, H, W]."""
+    return x.unflatten(1, (num_tasks, -1)).transpose(0, 1)
+
+
+def convolution(module: nn.Conv2d, params: Params, x: Tensor) -> Tensor:
+    """A convolution in T groups: x [T, N, in, H, W], weight [T, out, in, h, w] -> [T, N, out, H', W']."""
+    num_tasks = x.shape[0]
+    weight = params["weight"].flatten(0, 1)  # [T out, in, h, w]
+    bias = params["bias"].flatten() if module.bias is not None else None  # [T out]
+    groups = num_tasks * module.groups
+    out = F.conv2d(fold(x), weight, bias, module.stride, module.padding, module.dilation, groups)
+    return unfold(out, num_tasks)
+
+
+def batch_norm(module: nn.BatchNorm2d, params: Params, x: Tensor) -> Tensor:
+    """Each task normalised by statistics of its own batch, or by the running ones in evaluation [T, N, C, H, W].
+
+    In training the running statistics, where there are any, move toward the mean of the tasks' statistics.
+    """
+    num_tasks = x.shape[0]
+    weight, bias = (params[name].flatten() if module.affine else None for name in ("weight", "bias"))  # [T C]
+    mean, var = module.running_mean, module.running_var  # [C], or None
+    of_batch = module.training or mean is None
+    if mean is not None:
+        mean, var = mean.repeat(num_tasks), var.repeat(num_tasks)  # [T C]; in training a place for the batch's own
+    momentum = 1.0 if of_batch else 0.0
+    out = F.batch_norm(fold(x), mean, var, weight, bias, of_batch, momentum, module.eps)
+    if of_batch and mean is not None:
+        with torch.no_grad():
+            module.num_batches_tracked += 1
+            rate = module.momentum if module.momentum is not None else 1 / module.num_batches_tracked
+            for running, new in ((module.running_mean, mean), (module.running_var, var)):
+                running.lerp_(new.view(num_tasks, -1).mean(0), rate)
+    return unfold(out, num_tasks)
