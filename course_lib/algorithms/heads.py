@@ -8,6 +8,18 @@
 Any gradient learner takes one: ``MAML(head=StoredHeads(200, 40, 1))``, ``ANIL(head=RandomHead())``. The last two are
 two readings of "store and reuse the previously trained task specific head": the outer loop trains it, or the inner
 loop does. Both need tasks that come back, with a ``task_id``.
+
+Sinusoid, 200 tasks that come back, MAML with k = 1 and alpha = 0.01, Adam at 1e-3: query error of a ridge head (lambda
+0.1) on the body's features for 600 new tasks. Seeds 0, 1, 2; 3,000 iterations are about 15 s on one CPU core.
+
+    iterations      300                  1,000                3,000 (seed 0)
+    stored          0.95  0.73  1.23     0.48  0.50  0.47     0.16
+    written back    0.87  0.69  0.96     0.15  0.18  0.17     0.09
+    meta            0.68  0.76  0.99     0.40  0.41  0.35     0.63
+    random          2.36  2.71  2.19     1.39  1.29  1.51     0.49
+
+A random head misleads the body for long, as the lecture says. Of the two stored ones the head that the inner loop
+trained serves better here: a visit's step of 0.01 times the gradient takes it further than Adam's 0.001 or so.
 """
 
 from __future__ import annotations

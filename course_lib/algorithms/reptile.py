@@ -10,6 +10,14 @@ Nichol, Achiam, Schulman 2018, arXiv 1803.02999, algorithm 2. ``meta_gradient`` 
 
 With k = 1 and plain SGD this is joint training, at the rate epsilon alpha. What makes it more is k > 1 on MINIBATCHES
 of a task: then the step also raises the agreement between gradients of different minibatches (section 5.1).
+
+Sinusoid, 5,000 iterations of 25 tasks as above, k = 5, alpha = 0.02: 25 to 40 s on one CPU core. Query error after
+1 / 5 / 10 steps (10 shots, 600 tasks, seed 0):
+
+    support set alone (10 points)                        0.77 / 0.30 / 0.25
+    minibatches of 10 of all 20 points                   0.65 / 0.21 / 0.17
+    the same, outer Adam at 1e-3 in place of epsilon     0.61 / 0.21 / 0.16
+    k = 1, support set alone, outer Adam: joint training 3.32 / 2.40 / 1.89
 """
 
 from __future__ import annotations
@@ -30,7 +38,8 @@ ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8  # the defaults that Reptile's released c
 class AdamRate:
     """Adam with beta1 = 0, as a rate for the inner loop: alpha / (sqrt(v) + eps), v the mean square of past gradients.
 
-    The state is of one run of the inner loop. (Reptile's released code carries it from task to task.)
+    v begins anew with every run of the inner loop, so that tasks share nothing: a first step is alpha in every
+    parameter, up or down. (Reptile's released code carries v from task to task.)
     """
 
     def __init__(self, lr: float | Tensor):
