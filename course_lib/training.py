@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from course_lib.algorithms.base import Learner, trainable
 from course_lib.hot_path import make_meta_gradient
-from course_lib.models import check_model
+from course_lib.models import check_model, has_convolutions
 from course_lib.tasks.base import TaskBatch, check_count
 from course_lib.training_state import History, load_state, save_state
 
@@ -209,10 +209,6 @@ def pick_device(device: str | torch.device, model: nn.Module) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device='cuda', but torch finds no CUDA GPU here; use device='auto' or 'cpu'")
     return device
-
-
-def has_convolutions(model: nn.Module) -> bool:
-    return any(isinstance(m, nn.modules.conv._ConvNd) for m in model.modules())
 
 
 @contextmanager

@@ -1,0 +1,146 @@
+"""The two networks, and the rules that run them for many tasks at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from course_lib.losses import cross_entropy
+from course_lib.models import MLP, Conv4, check_model, has_convolutions
+from course_lib.stacked import call, fold, stack_params, unfold
+
+
+def stacked_noise(model: nn.Module, num_tasks: int) -> dict[str, torch.Tensor]:
+    g = torch.Generator().manual_seed(0)
+    return {
+        name: (p + 0.1 * torch.randn(num_tasks, *p.shape, generator=g, dtype=p.dtype)).detach().requires_grad_()
+        for name, p in model.named_parameters()
+    }
+
+
+def task_by_task(model, params, x):
+    """The same forward pass without a rule: one task after another through ``functional_call``."""
+    return torch.stack([functional_call(model, {n: p[t] for n, p in params.items()}, (x[t],)) for t in range(len(x))])
+
+
+CONVS = {
+    "pool": dict(),
+    "stride": dict(downsample="stride"),
+    "mean": dict(downsample="stride", pooling="mean"),
+    "pool and mean": dict(pooling="mean", size=33),
+    "widths": dict(filters=(2, 3, 4, 5)),
+    "running": dict(statistics="running"),
+    "colour": dict(in_channels=3),
+}
+
+
+def conv(**settings) -> tuple[Conv4, torch.Tensor]:
+    settings = {"ways": 3, "filters": 3, "size": 16, "in_channels": 1} | settings
+    size, channels = settings["size"], settings["in_channels"]
+    x = torch.rand(2, 4, channels, size, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return Conv4(**settings).double(), x
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("settings", CONVS.values(), ids=CONVS)
+def test_all_tasks_at_once_equal_task_by_task(settings, training):
+    model, x = conv(**settings)
+    model.train(training)
+    params = stacked_noise(model, len(x))
+    expected = task_by_task(model, params, x)
+    torch.testing.assert_close(call(model, params, x), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_second_derivatives_through_the_stacked_rules_agree():
+    model, x = conv()
+    params, labels = stacked_noise(model, len(x)), torch.tensor([[0, 1, 2, 0]] * len(x))
+
+    def twice(forward):
+        grads = torch.autograd.grad(
+            cross_entropy(forward(model, params, x), labels).sum(), list(params.values()), create_graph=True
+        )
+        return torch.autograd.grad(sum(g.square().sum() for g in grads), list(params.values()), materialize_grads=True)
+
+    torch.testing.assert_close(twice(call), twice(task_by_task), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(2, 4, 3, bias=False, groups=2),
+        nn.Conv2d(2, 4, 3, padding="same", padding_mode="reflect"),
+        nn.BatchNorm2d(2, affine=False),
+        nn.BatchNorm2d(2, momentum=None),
+        nn.AvgPool2d(2),
+        nn.GroupNorm(1, 2),
+        nn.Sequential(nn.Flatten(2), nn.Flatten()),
+    ],
+    ids=str,
+)
+def test_other_layers_too(layer):
+    layer = layer.double().eval()
+    x = torch.rand(3, 4, 2, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    params = stacked_noise(layer, 3)
+    torch.testing.assert_close(call(layer, params, x), task_by_task(layer, params, x))
+
+
+def test_tasks_stay_in_the_layout_of_the_convolutions():
+    x = torch.rand(3, 4, 2, 6, 6)
+    folded = fold(x)
+    assert fold(unfold(folded, 3).relu()).is_contiguous()
+    assert fold(unfold(folded, 3)).data_ptr() == folded.data_ptr()
+
+
+def test_running_statistics_of_one_task_are_pytorchs():
+    model, x = conv(statistics="running")
+    one, reference = x[:1], nn.BatchNorm2d(1).double()
+    layer = nn.BatchNorm2d(1).double()
+    for _ in range(3):
+        reference(one[0])
+        call(layer, stack_params(layer, 1), one)
+    torch.testing.assert_close(layer.state_dict(), reference.state_dict())
+    call(layer.eval(), stack_params(layer, 1), one)
+    torch.testing.assert_close(layer.state_dict(), reference.state_dict())  # evaluation changes none
+
+
+def test_statistics_decide_whether_queries_see_each_other():
+    """Transduction: with batch statistics an image's logits depend on the images beside it, at test time too."""
+    for statistics, alone_is_together in (("batch", False), ("running", True)):
+        model, x = conv(statistics=statistics)
+        model.eval()
+        params = stacked_noise(model, len(x))
+        same = torch.allclose(call(model, params, x)[:, :2], call(model, params, x[:, :2]))
+        assert same is alone_is_together
+
+
+def test_sizes_are_those_of_the_papers():
+    assert Conv4().head.in_features == 64
+    assert Conv4(downsample="stride").head.in_features == 256  # Reptile's Omniglot
+    assert Conv4(downsample="stride", pooling="mean").head.in_features == 64  # MAML's
+    assert [m.out_channels for m in Conv4(filters=(96, 192, 384, 512)).modules() if isinstance(m, nn.Conv2d)] == [
+        96, 192, 384, 512,
+    ]  # fmt: skip
+    assert sum(p.numel() for p in MLP().parameters()) == 40 + 40 + 40 * 40 + 40 + 40 + 1
+
+
+def test_a_seed_is_a_network_and_leaves_the_random_state_alone():
+    state = torch.random.get_rng_state()
+    first, again, other = Conv4(seed=0).state_dict(), Conv4(seed=0).state_dict(), Conv4(seed=1).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["head.weight"], other["head.weight"])
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_bad_choices_are_named():
+    for name in ("downsample", "pooling", "statistics"):
+        with pytest.raises(ValueError, match=f"{name} must be one of"):
+            Conv4(**{name: "no"})
+    with pytest.raises(ValueError, match="one number or four"):
+        Conv4(filters=(1, 2, 3))
+    with pytest.raises(ValueError, match="stride"):
+        Conv4(size=8)
+    with pytest.raises(TypeError, match="`features` and `head`"):
+        check_model(nn.Linear(1, 1))
+    assert has_convolutions(Conv4()) and not has_convolutions(MLP())
