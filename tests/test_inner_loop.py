@@ -1,4 +1,4 @@
-"""The inner loop against closed forms, against a loop over tasks written out, and against what a person may get wrong."""
+"""The inner loop against closed forms, against a loop over tasks written out, and what a person may get wrong."""
 
 from __future__ import annotations
 

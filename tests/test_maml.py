@@ -1,4 +1,4 @@
-"""The meta-gradient of MAML and first-order MAML, in float64, by five routes that share nothing with the library's."""
+"""The meta-gradient of MAML and first-order MAML, in float64, by routes that share nothing with the library's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reptile's update in float64: against closed forms, against the loop of its released code, against joint training."""
+"""Reptile's update in float64: against closed forms, against torch's optimisers, against joint training."""
 
 from __future__ import annotations
 

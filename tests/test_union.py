@@ -1,4 +1,4 @@
-"""The union of tasks: the lecture's identity with MAML at k = 0, its heads at test time, and its one large problem."""
+"""The union of tasks: the lecture's identity with MAML at k = 0, its heads at test time, one large problem."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_is_supervised_training_written_out():
     weight, bias = (p.detach().clone().requires_grad_() for p in (learner.head.weight, learner.head.bias))
     loss = 0
     for i, task in enumerate(batch.task_id.tolist()):
-        x, y = (torch.cat(pair) for pair in ((batch.support_x[i], batch.query_x[i]), (batch.support_y[i], batch.query_y[i])))
+        x, y = torch.cat([batch.support_x[i], batch.query_x[i]]), torch.cat([batch.support_y[i], batch.query_y[i]])
         outputs = torch.nn.functional.linear(model.features(x), weight[task], bias[task])
         loss = loss + torch.nn.functional.mse_loss(outputs, y) / 5
     names = [n for n, _ in model.named_parameters() if n.startswith("features")]
@@ -108,8 +108,8 @@ def test_heads_for_new_classes(test_head):
     learner = UnionOfTasks(StoredHeads(1, 6, 12), test_head=test_head, scale=2.0, loss_fn=cross_entropy)
     adapted = learner.adapt(model, x, y)
     z = features(model, stack_params(model, 4), x)
-    fit = {"ridge": lambda: ridge_head(z, y, 0.1), "svm": lambda: svm_head(z, y, 0.1), "means": lambda: mean_head(z, y)}
-    weight, bias = fit[test_head]()
+    fit = {"ridge": lambda: ridge_head(z, y, 0.1), "svm": lambda: svm_head(z, y, 0.1)}
+    weight, bias = fit.get(test_head, lambda: mean_head(z, y))()
     assert weight.shape == (4, 3, 6)
     expected = 2 * (torch.einsum("tnd,twd->tnw", z, weight) + bias[:, None])
     torch.testing.assert_close(predict(model, adapted, x), expected)
@@ -156,7 +156,8 @@ def test_all_classes_as_one_task():
         assert any(x[0].equal(drawing / 255) for drawing in pool.images[y])
     again = tasks.sample(2, generator=torch.Generator().manual_seed(0))
     assert again.query_x.equal(batch.query_x) and again.query_y.equal(batch.query_y)
-    assert set(tasks.sample(40, generator=torch.Generator().manual_seed(0)).support_y.flatten().tolist()) == set(range(12))
+    many = tasks.sample(40, generator=torch.Generator().manual_seed(0))
+    assert set(many.support_y.flatten().tolist()) == set(range(12))
 
 
 def test_learns_all_classes_under_one_large_head_and_serves_new_tasks():

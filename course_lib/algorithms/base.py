@@ -4,8 +4,8 @@
     loss    = mean over tasks of loss_fn(predict(adapted, query_x), query_y)
     grads   = d loss / d parameters                              what the outer loop descends
 
-A method is a ``Learner`` that overrides ``start`` (what a task begins with), ``only`` (what may change), or, where
-no derivative is taken, ``meta_gradient``.
+A method is a ``Learner`` that overrides ``start`` (what a task begins with), ``only`` (what may change), or,
+where no derivative is taken, ``meta_gradient``.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class Learner(nn.Module):
         """The gradient of ``meta_loss``, a few tasks at a time so that memory need not grow with the meta-batch.
 
         Args:
-            tasks_at_once: how many tasks to hold in memory together; None is all. The result does not depend on it.
+            tasks_at_once: how many tasks to hold in memory together; None is all. The result does not depend
+                on it.
 
         Returns:
             grads {name: like the parameter} for every ``trainable`` parameter, and info: "loss" (scalar) and

@@ -1,4 +1,4 @@
-"""Random numbers that a learner draws while it trains, such that a resumed run draws what an uninterrupted one would."""
+"""What a learner draws at random while it trains: a resumed run draws what an uninterrupted one would."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Draws(nn.Module):
-    """A seed and a count of the draws made so far. The count is part of the state dict, under ``_extra_state``.
+    """A seed and a count of the draws made so far. It is in the state dict, as ``_extra_state``.
 
     It is a plain number rather than a buffer, which would move to a GPU and stall it at every reading.
 

@@ -1,16 +1,17 @@
-"""The head a task's inner loop begins with: meta-learned, random anew, or stored and reused (lecture, section 1.4).
+"""The head a task's inner loop begins with: meta-learned, random anew, or stored (lecture, section 1.4).
 
     meta           theta_head, one for all tasks, learnt with the body
     random         a fresh draw at every visit of a task
     stored         head[task_id], a parameter of the outer loop: with k = 0 this is the union of tasks
     written back   head[task_id] <- the head the inner loop ended with, at every visit of a task
 
-Any gradient learner takes one: ``MAML(head=StoredHeads(200, 40, 1))``, ``ANIL(head=RandomHead())``. The last two are
-two readings of "store and reuse the previously trained task specific head": the outer loop trains it, or the inner
-loop does. Both need tasks that come back, with a ``task_id``.
+Any gradient learner takes one: ``MAML(head=StoredHeads(200, 40, 1))``, ``ANIL(head=RandomHead())``. The last
+two are two readings of "store and reuse the previously trained task specific head": the outer loop trains it,
+or the inner loop does. Both need tasks that come back, with a ``task_id``.
 
-Sinusoid, 200 tasks that come back, MAML with k = 1 and alpha = 0.01, Adam at 1e-3: query error of a ridge head (lambda
-0.1) on the body's features for 600 new tasks. Seeds 0, 1, 2; 3,000 iterations are about 15 s on one CPU core.
+Sinusoid, 200 tasks that come back, MAML with k = 1 and alpha = 0.01, Adam at 1e-3: query error of a ridge
+head (lambda 0.1) on the body's features for 600 new tasks. Seeds 0, 1, 2; 3,000 iterations are about 15 s on
+one CPU core.
 
     iterations      300                  1,000                3,000 (seed 0)
     stored          0.95  0.73  1.23     0.48  0.50  0.47     0.16
@@ -18,8 +19,9 @@ Sinusoid, 200 tasks that come back, MAML with k = 1 and alpha = 0.01, Adam at 1e
     meta            0.68  0.76  0.99     0.40  0.41  0.35     0.63
     random          2.36  2.71  2.19     1.39  1.29  1.51     0.49
 
-A random head misleads the body for long, as the lecture says. Of the two stored ones the head that the inner loop
-trained serves better here: a visit's step of 0.01 times the gradient takes it further than Adam's 0.001 or so.
+A random head misleads the body for long, as the lecture says. Of the two stored ones the head that the inner
+loop trained serves better here, because it learns faster: with Adam's rate at 1e-2 for the heads alone, the
+outer loop's give 0.18 after 1,000 iterations too (seed 0).
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ class MetaHead(nn.Module):
 
 
 class RandomHead(MetaHead):
-    """A fresh head at every visit. On new tasks too, where draw i is task i's, the same in every evaluation."""
+    """A fresh head at every visit. On new tasks too: draw i for task i, the same in every evaluation."""
 
     kind = "random"
 
@@ -134,15 +136,15 @@ class StoredHeads(MetaHead):
         """The heads of these tasks: {"head.weight": [T, outputs, D], "head.bias": [T, outputs]}."""
         if batch.task_id is None:
             raise ValueError(
-                "stored heads need tasks that come back, but this batch has no task_id: use a finite set of tasks, "
-                f"such as SinusoidTasks(num_tasks={self.num_tasks})"
+                "stored heads need tasks that come back, but this batch has no task_id: use a finite "
+                f"set of tasks, such as SinusoidTasks(num_tasks={self.num_tasks})"
             )
         try:
             return {WEIGHT: self.weight[batch.task_id], BIAS: self.bias[batch.task_id]}
         except IndexError as error:
             raise ValueError(
-                f"task {int(batch.task_id.max())} has no stored head, there are {self.num_tasks}: make num_tasks "
-                "of the heads that of the tasks"
+                f"task {int(batch.task_id.max())} has no stored head, there are {self.num_tasks}: make "
+                "num_tasks of the heads that of the tasks"
             ) from error
 
     def forward(self, params: Params, batch: TaskBatch) -> Params:
@@ -161,8 +163,9 @@ class StoredHeads(MetaHead):
 class WrittenBackHeads(StoredHeads):
     """A head of its own for each training task, replaced by the adapted one at every visit.
 
-    The heads learn through the inner loop alone, k steps a visit; the outer loop trains the body through them. The
-    whole meta-batch begins with the heads as they were before it; of a task drawn twice, the last copy is kept.
+    The heads learn through the inner loop alone, k steps a visit; the outer loop trains the body through
+    them. The whole meta-batch begins with the heads as they were before it; of a task drawn twice, the last
+    copy is kept.
     """
 
     kind = "written back"
@@ -193,7 +196,7 @@ KINDS = {cls.kind: cls for cls in (MetaHead, RandomHead, StoredHeads, WrittenBac
 
 
 def make_head(head: str | Mapping | MetaHead | None) -> MetaHead:
-    """A way to begin with a head, from itself, from its ``settings()``, or from its kind where that needs no sizes.
+    """A way to begin with a head, from itself, its ``settings()``, or its kind where that needs no sizes.
 
     >>> make_head("random").settings()
     {'kind': 'random', 'seed': 0}
@@ -207,7 +210,8 @@ def make_head(head: str | Mapping | MetaHead | None) -> MetaHead:
     kind = settings.pop("kind", None)
     if kind not in KINDS:
         raise ValueError(f"head={head!r}: there is no such way to begin; there are {list(KINDS)}")
-    if issubclass(KINDS[kind], StoredHeads) and not {"num_tasks", "num_features", "num_outputs"} <= set(settings):
+    sizes = {"num_tasks", "num_features", "num_outputs"}
+    if issubclass(KINDS[kind], StoredHeads) and not sizes <= set(settings):
         name = KINDS[kind].__name__
         raise ValueError(f"head={head!r} needs sizes: pass {name}(num_tasks, num_features, num_outputs)")
     return KINDS[kind](**settings)
@@ -224,5 +228,7 @@ def check_linear(params: Mapping[str, Tensor]) -> Tensor:
     """The head's weight, where the head is one linear layer; else a TypeError."""
     names = [name for name in params if name.startswith("head.")]
     if set(names) != {WEIGHT, BIAS}:
-        raise TypeError(f"a random, stored or fitted head is one linear layer with a bias, but this model's head has {names}")
+        raise TypeError(
+            f"a random, stored or fitted head is one linear layer with a bias, but this model's head has {names}"
+        )
     return params[WEIGHT]

@@ -3,11 +3,12 @@
     theta'_i = theta - alpha grad L_i(theta; support)                    k times
     theta   <- theta - beta grad_theta mean_i L_i(theta'_i; query)       through all k steps
 
-Finn, Abbeel, Levine 2017, arXiv 1703.03400, algorithm 1. With ``second_order=False`` the outer gradient is the one
-at the adapted point, its second derivatives dropped: first-order MAML (FOMAML), section 5.2 of the paper.
+Finn, Abbeel, Levine 2017, arXiv 1703.03400, algorithm 1. With ``second_order=False`` the outer gradient is
+the one at the adapted point, its second derivatives dropped: first-order MAML (FOMAML), section 5.2 of the
+paper.
 
-Sinusoid, 5,000 iterations of 25 tasks, k = 1, alpha = 0.01: about 10 s on one CPU core; query error about 0.6 after
-one step and 0.2 after ten (10 shots; predicting zero costs 4.25).
+Sinusoid, 5,000 iterations of 25 tasks, k = 1, alpha = 0.01: about 10 s on one CPU core; query error about 0.6
+after one step and 0.2 after ten (10 shots; predicting zero costs 4.25).
 """
 
 from __future__ import annotations

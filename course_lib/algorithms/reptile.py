@@ -1,18 +1,20 @@
-"""Reptile: move the initialisation toward where the inner loop ends. No derivative of the inner loop is taken.
+"""Reptile: move the initialisation toward where the inner loop ends. No derivative is taken.
 
     theta'_i = k steps of SGD (or Adam) from theta on task i
     theta   <- theta + epsilon (mean_i theta'_i - theta)
 
-Nichol, Achiam, Schulman 2018, arXiv 1803.02999, algorithm 2. ``meta_gradient`` returns theta - mean_i theta'_i, so
-``torch.optim.SGD`` with lr = epsilon makes exactly this step, and the paper's falling epsilon is a schedule:
+Nichol, Achiam, Schulman 2018, arXiv 1803.02999, algorithm 2. ``meta_gradient`` returns theta - mean_i
+theta'_i, so ``torch.optim.SGD`` with lr = epsilon makes exactly this step, and the paper's falling epsilon is
+a schedule:
 
     meta_train(Reptile(...), model, tasks, outer_lr=1.0, optimizer=torch.optim.SGD, schedule=linear_decay)
 
-With k = 1 and plain SGD this is joint training, at the rate epsilon alpha. What makes it more is k > 1 on MINIBATCHES
-of a task: then the step also raises the agreement between gradients of different minibatches (section 5.1).
+With k = 1 and plain SGD this is joint training, at the rate epsilon alpha. What makes it more is k > 1 on
+MINIBATCHES of a task: then the step also raises the agreement between gradients of different minibatches
+(section 5.1).
 
-Sinusoid, 5,000 iterations of 25 tasks as above, k = 5, alpha = 0.02: 25 to 40 s on one CPU core. Query error after
-1 / 5 / 10 steps (10 shots, 600 tasks, seed 0):
+Sinusoid, 5,000 iterations of 25 tasks as above, k = 5, alpha = 0.02: 25 to 40 s on one CPU core. Query error
+after 1 / 5 / 10 steps (10 shots, 600 tasks, seed 0):
 
     support set alone (10 points)                        0.77 / 0.30 / 0.25
     minibatches of 10 of all 20 points                   0.65 / 0.21 / 0.17
@@ -36,10 +38,10 @@ ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8  # the defaults that Reptile's released c
 
 
 class AdamRate:
-    """Adam with beta1 = 0, as a rate for the inner loop: alpha / (sqrt(v) + eps), v the mean square of past gradients.
+    """Adam with beta1 = 0 as a rate: alpha / (sqrt(v) + eps), v the mean square of past gradients.
 
-    v begins anew with every run of the inner loop, so that tasks share nothing: a first step is alpha in every
-    parameter, up or down. (Reptile's released code carries v from task to task.)
+    v begins anew with every run of the inner loop, so that tasks share nothing: a first step is alpha in
+    every parameter, up or down. (Reptile's released code carries v from task to task.)
     """
 
     def __init__(self, lr: float | Tensor):
@@ -52,7 +54,8 @@ class AdamRate:
         past = self.squares.get(name, torch.zeros_like(grad))
         square = self.squares[name] = ADAM_BETA2 * past + (1 - ADAM_BETA2) * grad.square()  # [T, ...]
         v = square / (1 - ADAM_BETA2**step)  # without the bias of a start at zero
-        lr = self.lr.view(-1, *[1] * (grad.ndim - 1)) if isinstance(self.lr, Tensor) and self.lr.ndim else self.lr
+        per_task = isinstance(self.lr, Tensor) and self.lr.ndim
+        lr = self.lr.view(-1, *[1] * (grad.ndim - 1)) if per_task else self.lr
         return lr / (v.sqrt() + ADAM_EPSILON)
 
 
@@ -65,8 +68,8 @@ class Reptile(Learner):
         loss_fn: (outputs, targets) -> one mean per task [T].
         inner_batch: B, points in each inner step: the task's points are shuffled and dealt out, B a step, and
             shuffled again when they run out, as in the released code. None takes all points at every step.
-        use_queries: train on the query points too. Reptile needs no held-out set in training; with all of a task's
-            points in the loop, minibatches differ more.
+        use_queries: train on the query points too. Reptile needs no held-out set in training; with all of a
+            task's points in the loop, minibatches differ more.
         inner_optimizer: "sgd", or "adam" with beta1 = 0 as for the paper's Omniglot.
         seed: of the shuffling; which a resumed run takes up where it was.
     """
@@ -81,7 +84,8 @@ class Reptile(Learner):
         inner_optimizer: str = "sgd",
         seed: int = 0,
     ):
-        super().__init__(check_count("inner_steps", inner_steps, 1), inner_lr, second_order=False, loss_fn=loss_fn)
+        check_count("inner_steps", inner_steps, 1)
+        super().__init__(inner_steps, inner_lr, second_order=False, loss_fn=loss_fn)
         if inner_optimizer not in ("sgd", "adam"):
             raise ValueError(f'inner_optimizer must be "sgd" or "adam", not {inner_optimizer!r}')
         self.inner_batch = None if inner_batch is None else check_count("inner_batch", inner_batch, 1)

@@ -1,21 +1,23 @@
-"""The union of tasks: ordinary supervised training on the points of all tasks together, every task with its own head.
+"""The union of tasks: supervised training on the points of all tasks together, a head for every task.
 
-    theta, heads <- descend mean_i L_i(features, heads[i]; all points of task i)         training: nothing adapts
-    head'_i = fit(features, support_i)                                                   test: a head for a new task
+    theta, heads <- descend mean_i L_i(features, heads[i]; all points of task i)    training: nothing adapts
+    head'_i = fit(features, support_i)                                              test: a head for a new task
 
-The lecture's baseline (section 2), which "can do as well or better than MAML". It is MAML with k = 0, or with an
-inner rate of 0, and a stored head per task. With ``head="meta"`` all tasks share one head: the strawman that is often
-called multi-task pre-training (as in ANIL, arXiv 1909.09157, section 5), which no single curve can satisfy.
+The lecture's baseline (section 2), which "can do as well or better than MAML". It is MAML with k = 0, or with
+an inner rate of 0, and a stored head per task. With ``head="meta"`` all tasks share one head: the strawman
+that is often called multi-task pre-training (as in ANIL, arXiv 1909.09157, section 5), which no single curve
+can satisfy.
 
-Classes can be tasks' heads too: all characters of a pool make one classification problem, one task with one large
-head (``tasks.AllClasses`` with ``StoredHeads(1, num_features, num_classes)``), as in Chen et al. 2019, "A closer look
-at few-shot classification", arXiv 1904.04232.
+Classes can be tasks' heads too: all characters of a pool make one classification problem, one task with one
+large head (``tasks.AllClasses`` with ``StoredHeads(1, num_features, num_classes)``), as in Chen et al. 2019,
+"A closer look at few-shot classification", arXiv 1904.04232.
 
-Sinusoid, 5,000 iterations of 25 tasks: 10 to 15 s on one CPU core. Query error of a ridge head on new tasks (10 shots,
-600 tasks, seed 0): 0.23 / 0.14 / 0.12 after training on 50 / 200 / 1,000 tasks with a head each; 0.63 after training
-with one shared head, which fine-tuned like MAML (every parameter, alpha = 0.01) gives 1.71 after ten steps. Gradient
-steps on the head alone are slow: after 3,000 iterations on 200 tasks the body wants alpha < 2 / lambda_max, which is
-0.0026 to 0.0065 for nine new tasks of ten, and at 0.001 the error is 1.9 after 10 steps and 0.3 after 200.
+Sinusoid, 5,000 iterations of 25 tasks: 10 to 15 s on one CPU core. Query error of a ridge head on new tasks
+(10 shots, 600 tasks, seed 0): 0.23 / 0.14 / 0.12 after training on 50 / 200 / 1,000 tasks with a head each;
+0.63 after training with one shared head, which fine-tuned like MAML (every parameter, alpha = 0.01) gives
+1.71 after ten steps. Gradient steps on the head alone are slow: after 3,000 iterations on 200 tasks the body
+wants alpha < 2 / lambda_max, which is 0.0026 to 0.0065 for nine new tasks of ten, and at 0.001 the error is
+1.9 after 10 steps and 0.3 after 200.
 """
 
 from __future__ import annotations
@@ -37,14 +39,15 @@ TEST_HEADS = ("ridge", "svm", "means", "gradient")
 
 
 class UnionOfTasks(FittedHead):
-    """Supervised training of a body under many heads; at test time a head is fitted to a new task's support set.
+    """Supervised training of a body under many heads; at test time a head is fitted to the support set.
 
     Args:
         head: of the training tasks: ``StoredHeads(num_tasks, num_features, num_outputs)``, or "meta" for one
             shared head, the model's own (see heads.py).
         test_head: how a new task gets its head: "ridge" (weight ``lam``), "svm" (weight ``C``), "means", or
-            "gradient": ``inner_steps`` steps of ``inner_lr`` on the head alone, from the shared head or the mean of
-            the stored ones (from the model's own where the stored heads have another number of outputs).
+            "gradient": ``inner_steps`` steps of ``inner_lr`` on the head alone, from the shared head or the
+            mean of the stored ones (from the model's own where the stored heads have another number of
+            outputs).
         lam, C: of the ridge and the SVM, as in ``solvers``.
         scale: of a fitted head; a softmax needs it.
         inner_steps, inner_lr: gradient steps on the head at test time, after any fit.

@@ -14,8 +14,9 @@ class AllClasses:
     Train with ``meta_batch=1``. More tasks to a meta-batch are further batches of the same problem.
 
     Args:
-        pool: whose ``images`` [num_classes, D, 28, 28] and ``num_classes`` are taken; its ways and shots do not count.
-        points: drawings in a batch, at least 2. Half are called support and half query; the union of tasks trains
+        pool: whose ``images`` [num_classes, D, 28, 28] and ``num_classes`` are taken; its ways and shots do
+        not count. points: drawings in a batch, at least 2. Half are called support and half query; the union
+        of tasks trains
             on both.
     """
 
