@@ -4,8 +4,8 @@
     theta, lambda, scale <- descend mean_i L_i(features, scale * W_i; query)         through the solve
 
 Bertinetto, Henriques, Torr, Vedaldi 2019, "Meta-learning with differentiable closed-form solvers", arXiv 1805.08136,
-its ridge regression base learner. Few shots make the system S x S (Woodbury) smaller than the (D + 1) x (D + 1) one; the smaller is
-solved. The bias is the weight of the column of ones and is penalised with the rest. Classes are one-hot targets, and
+its ridge regression base learner. With few shots the system S x S (Woodbury) is smaller than (D + 1) x (D + 1); the
+smaller is solved. The bias is the weight of the column of ones and is penalised with the rest. Classes are one-hot targets, and
 a learnt scale fits the outputs to the cross-entropy. (The paper learns a shift too, one number added to every logit:
 softmax does not see it, so it is left out.) The ridge variant of MetaOptNet (arXiv 1904.03758) is this
 learner with ``lam=50, learn_lam=False`` but for the column of ones, which it lacks.
