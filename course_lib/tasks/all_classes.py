@@ -15,9 +15,9 @@ class AllClasses:
 
     Args:
         pool: whose ``images`` [num_classes, D, 28, 28] and ``num_classes`` are taken; its ways and shots do
-        not count. points: drawings in a batch, at least 2. Half are called support and half query; the union
-        of tasks trains
-            on both.
+            not count.
+        points: drawings in a batch, at least 2. Half are called support and half query; the union of tasks
+            trains on both.
     """
 
     name = "all classes"
