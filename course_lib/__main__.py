@@ -2,6 +2,7 @@
 
     python -m course_lib train sinusoid --method maml --inner-steps 1
     python -m course_lib train omniglot --method r2d2 --ways 5 --shots 1 --device auto
+    python -m course_lib train omniglot --recipe protonet
     python -m course_lib evaluate CHECKPOINT --steps 0 1 5 10
     python -m course_lib data          fetch, verify and describe Omniglot
     python -m course_lib doctor        what is right and wrong on this machine
@@ -13,6 +14,8 @@ import argparse
 import json
 import shlex
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from course_lib import doctor
@@ -20,14 +23,11 @@ from course_lib import doctor
 if __name__ == "__main__" and sys.argv[1:2] == ["doctor"]:  # it also says what is wrong where PyTorch is missing
     sys.exit(doctor.main(sys.argv[2:]))
 
-from course_lib import checkpoints, models
-from course_lib import tasks as task_families
-from course_lib.algorithms import LEARNERS, MAML, Learner
+from course_lib import checkpoints, recipes
+from course_lib.algorithms import LEARNERS
 from course_lib.evaluation import LEARNERS_CHOICE, evaluate
-from course_lib.losses import cross_entropy, mse
+from course_lib.recipes import FAMILIES, Recipe
 from course_lib.training import Diverged, meta_train
-
-FAMILIES = ("sinusoid", "omniglot", "glyphs")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,18 +51,19 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="meta-train a network and keep it as a checkpoint")
     train.set_defaults(run=run_train)
     train.add_argument("family", choices=FAMILIES)
-    train.add_argument("--method", default="maml", choices=["fomaml", *LEARNERS])
+    train.add_argument("--recipe", help="all settings at once, by name (see course_lib/recipes.py); other options win")
+    train.add_argument("--method", choices=["fomaml", *LEARNERS], help="default: maml")
     train.add_argument("--inner-steps", type=int, help="k (default: the method's)")
     train.add_argument("--inner-lr", type=float, help="alpha, for mean losses (default: the method's)")
     train.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="other settings of the method")
     train.add_argument("--model", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the network")
     train.add_argument("--shots", type=int, help="support points, or support images per class")
     train.add_argument("--queries", type=int, help="query points, or query images per class")
-    train.add_argument("--ways", type=int, default=5, help="classes per task (images)")
+    train.add_argument("--ways", type=int, help="classes per task (images; default: 5)")
     train.add_argument("--num-tasks", type=int, help="sinusoid: a finite set of tasks that come back")
-    train.add_argument("--iterations", type=int, default=5000)
+    train.add_argument("--iterations", type=int, help="default: 5000")
     train.add_argument("--meta-batch", type=int, help="tasks per iteration (default: 25 sinusoids, 32 of images)")
-    train.add_argument("--outer-lr", type=float, default=1e-3, help="beta, of Adam")
+    train.add_argument("--outer-lr", type=float, help="beta, of Adam (default: 0.001)")
     train.add_argument("--seed", type=int, default=0, help="of the initial weights and of the stream of tasks")
     train.add_argument("--device", default="auto")
     train.add_argument("--tasks-at-once", type=int, help="bounds memory (default: by device and model)")
@@ -88,43 +89,51 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run_train(args: argparse.Namespace) -> int:
-    learner = build_learner(args)
-    model = build_model(args)
-    tasks = build_tasks(args)
-    out = args.out or Path("runs") / args.family / args.method
+    recipe = build_recipe(args)
+    tasks = recipe.build_tasks(args.family)
+    model = recipe.build_model(args.family, args.seed)
+    learner = recipe.build_learner(args.family, model, tasks)
+    out = args.out or Path("runs") / args.family / (args.recipe or recipe.method)
     state = out.with_name(out.name + ".state")
     if not args.resume:
         state.unlink(missing_ok=True)
-    meta_batch = args.meta_batch or (25 if args.family == "sinusoid" else 32)
     print(f"{learner.describe()} on {tasks.describe()}")
+    cpu_seconds = time.process_time()
     model, history = meta_train(
         learner,
         model,
         tasks,
-        iterations=args.iterations,
-        meta_batch=meta_batch,
-        outer_lr=args.outer_lr,
+        iterations=recipe.iterations,
+        meta_batch=recipe.meta_batch,
+        outer_lr=recipe.outer_lr,
         seed=args.seed,
         device=args.device,
+        optimizer=recipe.optimizer,
+        schedule=recipe.schedule,
         tasks_at_once=args.tasks_at_once,
         compile=args.compile,
         state_file=state,
     )
+    cpu_seconds = time.process_time() - cpu_seconds
     if history.interrupted:
         print(f"interrupted after {history.iterations} iterations; the same command with --resume goes on")
         return 1
-    test_tasks = build_tasks(args, test=True)
-    result = evaluate(learner, model, test_tasks)
+    learner = recipes.keep(learner)
+    result = evaluate(learner, model, recipe.build_tasks(args.family, test=True), steps=recipe.steps)
     record = {
+        "recipe": {"name": args.recipe, "source": recipe.source},
         "tasks": {"class": type(tasks).__name__, **tasks.settings()},
         "training": {
             "iterations": history.iterations,
-            "meta_batch": meta_batch,
-            "outer_lr": args.outer_lr,
+            "meta_batch": recipe.meta_batch,
+            "outer_lr": recipe.outer_lr,
+            "schedule": getattr(recipe.schedule, "__name__", None),
+            "optimizer": recipe.optimizer.__name__,
             "seed": args.seed,
         },
         "score": {"tasks": result.num_tasks, "steps": result.steps, "mean": result.mean, "ci95": result.ci95},
         **checkpoints.provenance(args.command_line, history.seconds),
+        "cpu_seconds": None if args.resume else round(cpu_seconds, 1),
     }
     path = checkpoints.save(out, model.cpu(), learner.cpu(), record)
     state.unlink(missing_ok=True)
@@ -160,28 +169,29 @@ def run_doctor(args: argparse.Namespace) -> int:
     return doctor.main(args.rest)
 
 
-def build_learner(args: argparse.Namespace) -> Learner:
-    settings = parse_settings(args.set)
-    settings |= {"inner_steps": args.inner_steps} if args.inner_steps is not None else {}
-    settings |= {"inner_lr": args.inner_lr} if args.inner_lr is not None else {}
-    settings["loss_fn"] = mse if args.family == "sinusoid" else cross_entropy
-    if args.method == "fomaml":
-        return MAML(second_order=False, **settings)
-    return LEARNERS[args.method](**settings)
+def build_recipe(args: argparse.Namespace) -> Recipe:
+    """The recipe named, or the method's defaults; what the command line says wins."""
+    images = args.family != "sinusoid"
+    if args.recipe:
+        recipe = recipes.find(args.family, args.recipe)
+    else:
+        recipe = Recipe(args.method or "maml", "the command line", meta_batch=32 if images else 25)
+    inner = {"inner_steps": args.inner_steps, "inner_lr": args.inner_lr}
+    counts = {"shots": args.shots, "queries": args.queries}
+    counts |= {"ways": args.ways} if images else {"num_tasks": args.num_tasks}
+    outer = {"method": args.method, "iterations": args.iterations, "meta_batch": args.meta_batch, "outer_lr": args.outer_lr}
+    return replace(
+        recipe,
+        settings={**recipe.settings, **parse_settings(args.set), **given(inner)},
+        model={**recipe.model, **parse_settings(args.model)},
+        tasks={**recipe.tasks, **given(counts)},
+        **given(outer),
+    )
 
 
-def build_model(args: argparse.Namespace):
-    settings = {"seed": args.seed} | parse_settings(args.model)
-    return models.MLP(**settings) if args.family == "sinusoid" else models.Conv4(ways=args.ways, **settings)
-
-
-def build_tasks(args: argparse.Namespace, test: bool = False):
-    """The family to train on, or new tasks of it to test on."""
-    counts = {name: value for name, value in (("shots", args.shots), ("queries", args.queries)) if value is not None}
-    if args.family == "sinusoid":
-        return task_families.SinusoidTasks(**counts, num_tasks=None if test else args.num_tasks)
-    family = task_families.OmniglotTasks if args.family == "omniglot" else task_families.GlyphTasks
-    return family("test" if test else "train", ways=args.ways, **counts)
+def given(options: dict) -> dict:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def parse_settings(pairs: list[str]) -> dict:
