@@ -3,9 +3,9 @@
     python -m benchmarks.latency                     # the kit's small demo: two panels, 900 x 400 pixels
     python -m benchmarks.latency notebooks/01_adapting.ipynb --changes 30
 
-In the browser: from the key event to the first frame painted with the new picture (decoded), in JupyterLab in headless
-Chromium. In the kernel: ``compute``, ``draw`` and the PNG, without a browser. Milliseconds; minimum, median, 95th
-percentile. A busy machine adds to all but the minimum, so the load average is printed too.
+In the browser: from the key event to the first frame painted with the new picture (decoded), in JupyterLab in
+headless Chromium. In the kernel: ``compute``, ``draw`` and the PNG, without a browser. Milliseconds; minimum,
+median, 95th percentile. A busy machine adds to all but the minimum, so the load average is printed too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from course_lib.doctor import find_chromium
 from tests.browser import sine_demo
@@ -38,7 +39,9 @@ WATCH = """img => { window.pressed = null; window.painted = [];
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("notebook", nargs="?", type=Path, help="a notebook of the course; without one the kit's demo")
+    parser.add_argument(
+        "notebook", nargs="?", type=Path, help="a notebook of the course; without one the kit's demo"
+    )
     parser.add_argument("--changes", type=int, default=30, help="key presses for each slider (default 30)")
     options = parser.parse_args()
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; milliseconds")
@@ -87,7 +90,7 @@ def _browser_times(demo: LiveDemo, slider, changes: int) -> np.ndarray:
         demo.page.keyboard.press(key)
         try:
             demo.page.wait_for_function(f"painted.length > {seen}", timeout=5000)
-        except TimeoutError:
+        except PlaywrightTimeout:
             continue
         time.sleep(0.15)
     return np.array(demo.page.evaluate("painted"))
@@ -104,7 +107,10 @@ def _place(notebook: Path | None, folder: Path) -> str:
 
 def _row(label: str, times: np.ndarray) -> None:
     if len(times):
-        print(f"{label:44} {times.min():8.1f} {np.median(times):8.1f} {np.percentile(times, 95):8.1f}", flush=True)
+        print(
+            f"{label:44} {times.min():8.1f} {np.median(times):8.1f} {np.percentile(times, 95):8.1f}",
+            flush=True,
+        )
     else:
         print(f"{label:44} no new picture", flush=True)
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 import ast
 import asyncio
 import base64
-import io
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from jupyter_client.manager import start_new_kernel
-from PIL import Image
 
-from course_lib import plots
-from course_lib.demos.kit import Button, Choice, Demo, NonFiniteError, Notches, Slider, check
-from course_lib.demos.picture import Picture, encode_png
+from course_lib.demos.kit import Choice, Demo, NonFiniteError, Notches, Slider, check
 from tests.browser import sine_demo
 
 
@@ -29,112 +25,26 @@ def tiny(compute, **options) -> Demo:
     """A demo with one slider and one line; ``compute(values)`` returns {"y": ...}."""
 
     def figure(fig):
-        line, = fig.subplots().plot([], [])
+        (line,) = fig.subplots().plot([], [])
         line.axes.set(xlim=(0, 1), ylim=(0, 10))
         return {"line": line}
 
     def draw(artists, data):
         artists["line"].set_data([0, 1], [0, data["y"]])
 
-    return Demo("Tiny", [Slider("level", 0, 9, 1)], compute, figure, draw, lambda data: f"y is {data['y']}.",
-                size=(2.0, 1.5), **options)
+    return Demo(
+        "Tiny",
+        [Slider("level", 0, 9, 1)],
+        compute,
+        figure,
+        draw,
+        lambda data: f"y is {data['y']}.",
+        size=(2.0, 1.5),
+        **options,
+    )
 
 
-def decoded(png: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(png)))
-
-
-# Pictures ------------------------------------------------------------------------------------------------------
-
-
-def test_png_decodes_to_the_pixels_it_was_made_from():
-    pixels = np.random.default_rng(0).integers(0, 256, (31, 17, 4), dtype=np.uint8)
-    assert (decoded(encode_png(pixels)) == pixels[..., :3]).all()
-
-
-CHANGES_OF_THE_BACKGROUND = {
-    "limits": lambda axes: axes.set_ylim(-60, 60),
-    "title": lambda axes: axes.set_title("another title"),
-    "label": lambda axes: axes.set_xlabel("another label"),
-    "ticks": lambda axes: axes.set_xticks([-1, 0, 3]),
-    "tick labels": lambda axes: axes.set_xticks([-1, 1], ["minus", "plus"]),
-    "legend text": lambda axes: axes.get_legend().get_texts()[0].set_text("another word"),
-    "legend title": lambda axes: axes.get_legend().set_title("a title"),
-    "legend hidden": lambda axes: axes.get_legend().set_visible(False),
-    "legend gone": lambda axes: axes.get_legend().remove(),
-    "figure title": lambda axes: axes.figure.suptitle("above all"),
-    "axes off": lambda axes: axes.set_axis_off(),
-    "scale": lambda axes: axes.set_yscale("symlog"),
-    "new line": lambda axes: axes.axhline(1),
-    "spine": lambda axes: axes.spines["left"].set_color("red"),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES_OF_THE_BACKGROUND.values(), ids=CHANGES_OF_THE_BACKGROUND.keys())
-def test_no_change_of_the_background_leaves_a_stale_picture(demo, change):
-    demo.set()
-    picture, before = demo.picture, demo.picture.pixels.copy()
-    change(picture.artists.truth.axes)
-    picture.paint()
-    kept = picture.pixels.copy()
-    picture.paint(afresh=True)
-    assert (kept != before).any()
-    assert (kept == picture.pixels).all()
-
-
-def test_moving_artists_does_not_redraw_the_background(demo):
-    demo.set()
-    before, redraws = demo.png, demo.picture.redraws
-    demo.set(steps=11)
-    assert demo.picture.redraws == redraws and demo.png != before
-
-
-def test_saved_pixels_give_the_picture_that_a_full_redraw_gives(demo):
-    for steps in (10, 3, 50):
-        demo.set(steps=steps)
-        kept = demo.picture.pixels.copy()
-        demo.picture.paint(afresh=True)
-        assert (kept == demo.picture.pixels).all()
-
-
-def test_curves_pass_below_the_legend():
-    def figure(fig):
-        axes = fig.subplots()
-        axes.set(xlim=(0, 1), ylim=(0, 1))
-        line, = axes.plot([], [], label="line", linewidth=400)
-        axes.legend()
-        return line
-
-    picture = Picture(figure)
-    picture.draw(lambda line, data: line.set_data([], []), {})
-    empty = picture.pixels.copy()
-    picture.draw(lambda line, data: line.set_data([0, 1], [0.5, 0.5]), {})
-    box = picture.figure.axes[0].get_legend().get_window_extent()
-    x, y = int(box.x0 + box.width / 2), int(picture.pixels.shape[0] - box.y0 - box.height / 2)
-    assert (picture.pixels[y - 3:y + 3, x - 3:x + 3] == empty[y - 3:y + 3, x - 3:x + 3]).all()
-    assert (picture.pixels[200, 450] != empty[200, 450]).any()
-
-
-def test_large_print_enlarges_picture_and_words(demo):
-    demo.set()
-    small, words = decoded(demo.png).shape, demo.picture.words()
-    size = demo.picture.figure.axes[0].title.get_fontsize()
-    demo.set_large_print(True)
-    assert decoded(demo.png).shape[0] == pytest.approx(1.3 * small[0], abs=1)
-    assert demo.picture.figure.axes[0].title.get_fontsize() > size
-    assert demo.picture.words()[1] == words[1]
-
-
-def test_set_limits_leaves_unchanged_limits_alone(demo):
-    demo.set()
-    axes = demo.picture.artists.right
-    plots.set_limits(axes, axes.get_xlim(), axes.get_ylim())
-    assert not demo.picture.figure.stale
-    plots.set_limits(axes, y=(0, 77))
-    assert demo.picture.figure.stale and axes.get_ylim() == (0, 77)
-
-
-# Values --------------------------------------------------------------------------------------------------------
+# Values ---------------------------------------------------------------------------------------------------
 
 
 def test_the_demo_of_the_tests_passes_every_corner(demo):
@@ -150,7 +60,9 @@ def test_corners_reach_both_ends_of_every_control(demo):
 
 def test_check_finds_a_draw_that_piles_up_artists():
     piling = tiny(lambda values: {"y": values.level})
-    piling._draw = lambda artists, data: artists["line"].axes.plot([0, 1], [0, len(artists["line"].axes.lines)])
+    piling._draw = lambda artists, data: artists["line"].axes.plot(
+        [0, 1], [0, len(artists["line"].axes.lines)]
+    )
     with pytest.raises(AssertionError, match="drawing twice"):
         check(piling)
 
@@ -169,8 +81,15 @@ def test_unknown_control_and_value_out_of_range_say_what_there_is(demo):
         demo.set(start="two")
 
 
-@pytest.mark.parametrize("make", [lambda: Slider("a", 0, 1, 2), lambda: Slider("a", 0, 1, 0.5, log=True),
-                                  lambda: Choice("a", ["x"], "y"), lambda: Notches("a", [1, 2], 3)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Slider("a", 0, 1, 2),
+        lambda: Slider("a", 0, 1, 0.5, log=True),
+        lambda: Choice("a", ["x"], "y"),
+        lambda: Notches("a", [1, 2], 3),
+    ],
+)
 def test_a_control_whose_default_does_not_fit_is_refused(make):
     with pytest.raises(ValueError, match="a'? (needs|must)"):
         make()
@@ -187,7 +106,7 @@ def test_a_button_counts_and_reset_takes_everything_back(demo):
     assert demo.values == demo.defaults() and demo.png == first and panel.widgets["steps"].value == 10
 
 
-# Errors --------------------------------------------------------------------------------------------------------
+# Errors ---------------------------------------------------------------------------------------------------
 
 
 def test_an_error_is_shown_in_words_and_raised_and_the_picture_stays():
@@ -203,9 +122,13 @@ def test_an_error_is_shown_in_words_and_raised_and_the_picture_stays():
     assert "demo-outdated" not in panel.picture._dom_classes and panel.picture.value == broken.png != before
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), np.array([1.0, np.nan]), [0.0, [np.inf]], {"a": np.nan}])
+@pytest.mark.parametrize(
+    "bad", [float("nan"), float("inf"), np.array([1.0, np.nan]), [0.0, [np.inf]], {"a": np.nan}]
+)
 def test_nan_is_said_in_words_and_not_drawn(bad):
-    diverging = tiny(lambda values: {"y": 1.0, "loss": bad if values.level == 9 else 0.0}, hint="Lower the rate.")
+    diverging = tiny(
+        lambda values: {"y": 1.0, "loss": bad if values.level == 9 else 0.0}, hint="Lower the rate."
+    )
     diverging.set()
     with pytest.raises(NonFiniteError, match=r"not a finite number: loss.*level = 9\. Lower the rate\."):
         diverging.set(level=9)
@@ -220,7 +143,7 @@ def test_compute_must_return_a_dict():
         tiny(lambda values: 3).set()
 
 
-# A loop, as in a kernel ----------------------------------------------------------------------------------------
+# A loop, as in a kernel -----------------------------------------------------------------------------------
 
 
 def test_many_changes_make_one_computation_of_the_last_value():
@@ -250,8 +173,9 @@ def test_in_a_loop_an_error_reaches_the_box():
     assert isinstance(broken.panel.error, ZeroDivisionError) and "by zero" in broken.panel.problem.value
 
 
-@pytest.mark.parametrize("interrupt", [lambda panel: panel.stop.click(),
-                                       lambda panel: setattr(panel.widgets["level"], "value", 3)])
+@pytest.mark.parametrize(
+    "interrupt", [lambda panel: panel.stop.click(), lambda panel: setattr(panel.widgets["level"], "value", 3)]
+)
 def test_a_long_computation_is_drawn_by_frames_and_ends_at_the_next_change(interrupt):
     closed = []
 
@@ -286,7 +210,7 @@ def test_a_run_is_true_for_the_computation_that_it_starts_only(demo):
     assert len(demo.data["errors"]) == 4
 
 
-# Where a notebook shows it -------------------------------------------------------------------------------------
+# Where a notebook shows it --------------------------------------------------------------------------------
 
 
 def test_bundle_has_the_widget_and_for_other_places_the_picture_and_its_words(demo):
@@ -316,6 +240,7 @@ demo.show = lambda data: (drawn.append(len(data["errors"]) - 1), show(data))
 def test_a_burst_of_messages_to_a_real_kernel_is_drawn_a_few_times_and_ends_on_the_last():
     manager, client = start_new_kernel(kernel_name="python3", cwd=str(Path(__file__).parents[1]))
     try:
+
         def ask(code, expression):
             reply = client.execute_interactive(code, user_expressions={"it": expression}, timeout=60)
             assert reply["content"]["status"] == "ok", reply["content"]
@@ -323,11 +248,17 @@ def test_a_burst_of_messages_to_a_real_kernel_is_drawn_a_few_times_and_ends_on_t
 
         comm_id = ask(BURST, "slider.comm.comm_id")
         for steps in [*range(50), *range(49, 6, -1)]:
-            content = {"comm_id": comm_id, "data": {"method": "update", "state": {"value": steps}, "buffer_paths": []}}
+            content = {
+                "comm_id": comm_id,
+                "data": {"method": "update", "state": {"value": steps}, "buffer_paths": []},
+            }
             client.shell_channel.send(client.session.msg("comm_msg", content))
-        drawn = ask("import asyncio\nwhile demo.panel._drawn != demo.panel._version: await asyncio.sleep(0.05)", "drawn")
+        drawn = ask(
+            "import asyncio\nwhile demo.panel._drawn != demo.panel._version: await asyncio.sleep(0.05)",
+            "drawn",
+        )
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     assert drawn[-1] == 7
-    assert len(drawn) <= 20                    # of 93 changes; 2 to 4 on an idle machine
+    assert len(drawn) <= 20  # of 93 changes; 2 to 4 on an idle machine

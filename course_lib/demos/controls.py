@@ -11,9 +11,9 @@ import ipywidgets
 
 @dataclass(frozen=True)
 class Slider:
-    """A number from ``low`` to ``high``; whole numbers if all of ``low``, ``high``, ``default``, ``step`` are ints.
+    """A number from ``low`` to ``high``; whole if all of ``low``, ``high``, ``default``, ``step`` are ints.
 
-    With ``log=True`` the handle moves in powers of ten (``step`` is then a part of a power, 0.1 unless given).
+    With ``log=True`` the handle moves in powers of ten (``step`` is a part of a power, 0.1 unless given).
 
     >>> Slider("steps", 0, 50, 10, "inner steps k").ends
     (0, 50)
@@ -46,7 +46,7 @@ class Slider:
         return self.low, self.high
 
     def clean(self, value: float) -> float:
-        value = int(value) if self.whole else float(f"{value:.6g}")       # 0.01, not 0.010000000000000002
+        value = int(value) if self.whole else float(f"{value:.6g}")  # 0.01, not 0.010000000000000002
         if not self.low <= value <= self.high:
             raise ValueError(f"{self.name} must lie in {self.low} to {self.high}, got {value}.")
         return value
@@ -54,12 +54,21 @@ class Slider:
     def widget(self) -> ipywidgets.Widget:
         if self.log:
             from math import log10
-            return ipywidgets.FloatLogSlider(self.default, base=10, min=log10(self.low), max=log10(self.high),
-                                             step=self.step or 0.1, readout_format=".2g")
+
+            return ipywidgets.FloatLogSlider(
+                self.default,
+                base=10,
+                min=log10(self.low),
+                max=log10(self.high),
+                step=self.step or 0.1,
+                readout_format=".2g",
+            )
         if self.whole:
             return ipywidgets.IntSlider(self.default, self.low, self.high, self.step or 1)
         step = self.step or float(f"{(self.high - self.low) / 100:.1g}")
-        return ipywidgets.FloatSlider(self.default, min=self.low, max=self.high, step=step, readout_format=".3g")
+        return ipywidgets.FloatSlider(
+            self.default, min=self.low, max=self.high, step=step, readout_format=".3g"
+        )
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,9 @@ class Notches:
         return _one_of(self.name, value, self.options)
 
     def widget(self) -> ipywidgets.Widget:
-        pairs = [(f"{option:g}" if isinstance(option, float) else str(option), option) for option in self.options]
+        pairs = [
+            (f"{option:g}" if isinstance(option, float) else str(option), option) for option in self.options
+        ]
         return ipywidgets.SelectionSlider(options=pairs, value=self.default)
 
 
@@ -122,7 +133,7 @@ class Choice:
         return _one_of(self.name, value, self.ends)
 
     def widget(self) -> ipywidgets.Widget:
-        # Not a drop-down list: JupyterLab takes its arrow keys for itself, so that no keyboard could open or move it.
+        # Not a drop-down list: JupyterLab takes its arrow keys for itself, so no key would move it.
         return ipywidgets.RadioButtons(options=self._pairs, value=self.default, orientation="horizontal")
 
 
@@ -152,7 +163,7 @@ class Switch:
 
 @dataclass(frozen=True)
 class Button:
-    """Counts its presses, so that ``compute`` stays a pure function: use the count as the seed of "another task".
+    """Counts its presses, so that ``compute`` stays pure: use the count as the seed of "another task".
 
     >>> Button("new_task", "another task").ends
     (0, 1)
@@ -176,7 +187,7 @@ class Button:
 
 @dataclass(frozen=True)
 class Run:
-    """A button that starts something long: its value is True for the one computation that it starts, else False.
+    """A button that starts something long: True for the one computation that it starts, else False.
 
     >>> Run("train", "train MAML live").ends
     (False, True)

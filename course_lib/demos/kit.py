@@ -8,7 +8,7 @@ How to add a demo. Write one file with four plain functions and a ``Demo``:
     from course_lib.demos.kit import Button, Choice, Demo, Slider, Switch
 
     def compute(values):                       # values.steps, values.inner_lr, ...: what the controls say
-        ...                                    # train, adapt, measure; no widget, no Matplotlib; pure: same in, same out
+        ...                                    # train, adapt, measure: pure, no widget, no Matplotlib
         return {"x": x, "fit": fit, "error": error}           # arrays, tensors, numbers, words
 
     def figure(fig):                           # called once with an empty Figure
@@ -21,7 +21,7 @@ How to add a demo. Write one file with four plain functions and a ``Demo``:
     def draw(artists, data):                   # called for each new picture: move artists, no training
         artists.fit.set_data(data["x"], data["fit"])
 
-    def alt(data):                             # one or two sentences that say what the picture shows, with its numbers
+    def alt(data):                             # a sentence or two: what the picture shows, with its numbers
         return f"After {data['steps']} steps the error is {data['error']:.2f}."
 
     demo = Demo("Adapting at test time",
@@ -33,28 +33,31 @@ How to add a demo. Write one file with four plain functions and a ``Demo``:
                 compute=compute, figure=figure, draw=draw, alt=alt,
                 hint="A large inner rate diverges; lower alpha.")
 
-    demo                                       # in a notebook: the live demo, or its picture where no kernel runs
+    demo                                       # in a notebook: live, or its picture where no kernel runs
     demo.render(steps=3)                       # PNG bytes, no widget
     check(demo)                                # in a test: every control at its ends
 
 What to know:
 
-* Artists that ``figure`` returns are moved over saved pixels (a few ms). ``draw`` may set anything else too, such as a
-  limit, a title, a tick, a legend's text: the whole figure is then drawn again (about 100 ms) and never stale. So fix
-  limits where you can, step them with ``plots.nice_ceiling`` and set them with ``plots.set_limits``, which leaves an
-  unchanged limit alone. A title that changes each time belongs among the artists (``title=left.title``).
+* Artists that ``figure`` returns are moved over saved pixels (a few ms). ``draw`` may set anything else too,
+  such as a limit, a title, a tick, a legend's text: the whole figure is then drawn again (about 100 ms) and
+  never stale. So fix limits where you can, step them with ``plots.nice_ceiling`` and set them with
+  ``plots.set_limits``, which leaves an unchanged limit alone. A title that changes each time belongs among
+  the artists (``title=left.title``).
 * Hide with ``artist.set_visible(False)``; do not create artists in ``draw``: they pile up.
-* NaN or infinity anywhere in the data is shown as words, naming the entries, with your ``hint``; the old picture stays,
-  dimmed. Entries that may diverge as part of the story are named in ``may_diverge=("losses",)``; draw what is finite.
-* A long computation is a generator: ``yield`` a data dict every 50 ms or so and each is a frame; any new change, or the
-  stop button, ends it at the next frame. Start it with ``Run("train", "train MAML live")``: ``values.train`` is True for
-  the computation that the press started and False in all others (yield the initial picture then).
+* NaN or infinity anywhere in the data is shown as words, naming the entries, with your ``hint``; the old
+  picture stays, dimmed. Entries that may diverge as part of the story are named in
+  ``may_diverge=("losses",)``; draw what is finite.
+* A long computation is a generator: ``yield`` a data dict every 50 ms or so and each is a frame; any new
+  change, or the stop button, ends it at the next frame. Start it with ``Run("train", "train MAML live")``:
+  ``values.train`` is True for the computation that the press started and False in all others (yield the
+  initial picture then).
 * A fast drag never queues: only the newest values are computed.
-* An exception in ``compute``, ``draw`` or ``alt`` is raised where a cell or a test called, and shown in the demo's error
-  box, with its traceback folded, where a person moved a control.
-* CSS classes for tests: ``.course-demo``, ``.demo-picture``, ``.demo-caption``, ``.demo-problem``, ``.demo-reset``,
-  ``.demo-stop``, ``.demo-large-print``; every control has ``.demo-control`` and one of its own such as
-  ``.demo-slider-steps``, ``.demo-choice-start``, ``.demo-button-new_task``.
+* An exception in ``compute``, ``draw`` or ``alt`` is raised where a cell or a test called, and shown in the
+  demo's error box, with its traceback folded, where a person moved a control.
+* CSS classes for tests: ``.course-demo``, ``.demo-picture``, ``.demo-caption``, ``.demo-problem``,
+  ``.demo-reset``, ``.demo-stop``, ``.demo-large-print``; every control has ``.demo-control`` and one of its
+  own such as ``.demo-slider-steps``, ``.demo-choice-start``, ``.demo-button-new_task``.
 """
 
 from __future__ import annotations
@@ -82,7 +85,7 @@ class NonFiniteError(ValueError):
 
 
 class Demo:
-    """Controls, ``compute(values) -> data`` and ``draw(artists, data)``, joined to a live picture (see the module).
+    """Controls, ``compute(values) -> data`` and ``draw(artists, data)``, joined to a live picture.
 
     Args:
         title: what stands above the controls.
@@ -96,26 +99,37 @@ class Demo:
         may_diverge: names of data entries that may hold NaN or infinity.
     """
 
-    def __init__(self, title: str, controls: Sequence[Control], compute: Callable[[SimpleNamespace], Any],
-                 figure: Callable[[Figure], Any], draw: Callable[[Any, Data], None], alt: Callable[[Data], str],
-                 size: tuple[float, float] = (9.0, 4.0), hint: str = "", may_diverge: Sequence[str] = ()):
+    def __init__(
+        self,
+        title: str,
+        controls: Sequence[Control],
+        compute: Callable[[SimpleNamespace], Any],
+        figure: Callable[[Figure], Any],
+        draw: Callable[[Any, Data], None],
+        alt: Callable[[Data], str],
+        size: tuple[float, float] = (9.0, 4.0),
+        hint: str = "",
+        may_diverge: Sequence[str] = (),
+    ):
         self.title, self.hint, self.size = title, hint, size
         self.controls = {control.name: control for control in controls}
         if len(self.controls) < len(controls):
-            raise ValueError(f"The controls of {title!r} need names of their own, got {[c.name for c in controls]}.")
+            raise ValueError(
+                f"The controls of {title!r} need names of their own, got {[c.name for c in controls]}."
+            )
         self.compute, self.may_diverge = compute, frozenset(may_diverge)
         self._figure, self._draw, self._alt = figure, draw, alt
         self.values = self.defaults()
         self.picture: Picture | None = None
-        self.data: Data | None = None          # what the picture shows
-        self.png, self.alt = b"", ""           # the picture, in bytes and in words
+        self.data: Data | None = None  # what the picture shows
+        self.png, self.alt = b"", ""  # the picture, in bytes and in words
         self._panel: Panel | None = None
 
     def defaults(self) -> dict[str, Any]:
         """The value of each control before anyone touched it."""
         return {name: control.default for name, control in self.controls.items()}
 
-    # Without a widget ------------------------------------------------------------------------------------------
+    # Without a widget --------------------------------------------------------------------------------------
 
     def set(self, **changes: Any) -> Demo:
         """Set some controls and show the result (the last frame of a long computation); an error is raised.
@@ -144,7 +158,9 @@ class Demo:
         """Take new values for some controls, checked, without computing anything."""
         unknown = changes.keys() - self.controls.keys()
         if unknown:
-            raise KeyError(f"{sorted(unknown)}: no such control in {self.title!r}; it has {list(self.controls)}.")
+            raise KeyError(
+                f"{sorted(unknown)}: no such control in {self.title!r}; it has {list(self.controls)}."
+            )
         self.values |= {name: self.controls[name].clean(value) for name, value in changes.items()}
 
     def frames(self) -> Iterator[Data]:
@@ -161,8 +177,10 @@ class Demo:
                     self._require_finite(data)
                     yield data
         else:
-            raise TypeError(f"compute() of {self.title!r} must return a dict (or yield dicts), "
-                            f"got {type(result).__name__}.")
+            raise TypeError(
+                f"compute() of {self.title!r} must return a dict (or yield dicts), "
+                f"got {type(result).__name__}."
+            )
 
     def show(self, data: Data) -> None:
         """Draw ``data``: afterwards ``png``, ``alt`` and ``data`` belong together."""
@@ -195,14 +213,22 @@ class Demo:
 
     def _require_finite(self, data: Data) -> None:
         """Raise NonFiniteError, in words, if a number in ``data`` is NaN or infinite."""
-        bad = [f"{name} ({wrong} of {count} values)" if count > 1 else name for name, entry in data.items()
-               if name not in self.may_diverge for wrong, count in [_count_nonfinite(entry)] if wrong]
+        bad = [
+            f"{name} ({wrong} of {count} values)" if count > 1 else name
+            for name, entry in data.items()
+            if name not in self.may_diverge
+            for wrong, count in [_count_nonfinite(entry)]
+            if wrong
+        ]
         if bad:
-            now = ", ".join(f"{control.label or name} = {self.values[name]}" for name, control in self.controls.items()
-                            if not isinstance(control, (Button, Run)))
+            now = ", ".join(
+                f"{control.label or name} = {self.values[name]}"
+                for name, control in self.controls.items()
+                if not isinstance(control, (Button, Run))
+            )
             raise NonFiniteError(f"not a finite number: {', '.join(bad)}, at {now}. {self.hint}".strip())
 
-    # In a notebook ---------------------------------------------------------------------------------------------
+    # In a notebook -----------------------------------------------------------------------------------------
 
     @property
     def panel(self) -> Panel:
@@ -217,7 +243,11 @@ class Demo:
         """The live widget, and beside it the picture and its words for places where no kernel runs."""
         view = self.panel.box._repr_mimebundle_()
         height, width = self.picture.pixels.shape[:2]
-        bundle = {**view, "text/plain": f"{self.title}. {self.alt}", "image/png": base64.b64encode(self.png).decode()}
+        bundle = {
+            **view,
+            "text/plain": f"{self.title}. {self.alt}",
+            "image/png": base64.b64encode(self.png).decode(),
+        }
         return bundle, {"image/png": {"alt": self.alt, "width": width, "height": height}}
 
 
@@ -237,12 +267,12 @@ def _count_nonfinite(entry: Any) -> tuple[int, int]:
 
 
 def check(demo: Demo, frames: int = 3) -> None:
-    """Take a demo to all its corners; AssertionError says where it fails. Of a long computation a few frames are run.
+    """Take a demo to all its corners; AssertionError says where it fails. Long computations run a few frames.
 
-    At each corner: data finite, picture not empty, words not empty, the same data drawn twice gives the same picture.
-    At the first and last corners, too: the picture moved over saved pixels equals one drawn in full, and the words and
-    limits of the figure are those of a fresh figure that never showed anything else.
-    Last, in both print sizes, nothing sticks out of the picture.
+    At each corner: data finite, picture not empty, words not empty, the same data drawn twice gives the same
+    picture. At the first and last corners, too: the picture moved over saved pixels equals one drawn in full,
+    and the words and limits of the figure are those of a fresh figure that never showed anything else. Last,
+    in both print sizes, nothing sticks out of the picture.
     """
     demo.reset()
     corners = list(demo.corners())
@@ -257,18 +287,24 @@ def check(demo: Demo, frames: int = 3) -> None:
         assert demo.alt.strip(), f"{demo.title!r} has no alt text at {corner}"
         assert len(np.unique(shown.view(np.uint32))) > 2, f"{demo.title!r} shows an empty picture at {corner}"
         picture.draw(demo._draw, demo.data)
-        assert (picture.pixels == shown).all(), f"{demo.title!r}: drawing twice at {corner} changes the picture"
+        assert (picture.pixels == shown).all(), (
+            f"{demo.title!r}: drawing twice at {corner} changes the picture"
+        )
         if index == 0 or index >= len(corners) - 1:
             picture.paint(afresh=True)
-            picture.paint(afresh=True)         # the second lets the layout settle
+            picture.paint(afresh=True)  # the second lets the layout settle
             kept = picture.pixels.copy()
             picture.paint()
             assert (picture.pixels == kept).all(), f"{demo.title!r}: saved pixels are stale at {corner}"
             fresh = Picture(demo._figure, demo.size)
             fresh.draw(demo._draw, demo.data)
-            assert picture.words() == fresh.words(), (f"{demo.title!r}: at {corner} the figure keeps words or limits "
-                                                      f"of an earlier picture:\n{picture.words()}\n{fresh.words()}")
+            assert picture.words() == fresh.words(), (
+                f"{demo.title!r}: at {corner} the figure keeps words or limits "
+                f"of an earlier picture:\n{picture.words()}\n{fresh.words()}"
+            )
     for large in (False, True):
         sticking_out = Picture(demo._figure, demo.size, large).draw(demo._draw, demo.data).sticking_out()
-        assert not sticking_out, f"{demo.title!r}, large print {large}: cut off at the {', '.join(sticking_out)}"
+        assert not sticking_out, (
+            f"{demo.title!r}, large print {large}: cut off at the {', '.join(sticking_out)}"
+        )
     demo.reset()

@@ -1,4 +1,4 @@
-"""The widgets of a demo: controls above, picture below, and a loop that always draws the newest values only."""
+"""The widgets of a demo: controls above, picture below, and a loop that draws only the newest values."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from course_lib.demos.controls import Button, Choice, Control, Run, Switch
 if TYPE_CHECKING:
     from course_lib.demos.kit import Demo
 
-SETTLE = 0.002      # seconds without a further change before computing: messages that wait in the queue arrive first
-PATIENCE = 0.05     # seconds after which to compute although changes keep arriving
-FRAME = 0.04        # seconds between two frames of a long computation: 25 pictures a second
-SLOW = 0.3          # seconds of computing after which the next computation is announced
+SETTLE = (
+    0.002  # seconds without a further change before computing: messages that wait in the queue arrive first
+)
+PATIENCE = 0.05  # seconds after which to compute although changes keep arriving
+FRAME = 0.04  # seconds between two frames of a long computation: 25 pictures a second
+SLOW = 0.3  # seconds of computing after which the next computation is announced
 
 CSS = """<style>
 .course-demo { max-width: 100%; border: 1px solid #d0d0d0; border-radius: 6px; padding: 8px 12px;
@@ -40,10 +42,12 @@ CSS = """<style>
 .course-demo .demo-picture { max-width: 100%; height: auto; object-fit: contain; align-self: flex-start; }
 .course-demo .demo-busy { opacity: 0.6; }
 .course-demo .demo-outdated { opacity: 0.35; filter: grayscale(1); }
-.course-demo .demo-problem { border-left: 5px solid #D55E00; background: #fff3ec; color: #222; padding: 2px 10px; }
+.course-demo .demo-problem { border-left: 5px solid #D55E00; background: #fff3ec; color: #222;
+  padding: 2px 10px; }
 .course-demo .demo-problem pre { max-height: 240px; overflow: auto; font-size: 0.85em; }
 .course-demo .demo-caption, .course-demo .demo-problem { line-height: 1.4; }
-.course-demo .demo-caption .widget-html-content, .course-demo .demo-problem .widget-html-content { white-space: normal; }
+.course-demo .demo-caption .widget-html-content,
+.course-demo .demo-problem .widget-html-content { white-space: normal; }
 .course-demo.demo-large { --jp-widgets-font-size: 20px; --jp-widgets-inline-height: 38px; }
 .course-demo.demo-large .demo-wide { flex-basis: 480px; max-width: 640px; }
 .course-demo.demo-large .demo-title, .course-demo.demo-large .demo-caption { font-size: 20px; }
@@ -51,7 +55,7 @@ CSS = """<style>
 
 
 class PictureWidget(ipywidgets.Image):
-    """An image with words for screen readers: ``tooltip`` becomes its title, the accessible name of an img without alt.
+    """An image with words for screen readers: its tooltip, the accessible name of an img without alt.
 
     ipywidgets' image has no alt text, and the front end sets a title only on a widget that has a description.
     """
@@ -64,19 +68,27 @@ class Panel:
 
     def __init__(self, demo: Demo):
         self.demo = demo
-        self.error: Exception | None = None    # what the error box shows
-        self._version = self._drawn = 0        # of the values: set by controls, and in the picture
+        self.error: Exception | None = None  # what the error box shows
+        self._version = self._drawn = 0  # of the values: set by controls, and in the picture
         self._stopped = self._quiet = False
         self._task: asyncio.Task | None = None
-        self._seconds = 0.0                    # what the last computation took
-        label_width = f"{0.55 * max([8, *(len(_label(control)) for control in demo.controls.values())]) + 1:.0f}em"
+        self._seconds = 0.0  # what the last computation took
+        label_width = (
+            f"{0.55 * max([8, *(len(_label(control)) for control in demo.controls.values())]) + 1:.0f}em"
+        )
         self.widgets = {name: self._make(control, label_width) for name, control in demo.controls.items()}
-        self.stop = _button("stop", "Stop the computation and keep the picture as it is", "demo-stop", icon="stop")
+        self.stop = _button(
+            "stop", "Stop the computation and keep the picture as it is", "demo-stop", icon="stop"
+        )
         self.stop.disabled = True
         self.stop.on_click(lambda _: self._stop())
-        self.reset = _button("reset", "Every control back to where it was at first", "demo-reset", icon="undo")
+        self.reset = _button(
+            "reset", "Every control back to where it was at first", "demo-reset", icon="undo"
+        )
         self.reset.on_click(lambda _: self._reset())
-        self.large = _classed(ipywidgets.Checkbox(False, description="large print", indent=False), "demo-large-print")
+        self.large = _classed(
+            ipywidgets.Checkbox(False, description="large print", indent=False), "demo-large-print"
+        )
         self.large.observe(lambda change: self._enlarge(change["new"]), "value")
         self.picture = _classed(PictureWidget(value=demo.png, format="png"), "demo-picture")
         self.caption = _classed(ipywidgets.HTML(), "demo-caption")
@@ -85,14 +97,27 @@ class Panel:
         others = [widget for widget in self.widgets.values() if not isinstance(widget, ipywidgets.Button)]
         stop = [self.stop] if any(isinstance(control, Run) for control in demo.controls.values()) else []
         title = _classed(ipywidgets.HTML(CSS + html.escape(demo.title)), "demo-title")
-        self.box = _classed(ipywidgets.VBox([
-            title, _classed(ipywidgets.Box(others), "demo-controls"),
-            _classed(ipywidgets.Box([*buttons, *stop, self.reset, self.large]), "demo-controls", "demo-toolbar"),
-            self.problem, self.picture, self.caption]), "course-demo")
+        self.box = _classed(
+            ipywidgets.VBox(
+                [
+                    title,
+                    _classed(ipywidgets.Box(others), "demo-controls"),
+                    _classed(
+                        ipywidgets.Box([*buttons, *stop, self.reset, self.large]),
+                        "demo-controls",
+                        "demo-toolbar",
+                    ),
+                    self.problem,
+                    self.picture,
+                    self.caption,
+                ]
+            ),
+            "course-demo",
+        )
         self._publish()
 
     def refresh(self) -> None:
-        """Show the demo's values now, to the last frame, on behalf of a cell or a test: an error is raised."""
+        """Show the demo's values now, to the last frame, for a cell or a test: an error is raised."""
         self._version += 1
         self._drawn = self._version
         self._match_widgets()
@@ -103,10 +128,10 @@ class Panel:
             raise
         self._publish()
 
-    # From controls to picture ----------------------------------------------------------------------------------
+    # From controls to picture ------------------------------------------------------------------------------
 
     def _changed(self, name: str, value: Any) -> None:
-        """A control moved: note the value, and let the loop that draws know. A loop draws however many changed."""
+        """A control moved: note the value, and let the loop that draws know."""
         if self._quiet:
             return
         self.demo.accept({name: value})
@@ -115,7 +140,7 @@ class Panel:
     def _update(self) -> None:
         try:
             loop = asyncio.get_running_loop()
-        except RuntimeError:                   # no kernel, so no later: a script or a test
+        except RuntimeError:  # no kernel, so no later: a script or a test
             return self.refresh()
         self._version += 1
         if self._task is None or self._task.done():
@@ -147,7 +172,7 @@ class Panel:
             await asyncio.sleep(SETTLE)
 
     async def _play(self, version: int) -> None:
-        """Draw the frames of one computation, until it ends, a control moves or the stop button is pressed."""
+        """Draw one computation's frames until it ends, a control moves or the stop button is pressed."""
         frames = self.demo.frames()
         shown_at, waiting = 0.0, None
         try:
@@ -160,7 +185,7 @@ class Panel:
                 waiting, shown_at = None, time.perf_counter()
                 if number == 1:
                     self.stop.disabled = False
-                await asyncio.sleep(0.001)     # let the kernel hear the controls
+                await asyncio.sleep(0.001)  # let the kernel hear the controls
                 if self._version != version or self._stopped:
                     return
         finally:
@@ -187,12 +212,14 @@ class Panel:
         where = html.escape("".join(traceback.format_exception(error)))
         self.problem.value = (
             f'<div role="alert"><b>The picture could not be drawn ({type(error).__name__}):</b> {words}<br>'
-            "The dimmed picture shows the last values that worked. Move a control back, or press <b>reset</b>."
-            f"<details><summary>Where it happened</summary><pre>{where}</pre></details></div>")
+            "The dimmed picture shows the last values that worked. "
+            "Move a control back, or press <b>reset</b>."
+            f"<details><summary>Where it happened</summary><pre>{where}</pre></details></div>"
+        )
         self.problem.layout.display = None
         self.picture.add_class("demo-outdated")
 
-    # Buttons ---------------------------------------------------------------------------------------------------
+    # Buttons -----------------------------------------------------------------------------------------------
 
     def _pressed(self, control: Button | Run) -> None:
         value = True if isinstance(control, Run) else self.demo.values[control.name] + 1
@@ -215,7 +242,7 @@ class Panel:
         (self.box.add_class if large else self.box.remove_class)("demo-large")
         self._publish()
 
-    # Making widgets --------------------------------------------------------------------------------------------
+    # Making widgets ----------------------------------------------------------------------------------------
 
     def _make(self, control: Control, label_width: str) -> ipywidgets.Widget:
         widget = control.widget()
@@ -229,7 +256,9 @@ class Panel:
             if not isinstance(control, Switch):
                 widget.style.description_width = label_width
                 words = "".join(str(option) for option in getattr(control, "options", ()))
-                widget.add_class("demo-full" if isinstance(control, Choice) and len(words) > 30 else "demo-wide")
+                widget.add_class(
+                    "demo-full" if isinstance(control, Choice) and len(words) > 30 else "demo-wide"
+                )
         return widget
 
     def _match_widgets(self) -> None:

@@ -1,11 +1,11 @@
 """A real JupyterLab in a real Chromium: open a notebook, run it, move what moves, look at the pictures.
 
-    with LabServer(folder) as server, Browser(executable) as browser:
-        notebook = browser.open(server, "01.ipynb")
-        notebook.run_all()
-        for demo in notebook.demos():
-            for control in demo.controls():
-                demo.move(control)
+with LabServer(folder) as server, Browser(executable) as browser:
+    notebook = browser.open(server, "01.ipynb")
+    notebook.run_all()
+    for demo in notebook.demos():
+        for control in demo.controls():
+            demo.move(control)
 """
 
 from __future__ import annotations
@@ -27,13 +27,20 @@ from pathlib import Path
 from playwright.sync_api import Locator, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-                  "--disable-background-networking", "--disable-component-update"]
-SETTINGS = {    # no news pop-up; every cell in the page, also those out of sight
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
+SETTINGS = {  # no news pop-up; every cell in the page, also those out of sight
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
 }
-SECOND = 1000   # playwright counts milliseconds
+SECOND = 1000  # playwright counts milliseconds
 
 
 class LabServer:
@@ -53,19 +60,40 @@ class LabServer:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
-                  "IPYTHONDIR": "ipython", "JUPYTERLAB_SETTINGS_DIR": "settings",
-                  "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
+        places = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "IPYTHONDIR": "ipython",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        }
         environment = os.environ | {name: str(home / place) for name, place in places.items()}
-        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
         self.log = home / "lab.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-                 "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
-                 f"--ServerApp.root_dir={self.folder}", "--LabApp.expose_app_in_browser=True",
-                 "--LabApp.news_url=", "--KernelSpecManager.ensure_native_kernel=True"],
-                env=environment, stdout=log, stderr=subprocess.STDOUT)
+                [
+                    sys.executable,
+                    "-m",
+                    "jupyterlab",
+                    "--no-browser",
+                    "--allow-root",
+                    "--ip=127.0.0.1",
+                    f"--port={port}",
+                    "--ServerApp.port_retries=0",
+                    f"--IdentityProvider.token={self.token}",
+                    f"--ServerApp.root_dir={self.folder}",
+                    "--LabApp.expose_app_in_browser=True",
+                    "--LabApp.news_url=",
+                    "--KernelSpecManager.ensure_native_kernel=True",
+                ],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         try:
             self._wait_until_up()
         except BaseException:
@@ -74,7 +102,7 @@ class LabServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.terminate()               # the server ends its kernels on the way out
+        self.process.terminate()  # the server ends its kernels on the way out
         try:
             self.process.wait(15)
         except subprocess.TimeoutExpired:
@@ -94,8 +122,9 @@ class LabServer:
         raise TimeoutError(f"JupyterLab did not answer in {patience} s:\n{self.log.read_text()[-3000:]}")
 
     def api(self, method: str, path: str) -> object:
-        request = urllib.request.Request(f"{self.url}/{path}", method=method,
-                                         headers={"Authorization": f"token {self.token}"})
+        request = urllib.request.Request(
+            f"{self.url}/{path}", method=method, headers={"Authorization": f"token {self.token}"}
+        )
         with urllib.request.urlopen(request, timeout=10) as reply:
             body = reply.read()
         return json.loads(body) if body else None
@@ -122,8 +151,10 @@ class Browser:
 
     def open(self, server: LabServer, path: str) -> NotebookPage:
         page = self._browser.new_page(viewport=self.size)
-        page.goto(f"{server.url}/lab/tree/{urllib.parse.quote(path)}?token={server.token}&reset",
-                  timeout=90 * SECOND)
+        page.goto(
+            f"{server.url}/lab/tree/{urllib.parse.quote(path)}?token={server.token}&reset",
+            timeout=90 * SECOND,
+        )
         return NotebookPage(page)
 
 
@@ -134,9 +165,12 @@ class NotebookPage:
         self.page = page
         self.page.set_default_timeout(30 * SECOND)
         self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook").wait_for(timeout=90 * SECOND)
-        self.page.wait_for_function("""() => {
+        self.page.wait_for_function(
+            """() => {
             window.panel = window.jupyterapp?.shell.currentWidget;
-            return panel?.sessionContext?.isReady && panel.sessionContext.session?.kernel; }""", timeout=90 * SECOND)
+            return panel?.sessionContext?.isReady && panel.sessionContext.session?.kernel; }""",
+            timeout=90 * SECOND,
+        )
 
     def run_all(self, patience: float = 180.0) -> None:
         """Run every cell from a clean page; AssertionError with the error's text if a cell fails."""
@@ -152,12 +186,14 @@ class NotebookPage:
                                                  || c.model.executionCount !== null),
                         idle: panel.sessionContext.session?.kernel?.status === 'idle',
                         errors: outputs.filter(o => o.output_type === 'error')
-                                       .map(o => o.ename + ': ' + o.evalue + '\\n' + o.traceback.join('\\n'))}; }""")
+                                   .map(o => [o.ename, o.evalue, ...o.traceback].join('\\n'))}; }""")
             assert not state["errors"], "a cell failed:\n" + "\n".join(state["errors"])
             if not state["left"] and state["idle"]:
                 return
             assert time.monotonic() < deadline, f"{state['left']} cells have not run after {patience} s"
-            if not state["started"] and time.monotonic() - asked > 10:    # "run all" is lost before the kernel listens
+            if (
+                not state["started"] and time.monotonic() - asked > 10
+            ):  # "run all" is lost before the kernel listens
                 asked = time.monotonic()
                 self.page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
             time.sleep(0.1)
@@ -180,8 +216,13 @@ class LiveDemo:
 
     @property
     def title(self) -> str:
-        return self.box.locator(".demo-title .widget-html-content").evaluate(
-            "e => [...e.childNodes].filter(n => n.nodeName !== 'STYLE').map(n => n.textContent).join('')").strip()
+        return (
+            self.box.locator(".demo-title .widget-html-content")
+            .evaluate(
+                "e => [...e.childNodes].filter(n => n.nodeName !== 'STYLE').map(n => n.textContent).join('')"
+            )
+            .strip()
+        )
 
     @property
     def caption(self) -> str:
@@ -202,12 +243,14 @@ class LiveDemo:
 
     def picture(self) -> str:
         """A fingerprint of the picture's bytes."""
-        return self.img.evaluate("""async img => {
+        return (
+            self.img.evaluate("""async img => {
             for (let tries = 0; ; tries++) try {
                 const bytes = await (await fetch(img.src)).arrayBuffer();
                 const digest = await crypto.subtle.digest('SHA-1', bytes);
                 return [...new Uint8Array(digest)].map(b => b.toString(16).padStart(2, '0')).join('');
-            } catch (error) { if (tries > 4) throw error; } }""")     # a blob that was replaced meanwhile is gone
+            } catch (error) { if (tries > 4) throw error; } }""")
+        )  # a blob that was replaced meanwhile is gone
 
     def wait_for_change(self, before: str, patience: float = 15.0) -> str:
         deadline = time.monotonic() + patience
@@ -220,7 +263,9 @@ class LiveDemo:
         """Wait until something holds; AssertionError with what the demo says if it never does."""
         deadline = time.monotonic() + patience
         while not holds():
-            assert time.monotonic() < deadline, f"{self.title!r} says {self.caption!r}, problem {self.problem!r}"
+            assert time.monotonic() < deadline, (
+                f"{self.title!r} says {self.caption!r}, problem {self.problem!r}"
+            )
             time.sleep(0.05)
 
     def wait_until_steady(self, pause: float = 0.4, patience: float = 30.0) -> str:
@@ -252,7 +297,7 @@ class LiveDemo:
             yield "Enter"
 
     def move(self, control: Locator) -> None:
-        """Move a control by keyboard and wait for a new picture; AssertionError if none comes, or an error box."""
+        """Move a control by keyboard; AssertionError if no new picture comes, or an error box."""
         before = self.wait_until_steady()
         for key in self.keys(control):
             self.page.keyboard.press(key)
@@ -262,12 +307,17 @@ class LiveDemo:
             except AssertionError:
                 assert not self.problem, f"{self.title!r}, {control.get_attribute('class')}: {self.problem}"
         else:
-            raise AssertionError(f"{self.title!r}: {control.get_attribute('class')} does not change the picture")
+            raise AssertionError(
+                f"{self.title!r}: {control.get_attribute('class')} does not change the picture"
+            )
         assert not self.problem, f"{self.title!r}, {control.get_attribute('class')}: {self.problem}"
 
     def drag(self, control: Locator, to: float, steps: int = 40) -> None:
         """Drag a slider's handle with the mouse to the part ``to`` (0 to 1) of its track."""
-        track, handle = control.locator(".noUi-base").bounding_box(), control.locator(".noUi-handle").bounding_box()
+        track, handle = (
+            control.locator(".noUi-base").bounding_box(),
+            control.locator(".noUi-handle").bounding_box(),
+        )
         y = handle["y"] + handle["height"] / 2
         self.page.mouse.move(handle["x"] + handle["width"] / 2, y)
         self.page.mouse.down()

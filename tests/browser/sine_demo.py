@@ -31,19 +31,27 @@ def compute(values):
 
 
 def _data(x, y, weights, truth, errors, values):
-    return {"x": x, "y": y, "fit": features(X) @ weights, "truth": truth, "errors": np.array(errors),
-            "show": values.show}
+    return {
+        "x": x,
+        "y": y,
+        "fit": features(X) @ weights,
+        "truth": truth,
+        "errors": np.array(errors),
+        "show": values.show,
+    }
 
 
 def figure(fig):
     left, right = fig.subplots(1, 2)
     left.set(xlabel="x", ylabel="y", xlim=(-5, 5), ylim=(-6, 6), title="One task")
-    truth, = left.plot([], [], **plots.TRUTH, label="true curve")
-    fit, = left.plot([], [], color=plots.BLUE, label="fit")
-    points, = left.plot([], [], **plots.SUPPORT, label="support set")
+    (truth,) = left.plot([], [], **plots.TRUTH, label="true curve")
+    (fit,) = left.plot([], [], color=plots.BLUE, label="fit")
+    (points,) = left.plot([], [], **plots.SUPPORT, label="support set")
     left.legend(ncols=2)
-    right.set(xlabel="step", ylabel="mean squared error", xlim=(0, 50), ylim=(0, 10), title="Error against steps")
-    error, = right.plot([], [], color=plots.ORANGE, marker="s", markevery=5)
+    right.set(
+        xlabel="step", ylabel="mean squared error", xlim=(0, 50), ylim=(0, 10), title="Error against steps"
+    )
+    (error,) = right.plot([], [], color=plots.ORANGE, marker="s", markevery=5)
     return SimpleNamespace(right=right, truth=truth, fit=fit, points=points, error=error)
 
 
@@ -53,18 +61,29 @@ def draw(artists, data):
     artists.fit.set_data(X, data["fit"])
     artists.points.set_data(data["x"], data["y"])
     artists.error.set_data(np.arange(len(data["errors"])), data["errors"])
-    plots.set_limits(artists.right, (0, 200 if len(data["errors"]) > 51 else 50),
-                     (0, plots.nice_ceiling(max(data["errors"].max(), 0.01))))
+    plots.set_limits(
+        artists.right,
+        (0, 200 if len(data["errors"]) > 51 else 50),
+        (0, plots.nice_ceiling(max(data["errors"].max(), 0.01))),
+    )
 
 
 def alt(data):
     errors = data["errors"]
-    return f"After {len(errors) - 1} gradient steps the error is {errors[-1]:.3f}; it began at {errors[0]:.2f}."
+    return (
+        f"After {len(errors) - 1} gradient steps the error is {errors[-1]:.3f}; it began at {errors[0]:.2f}."
+    )
 
 
 def make():
-    controls = [Slider("steps", 0, 50, 10, "gradient steps"), Slider("shots", 1, 20, 10, "support points (shots)"),
-                Slider("rate", 0.01, 1.0, 0.1, "rate", log=True, help="length of a gradient step"),
-                Notches("scale", [0.5, 1.0, 2.0], 1.0, "times"), Choice("start", ["zero", "one"], "zero", "start from"),
-                Switch("show", True, "show the true curve"), Button("new_task", "another task"), Run("run", "run 200 steps")]
+    controls = [
+        Slider("steps", 0, 50, 10, "gradient steps"),
+        Slider("shots", 1, 20, 10, "support points (shots)"),
+        Slider("rate", 0.01, 1.0, 0.1, "rate", log=True, help="length of a gradient step"),
+        Notches("scale", [0.5, 1.0, 2.0], 1.0, "times"),
+        Choice("start", ["zero", "one"], "zero", "start from"),
+        Switch("show", True, "show the true curve"),
+        Button("new_task", "another task"),
+        Run("run", "run 200 steps"),
+    ]
     return Demo("A sine wave from a few points", controls, compute, figure, draw, alt, hint="Lower the rate.")

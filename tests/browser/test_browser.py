@@ -1,7 +1,8 @@
-"""Demos in a real JupyterLab in a real Chromium: the kit's own, and every demo of every notebook of the course.
+"""Demos in a real JupyterLab in a real Chromium: the kit's own, and every demo of every notebook.
 
-One server and one browser for all; each notebook is run once and its kernel ended. With COURSE_SCREENSHOTS=FOLDER set,
-a picture of every demo as its controls were left goes into that folder, to be looked at.
+One server and one browser for all; each notebook is run once and its kernel ended. With
+COURSE_SCREENSHOTS=FOLDER set, a picture of every demo as its controls were left goes into that folder, to be
+looked at.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from tests.browser.lab import ROOT, Browser, LabServer
 pytestmark = pytest.mark.browser
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
-CELLS = ["from tests.browser import sine_demo\ndemo = sine_demo.make()\ndemo",
-         """from course_lib.demos.kit import Demo, Slider
-fragile = Demo("Fragile", [Slider("level", 0, 3, 0)], lambda values: {"y": [3.0, float("nan"), 1 / (2 - values.level)]
-               [values.level] if values.level else 3.0}, lambda fig: fig.subplots().plot([], []),
-               lambda lines, data: lines[0].set_data([0, 1], [0, data["y"]]), lambda data: f"y is {data['y']}",
+CELLS = [
+    "from tests.browser import sine_demo\ndemo = sine_demo.make()\ndemo",
+    """from course_lib.demos.kit import Demo, Slider
+fragile = Demo("Fragile", [Slider("level", 0, 3, 0)],
+               lambda values: {"y": float("nan") if values.level == 1 else 1 / (2 - values.level)},
+               lambda fig: fig.subplots().plot([], []),
+               lambda lines, data: lines[0].set_data([0, 1], [0, data["y"]]),
+               lambda data: f"y is {data['y']}",
                size=(3, 2), hint="Go back to 0.")
-fragile"""]
+fragile""",
+]
 
 
 @pytest.fixture(scope="module")
@@ -61,29 +66,29 @@ def test_the_kit_in_a_browser(open_notebook):
     page = notebook.page
     first = demo.picture()
 
-    for control in demo.controls():                                        # by keyboard
+    for control in demo.controls():  # by keyboard
         demo.move(control)
 
-    demo.box.get_by_role("button", name="reset").press("Enter")            # everything back where it was
+    demo.box.get_by_role("button", name="reset").press("Enter")  # everything back where it was
     demo.wait_until(lambda: demo.picture() == first)
     assert demo.control("slider", "steps").locator(".widget-readout").inner_text() == "10"
 
-    slider = demo.control("slider", "steps")                               # by mouse: a fast drag ends on its last value
+    slider = demo.control("slider", "steps")  # by mouse: a fast drag ends on its last value
     demo.drag(slider, to=1.0)
     assert slider.locator(".widget-readout").inner_text() == "50"
     demo.wait_until(lambda: demo.caption.startswith("After 50 gradient steps"))
-    assert page.get_by_role("img", name=demo.caption).count() == 1         # what a screen reader says
+    assert page.get_by_role("img", name=demo.caption).count() == 1  # what a screen reader says
 
-    before = demo.wait_until_steady()                                      # a run, frame by frame, to its end
+    before = demo.wait_until_steady()  # a run, frame by frame, to its end
     demo.control("run", "run").click()
     demo.wait_for_change(before)
     demo.wait_until(lambda: demo.caption.startswith("After 200 gradient steps"))
 
-    width = demo.img.evaluate("img => img.naturalWidth")                   # large print
+    width = demo.img.evaluate("img => img.naturalWidth")  # large print
     demo.box.get_by_label("large print").press("Space")
     demo.wait_until(lambda: demo.img.evaluate("img => img.naturalWidth") == round(1.3 * width))
 
-    assert not demo.problem and not fragile.problem                        # errors in words, and the way back
+    assert not demo.problem and not fragile.problem  # errors in words, and the way back
     whole = fragile.picture()
     fragile.control("slider", "level").locator(".noUi-handle").press("ArrowRight")
     fragile.wait_until(lambda: "not a finite number: y" in fragile.problem)
