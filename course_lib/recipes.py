@@ -116,16 +116,16 @@ OMNIGLOT = {
         "r2d2", TWO_CORES, {"lam": 10.0, "scale": 10.0}, tasks=TWENTY_WAY, iterations=6000, meta_batch=2, outer_lr=2e-3, **HEAD
     ),
     "protonet": Recipe(
-        "protonet", TWO_CORES, {"scale": 0.05, "learn_scale": True}, tasks=TWENTY_WAY, iterations=6000, meta_batch=2,
+        "protonet", TWO_CORES, {"scale": 0.05, "learn_scale": True}, tasks=TWENTY_WAY, iterations=5000, meta_batch=2,
         outer_lr=2e-3, **HEAD
     ),
     "union": Recipe(
-        "unionoftasks", TWO_CORES, {"test_head": "ridge", "lam": 10.0, "scale": 10.0}, pool=256, iterations=6000, meta_batch=1,
+        "unionoftasks", TWO_CORES, {"test_head": "ridge", "lam": 10.0, "scale": 10.0}, pool=256, iterations=5000, meta_batch=1,
         outer_lr=2e-3, **HEAD
     ),
     "maml": Recipe(
         "maml", TWO_CORES + "; alpha 0.4 against the mean, a fifth of the paper's step", {"inner_steps": 1, "inner_lr": 0.4},
-        iterations=5000, meta_batch=16, steps=(0, 1, 3, 5), **LOOP
+        iterations=4000, meta_batch=16, steps=(0, 1, 3, 5), **LOOP
     ),
 }
 
