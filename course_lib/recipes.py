@@ -1,7 +1,7 @@
 """Named ways to train: the papers' settings at full length, and what two CPU cores can do in minutes.
 
-    python -m course_lib train omniglot --recipe r2d2             minutes on two cores
-    python -m course_lib train omniglot --recipe paper-maml       60,000 iterations: for a GPU
+    python -m course_lib train omniglot --recipe r2d2                  minutes on two cores
+    python -m course_lib train omniglot --recipe paper-maml-5way1shot   60,000 iterations: for a GPU
 
 Every inner rate here is against a MEAN over the support set. MAML's released code divides each example's cross-entropy
 by the shots and sums over N ways x K shots, which is N times the mean: its alpha = 0.4 at 5 ways and 0.1 at 20 ways are
@@ -37,10 +37,6 @@ def halved_every(iterations: int, of: int) -> Callable[[float], float]:
 def interpolate(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
     """Plain descent: with Reptile's gradient, theta <- theta + lr (mean of adapted - theta)."""
     return torch.optim.SGD(parameters, lr=lr)
-
-
-def adam_without_momentum(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=lr, betas=(0.0, 0.999))
 
 
 @dataclass(frozen=True)
@@ -103,33 +99,159 @@ def keep(learner: Learner) -> Learner:
     return type(learner).from_settings(settings | {"head": {"kind": "meta"}})
 
 
-EPISODES_1SHOT = {"ways": 5, "shots": 1, "queries": 15}
+# Two CPU cores, real images: the network of Reptile's Omniglot (stride 2, 64 filters, flattened to 256 features), alphabets
+# split as the data set's authors split them, rotations for training alone, rates that fall to zero.
+MINUTES = "this course: minutes on two CPU cores, with the network of Reptile's Omniglot"
 STRIDED = {"filters": 64, "downsample": "stride", "pooling": "flatten", "statistics": "running"}
-TWO_CORES = "this course: a budget of minutes on two CPU cores; Conv4 as Reptile's (stride 2, 64 filters, flattened to 256)"
-HEAD = {"model": STRIDED, "test": EPISODES_1SHOT, "schedule": linear_decay, "steps": (0,)}
-TWENTY_WAY = {"ways": 20, "shots": 1, "queries": 5}  # more ways than at test time help, as ProtoNet's authors found
-FIVE_WAY = {"ways": 5, "shots": 1, "queries": 3}
-LOOP = {"model": STRIDED | {"statistics": "batch"}, "tasks": FIVE_WAY, "test": EPISODES_1SHOT, "schedule": linear_decay}
+ONE_SHOT = {"ways": 5, "shots": 1, "queries": 15}
+TWENTY_WAY = {"ways": 20, "shots": 1, "queries": 5}  # training on more ways than the test's helps: ProtoNet, section 2.7
+SOLVED = {"model": STRIDED, "test": ONE_SHOT, "outer_lr": 2e-3, "schedule": linear_decay, "steps": (0,)}
+STEPPED = {
+    "model": STRIDED | {"statistics": "batch"},
+    "tasks": {"ways": 5, "shots": 1, "queries": 3},
+    "test": ONE_SHOT,
+    "meta_batch": 16,
+    "schedule": linear_decay,
+}
+SMALL_STEP = MINUTES + "; alpha 0.4 against the mean is a fifth of MAML's step"
 
-OMNIGLOT = {
-    "r2d2": Recipe(
-        "r2d2", TWO_CORES, {"lam": 10.0, "scale": 10.0}, tasks=TWENTY_WAY, iterations=6000, meta_batch=2, outer_lr=2e-3, **HEAD
-    ),
+TWO_CORES = {
+    "r2d2": Recipe("r2d2", MINUTES, {"lam": 10.0, "scale": 10.0}, tasks=TWENTY_WAY, iterations=6000, meta_batch=2, **SOLVED),
     "protonet": Recipe(
-        "protonet", TWO_CORES, {"scale": 0.05, "learn_scale": True}, tasks=TWENTY_WAY, iterations=5000, meta_batch=2,
-        outer_lr=2e-3, **HEAD
+        "protonet", MINUTES, {"scale": 0.05, "learn_scale": True}, tasks=TWENTY_WAY, iterations=5000, meta_batch=2, **SOLVED
     ),
+    "metaoptnet": Recipe("metaoptnet", MINUTES, {"scale": 10.0}, tasks=TWENTY_WAY, iterations=2000, meta_batch=2, **SOLVED),
     "union": Recipe(
-        "unionoftasks", TWO_CORES, {"test_head": "ridge", "lam": 10.0, "scale": 10.0}, pool=256, iterations=5000, meta_batch=1,
-        outer_lr=2e-3, **HEAD
+        "unionoftasks", MINUTES, {"test_head": "ridge", "lam": 10.0, "scale": 10.0}, pool=256, iterations=5000, meta_batch=1,
+        **SOLVED,
     ),
     "maml": Recipe(
-        "maml", TWO_CORES + "; alpha 0.4 against the mean, a fifth of the paper's step", {"inner_steps": 1, "inner_lr": 0.4},
-        iterations=4000, meta_batch=16, steps=(0, 1, 3, 5), **LOOP
+        "maml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=4000, steps=(0, 1, 3), **STEPPED
+    ),
+    "fomaml": Recipe(
+        "fomaml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=4000, steps=(0, 1, 3), **STEPPED
+    ),
+    "anil": Recipe("anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=4000, steps=(0, 1, 3), **STEPPED),
+    "reptile": Recipe(
+        "reptile",
+        "Reptile, table 4: Adam(beta1 = 0) at 1e-3, 5 steps of 10 images, 10 training shots, 5 tasks, interpolation 1 to 0; "
+        "but 3,000 iterations, not 100,000",
+        {"inner_steps": 5, "inner_lr": 1e-3, "inner_batch": 10, "inner_optimizer": "adam"},
+        model=STRIDED | {"statistics": "batch"},
+        tasks={"ways": 5, "shots": 10, "queries": 1},
+        test=ONE_SHOT,
+        iterations=3000,
+        meta_batch=5,
+        outer_lr=1.0,
+        optimizer=interpolate,
+        schedule=linear_decay,
+        steps=(0, 5, 50),
     ),
 }
 
-RECIPES: dict[str, dict[str, Recipe]] = {"omniglot": OMNIGLOT, "glyphs": OMNIGLOT, "sinusoid": {}}
+# The papers' settings at full length. Splits and queries differ between papers; see tasks.OmniglotTasks.
+PAPER_SPLIT = {"splits": "characters", "rotations": True}  # 1,200 / 423 characters, rotations as classes
+MAML_PAPER = "MAML (arXiv 1703.03400), section 5.2, appendix A.1 and released code; its alpha {} there is 2.0 against the mean"
+MAML_NET = {"filters": 64, "downsample": "stride", "pooling": "mean", "statistics": "batch"}
+REPTILE_PAPER = "Reptile (arXiv 1803.02999), table 4 and released code"
+REPTILE_SPLIT = {"splits": "characters"}  # rotations as classes in training alone
+R2D2_PAPER = "R2D2 (arXiv 1805.08136), section 4.2 and appendix; its lists of characters are its own, these are drawn by a seed"
+METAOPT_PAPER = "R2D2's recipe with the head of MetaOptNet (arXiv 1904.03758), whose paper has no Omniglot"
+PROTONET_PAPER = "ProtoNet (arXiv 1703.05175), section 3.1: 60-way, 5 queries, Adam 1e-3 halved every 2,000 episodes"
+
+
+def maml_paper(ways: int, shots: int, method: str = "maml") -> Recipe:
+    """MAML's Omniglot: 5 ways take 1 inner step and 32 tasks, 20 ways 5 and 16; as many queries as shots."""
+    few = ways == 5
+    counts = {"ways": ways, "shots": shots, "queries": shots} | PAPER_SPLIT
+    return Recipe(
+        method,
+        MAML_PAPER.format(0.4 if few else 0.1),
+        {"inner_steps": 1 if few else 5, "inner_lr": 2.0},
+        model=MAML_NET,
+        tasks=counts,
+        iterations=60_000,
+        meta_batch=32 if few else 16,
+        steps=(0, 1, 3) if few else (0, 5),
+    )
+
+
+def reptile_paper(ways: int, shots: int) -> Recipe:
+    """Reptile's Omniglot: Adam inside, minibatches of a task's 10 training shots, the step outside from 1 to 0."""
+    few = ways == 5
+    inner = {"inner_lr": 1e-3 if few else 5e-4, "inner_steps": 5 if few else 10, "inner_batch": 10 if few else 20}
+    return Recipe(
+        "reptile",
+        REPTILE_PAPER,
+        inner | {"inner_optimizer": "adam"},
+        model=STRIDED | {"statistics": "batch"},
+        tasks={"ways": ways, "shots": 10, "queries": 1} | REPTILE_SPLIT,
+        test={"shots": shots},
+        iterations=100_000 if few else 200_000,
+        meta_batch=5,
+        outer_lr=1.0,
+        optimizer=interpolate,
+        schedule=linear_decay,
+        steps=(0, 50),
+    )
+
+
+def solved_paper(method: str, source: str, settings: dict, model: dict, outer_lr: float, shots: int = 1) -> Recipe:
+    """A solved head trained on 60 ways, one task an iteration, the rate halved every 2,000; serves any ways."""
+    return Recipe(
+        method,
+        source,
+        settings,
+        model={"statistics": "running"} | model,
+        tasks={"ways": 60, "shots": shots, "queries": 5} | PAPER_SPLIT,
+        test={"ways": 5, "queries": 15},
+        iterations=20_000,
+        meta_batch=1,
+        outer_lr=outer_lr,
+        schedule=halved_every(2000, of=20_000),
+        steps=(0,),
+    )
+
+
+WIDE = {"filters": [96, 192, 384, 512]}
+PAPERS = {
+    **{f"paper-{m}-{w}way{s}shot": maml_paper(w, s, m) for m in ("maml", "fomaml", "anil") for w in (5, 20) for s in (1, 5)},
+    **{f"paper-reptile-{w}way{s}shot": reptile_paper(w, s) for w in (5, 20) for s in (1, 5)},
+    "paper-r2d2": solved_paper("r2d2", R2D2_PAPER, {"lam": 50.0}, WIDE, 5e-3),
+    "paper-metaoptnet": solved_paper("metaoptnet", METAOPT_PAPER, {"C": 0.1}, WIDE, 5e-3),
+    "paper-protonet-1shot": solved_paper("protonet", PROTONET_PAPER, {}, {"filters": 64}, 1e-3),
+    "paper-protonet-5shot": solved_paper("protonet", PROTONET_PAPER, {}, {"filters": 64}, 1e-3, shots=5),
+}
+
+# The sinusoid: 5,000 iterations of 25 tasks, 10 + 10 points; MAML, section 5.1, but for the iterations (70,000 there).
+SINE = "MAML (arXiv 1703.03400), section 5.1, in 5,000 iterations"
+SINE_REPTILE = "this course: minibatches of 10 of all 20 points, interpolation 1 to 0; 5,000 iterations"
+SINUSOID = {
+    "maml_k1": Recipe("maml", SINE, {"inner_steps": 1, "inner_lr": 0.01}),
+    "maml_k5": Recipe("maml", SINE, {"inner_steps": 5, "inner_lr": 0.01}),
+    "fomaml_k5": Recipe("fomaml", SINE, {"inner_steps": 5, "inner_lr": 0.01}),
+    "anil_k5": Recipe("anil", SINE, {"inner_steps": 5, "inner_lr": 0.01}),
+    "r2d2": Recipe("r2d2", SINE + ", ridge head, lambda learnt from 0.1", {"lam": 0.1, "learn_scale": False}, steps=(0,)),
+    "reptile_k5": Recipe(
+        "reptile",
+        SINE_REPTILE,
+        {"inner_steps": 5, "inner_lr": 0.02, "inner_batch": 10, "use_queries": True},
+        outer_lr=1.0,
+        optimizer=interpolate,
+        schedule=linear_decay,
+    ),
+    "union": Recipe(
+        "unionoftasks", SINE + ", 1,000 tasks that come back, a head each; ridge head at test time", {"lam": 0.1},
+        tasks={"num_tasks": 1000}, steps=(0,),
+    ),
+    "pretrained": Recipe("maml", SINE + ", all tasks with one shared head", {"inner_steps": 0, "inner_lr": 0.01}),
+}
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "omniglot": TWO_CORES | PAPERS,
+    "glyphs": TWO_CORES,
+    "sinusoid": SINUSOID,
+}
 
 
 def find(family: str, name: str) -> Recipe:
