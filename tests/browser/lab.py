@@ -167,8 +167,8 @@ class NotebookPage:
         self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook").wait_for(timeout=90 * SECOND)
         self.page.wait_for_function(
             """() => {
-            window.panel = window.jupyterapp?.shell.currentWidget;
-            return panel?.sessionContext?.isReady && panel.sessionContext.session?.kernel; }""",
+            window.panel = [...window.jupyterapp?.shell.widgets('main') ?? []].find(w => w.sessionContext);
+            return panel?.sessionContext.isReady && panel.sessionContext.session?.kernel; }""",
             timeout=90 * SECOND,
         )
 
