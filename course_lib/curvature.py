@@ -75,6 +75,7 @@ def lanczos(times: Callable[[Tensor], Tensor], start: Tensor, iterations: int) -
     """
     q = start / start.norm(dim=-1, keepdim=True)
     basis, images = [], []
+    rounding = torch.finfo(start.dtype).eps ** (2 / 3)  # of a product, generously
     for _ in range(min(check_count("iterations", iterations, 1), start.shape[-1])):
         basis.append(q)
         images.append(times(q))
@@ -82,9 +83,8 @@ def lanczos(times: Callable[[Tensor], Tensor], start: Tensor, iterations: int) -
         for _ in range(2):  # twice is enough to be orthogonal to rounding (Kahan, in Parlett 1980)
             rest = rest - ((rest.unsqueeze(-2) @ stacked.mT) @ stacked).squeeze(-2)
         size = rest.norm(dim=-1, keepdim=True)
-        complete = size <= 1e-10 * images[-1].norm(
-            dim=-1, keepdim=True
-        )  # the space is invariant: stay inside
+        scale = torch.stack([image.norm(dim=-1, keepdim=True) for image in images]).amax(0)
+        complete = size <= rounding * scale  # the space is invariant, and the rest is noise: stay inside
         q = torch.where(complete, torch.zeros_like(rest), rest / size)
     stacked = torch.stack(basis, -2)  # [..., j, P]
     small = stacked @ torch.stack(images, -2).mT  # [..., j, j]

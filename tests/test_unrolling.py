@@ -112,6 +112,17 @@ def test_lanczos_stops_inside_an_invariant_space():
     torch.testing.assert_close(highest, torch.tensor([3.0, 5.0, 0.0], dtype=torch.float64), **TIGHT)
 
 
+def test_lanczos_in_single_precision_does_not_leave_the_spectrum_of_a_matrix_of_low_rank():
+    """The Hessian of 41 numbers in a head, on 10 points, has rank 10: further iterations find only rounding."""
+    model, batch = MLP(seed=0), SinusoidTasks().sample(5, generator=torch.Generator().manual_seed(0))
+    x, y, start = batch.support_x, batch.support_y, stack_params(model, 5)
+    here = Curvature(model, start, x, y, mse, only="head")
+    exact = torch.linalg.eigvalsh(here.hessian().double())[:, -1]
+    for iterations in (10, 20, 30):
+        found = here.extreme_eigenvalues(iterations)[1].double()
+        torch.testing.assert_close(found, exact, rtol=1e-4, atol=0)
+
+
 def test_lanczos_says_infinite_where_the_product_is_not_finite_and_spares_the_neighbour():
     scale = torch.tensor([[2.0], [math.inf]], dtype=torch.float64)
     lowest, highest = lanczos(lambda v: scale * v, torch.ones(2, 4, dtype=torch.float64), 4)
