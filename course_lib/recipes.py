@@ -126,12 +126,12 @@ TWO_CORES = {
         **SOLVED,
     ),
     "maml": Recipe(
-        "maml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=4000, steps=(0, 1, 3), **STEPPED
+        "maml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
     ),
     "fomaml": Recipe(
-        "fomaml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=4000, steps=(0, 1, 3), **STEPPED
+        "fomaml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
     ),
-    "anil": Recipe("anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=4000, steps=(0, 1, 3), **STEPPED),
+    "anil": Recipe("anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED),
     "reptile": Recipe(
         "reptile",
         "Reptile, table 4: Adam(beta1 = 0) at 1e-3, 5 steps of 10 images, 10 training shots, 5 tasks, interpolation 1 to 0; "
