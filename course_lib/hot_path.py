@@ -1,14 +1,14 @@
 """The fast way to a meta-gradient, chosen by device and model.
 
-    small network, CPU     all tasks at once, one thread       handing work to a second costs more than it saves
-    convolutions, CPU      a few tasks at a time, a thread     what a few tasks need stays in the caches, and memory
-                           to each core                        does not grow with the meta-batch
-    GPU                    all tasks at once                   nothing waits for the device
-    compile=True           all tasks at once, one kernel       several times faster on small networks, after 10 to
-                           after another, no Python            60 s of compiling
+    small network, CPU   all tasks at once, one thread      handing work to a second costs more than it saves
+    convolutions, CPU    a few tasks at a time, a thread    what a few tasks need stays in the caches, and
+                         to each core                       memory does not grow with the meta-batch
+    GPU                  all tasks at once                  nothing waits for the device
+    compile=True         all tasks at once, one kernel      several times faster on small networks, after
+                         after another, no Python           10 to 60 s of compiling
 
-All of them are ``learner.meta_gradient`` and differ from it by rounding at most; sums have a fixed order, so the same
-seed gives the same bits. ``benchmarks/run.py`` measures what each is worth.
+All of them are ``learner.meta_gradient`` and differ from it by rounding at most; sums have a fixed order, so
+the same seed gives the same bits. ``benchmarks/run.py`` measures what each is worth.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def make_meta_gradient(
     """A function batch -> (grads, info), equal to ``learner.meta_gradient(model, batch)`` up to rounding.
 
     Args:
-        tasks_at_once: tasks held in memory together, by each worker thread where there are several; None chooses by
-            device and model.
-        compile: run the whole step through torch.compile. Shapes of a batch met for the first time take 10 to 60 s.
+        tasks_at_once: tasks held in memory together, by each worker thread where there are several; None
+            chooses by device and model.
+        compile: run the whole step through torch.compile. A batch of shapes not met before takes 10 to 60 s.
             The learner's settings are those of that moment.
 
     Raises:
@@ -60,7 +60,7 @@ def make_meta_gradient(
         check_count("tasks_at_once", tasks_at_once, 1)
     if compile:
         if tasks_at_once is not None:
-            raise ValueError("a compiled step takes all tasks at once: leave out tasks_at_once, or compile=True")
+            raise ValueError("a compiled step takes all tasks at once: leave out tasks_at_once or compile")
         return compiled(learner, model)
     if next(model.parameters()).device.type == "cpu" and has_convolutions(model):
         return in_threads(learner, model, tasks_at_once)
@@ -97,8 +97,9 @@ def in_threads(learner: Learner, model: nn.Module, tasks_at_once: int | None) ->
             results = pool.map(work, pieces, shares)  # in order, whichever ends first
             for share, (grads, losses, buffers) in zip(shares, results):
                 sums = grads if sums is None else add_(sums, grads)
-                for name, value in buffers.items():  # running statistics: the mean of what the workers arrived at
-                    arrived[name] = arrived.get(name, 0) + share * value if value.is_floating_point() else value
+                for name, value in buffers.items():  # running statistics: the mean over the workers
+                    mean = arrived.get(name, 0) + share * value
+                    arrived[name] = mean if value.is_floating_point() else value
                 task_losses.append(losses)
         finally:
             torch.set_num_threads(threads_before)
@@ -110,13 +111,13 @@ def in_threads(learner: Learner, model: nn.Module, tasks_at_once: int | None) ->
 
 
 def few_tasks(batch: TaskBatch) -> int:
-    """How many tasks one core should take together: about ``IMAGES_AT_ONCE``, and no more than its part of them all."""
+    """Tasks that one core should take together: about ``IMAGES_AT_ONCE``, and no more than its share."""
     images = batch.support_x.shape[1] + batch.query_x.shape[1]  # of one task
     return max(1, min(IMAGES_AT_ONCE // images, -(-batch.num_tasks // cores())))
 
 
 def copy_sharing_parameters(model: nn.Module) -> nn.Module:
-    """A module of its own around the same parameters, since a module called functionally serves one thread at a time.
+    """Another module around the same parameters: called functionally, a module serves one thread at a time.
 
     >>> model = nn.Linear(2, 2)
     >>> copied = copy_sharing_parameters(model)
@@ -145,7 +146,7 @@ class Step(nn.Module):
 
 
 def compiled(learner: Learner, model: nn.Module) -> MetaGradient:
-    """The step traced once per shape of batch, inner loop and both orders of derivative unrolled, then compiled."""
+    """The step traced once per shape of batch, inner loop and both derivatives unrolled, then compiled."""
     check_compiler()
     step = Step(learner, model)
     programs: dict[tuple, Callable] = {}
@@ -164,7 +165,7 @@ def compiled(learner: Learner, model: nn.Module) -> MetaGradient:
     return meta_gradient
 
 
-def compile_step(step: Step, batch: TaskBatch) -> Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], Tensor]]:
+def compile_step(step: Step, batch: TaskBatch) -> Callable[..., tuple[list[Tensor], Tensor]]:
     """A compiled function (parameters and buffers, tensors of the batch) -> (gradients, task losses)."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -174,7 +175,8 @@ def compile_step(step: Step, batch: TaskBatch) -> Callable[[list[Tensor], list[T
         grads, info = functional_call(step, dict(zip(names, state)), (pack(batch, tensors),))
         return list(grads.values()), info["task_losses"]
 
-    example = [p.detach().clone().requires_grad_() for p in step.parameters()] + [b.clone() for b in step.buffers()]
+    example = [p.detach().clone().requires_grad_() for p in step.parameters()]
+    example += [buffer.clone() for buffer in step.buffers()]
     graph = make_fx(run)(example, unpack(batch))  # autograd's own operations are traced too
     return torch.compile(graph, fullgraph=True, dynamic=False, options={"cpp_wrapper": True})
 
@@ -197,6 +199,6 @@ def check_compiler() -> None:
     compilers = [os.environ.get("CXX"), "g++", "clang++", "cl"]
     if not any(shutil.which(c) for c in compilers if c):
         raise RuntimeError(
-            "compile=True needs a C++ compiler and none is found (looked for $CXX, g++, clang++, cl). Install one "
-            "(Debian and Ubuntu: apt install g++; macOS: xcode-select --install), or leave compile=False"
+            "compile=True needs a C++ compiler and none is found ($CXX, g++, clang++, cl). Install one "
+            "(Debian and Ubuntu: apt install g++; macOS: xcode-select --install) or leave compile=False"
         )

@@ -16,7 +16,7 @@ from torch import nn
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside, modules draw their initial weights from ``seed``; the caller's random state is left as it was."""
+    """Inside, modules draw their initial weights from ``seed``; the caller's random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
@@ -63,28 +63,28 @@ class MLP(nn.Sequential):
 class Conv4(nn.Sequential):
     """Four blocks of [3x3 convolution, batch norm, ReLU], each halving the image, then a linear head.
 
-    Images [N, in_channels, size, size] -> logits [N, ways]. A 28x28 image leaves 1x1 after four poolings, so the
-    features are then as many as the filters.
+    Images [N, in_channels, size, size] -> logits [N, ways]. A 28x28 image leaves 1x1 after four poolings, so
+    the features are then as many as the filters.
 
     Args:
         ways: classes told apart, W.
         filters: of every block, or of each of the four: R2D2's are (96, 192, 384, 512) (arXiv 1805.08136).
         in_channels, size: of the images.
-        downsample: "pool" halves by 2x2 max pooling (Vinyals et al. 2016; MAML on miniImageNet); "stride" by a
-            convolution of stride 2 (MAML on Omniglot, section 5.2), which is a quarter of the work or less.
+        downsample: "pool" halves by 2x2 max pooling (Vinyals et al. 2016; MAML on miniImageNet); "stride" by
+            a convolution of stride 2 (MAML on Omniglot, section 5.2), which is a quarter of the work or less.
         pooling: "flatten" makes every remaining pixel a feature (256 for Reptile's Omniglot, with "stride");
             "mean" averages over them (MAML's released code for Omniglot).
-        statistics: of batch norm. "batch": of the batch at hand, at test time too, which is transductive: query
-            images are normalised together. "running": averages kept while training, and used after ``model.eval()``.
+        statistics: of batch norm. "batch": of the batch at hand, at test time too, which is transductive:
+            query images are normalised together. "running": averages kept in training, for ``model.eval()``.
         seed: draws the initial weights.
 
     Raises:
-        ValueError: for an unknown choice, other than four widths, or an image too small to be halved four times.
+        ValueError: for an unknown choice, other than four widths, an image too small to be halved four times.
 
     >>> Conv4(ways=5, filters=32, seed=0)(torch.zeros(7, 1, 28, 28)).shape
     torch.Size([7, 5])
-    >>> Conv4(downsample="stride").head.in_features, Conv4(downsample="stride", pooling="mean").head.in_features
-    (256, 64)
+    >>> [Conv4(downsample="stride", pooling=p).head.in_features for p in ("flatten", "mean")]
+    [256, 64]
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Conv4(nn.Sequential):
         for _ in widths:
             size = (size + 1) // 2 if stride else size // 2
         if size < 1:
-            raise ValueError("2x2 pooling cannot halve an image of under 16 pixels four times: downsample='stride' can")
+            raise ValueError("2x2 pooling halves an image of 16 pixels or more four times; use 'stride'")
         with seeded(seed):
             layers: list[nn.Module] = []
             for fan_in, fan_out in zip([in_channels, *widths], widths):

@@ -1,8 +1,8 @@
 """Modules with a task dimension: one forward pass for T tasks, each with parameters of its own.
 
-Every parameter carries a leading dimension [T, ...]. A linear layer is then one batched matrix product, a convolution
-one convolution in T groups, [T, N, C, H, W] seen as [N, T C, H, W]. What has no rule here goes through
-``torch.func.vmap``, which is the same arithmetic, so any module works.
+Every parameter carries a leading dimension [T, ...]. A linear layer is then one batched matrix product, a
+convolution one convolution in T groups, [T, N, C, H, W] seen as [N, T C, H, W]. What has no rule here goes
+through ``torch.func.vmap``, which is the same arithmetic, so any module works.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def call(module: nn.Module, params: Params, x: Tensor) -> Tensor:
 
 
 def fold(x: Tensor) -> Tensor:
-    """Tasks as channels: [T, N, C, H, W] -> [N, T C, H, W]. What ``unfold`` returned comes back without a copy."""
+    """Tasks as channels: [T, N, C, H, W] -> [N, T C, H, W]. What ``unfold`` returned comes back uncopied."""
     return x.transpose(0, 1).flatten(1, 2)
 
 
@@ -76,7 +76,7 @@ def convolution(module: nn.Conv2d, params: Params, x: Tensor) -> Tensor:
 
 
 def batch_norm(module: nn.BatchNorm2d, params: Params, x: Tensor) -> Tensor:
-    """Each task normalised by statistics of its own batch, or by the running ones in evaluation [T, N, C, H, W].
+    """Each task normalised by statistics of its own batch, or in evaluation by the running ones.
 
     In training the running statistics, where there are any, move toward the mean of the tasks' statistics.
     """
@@ -85,7 +85,7 @@ def batch_norm(module: nn.BatchNorm2d, params: Params, x: Tensor) -> Tensor:
     mean, var = module.running_mean, module.running_var  # [C], or None
     of_batch = module.training or mean is None
     if mean is not None:
-        mean, var = mean.repeat(num_tasks), var.repeat(num_tasks)  # [T C]; in training a place for the batch's own
+        mean, var = mean.repeat(num_tasks), var.repeat(num_tasks)  # [T C]; in training, room for the batch's
     momentum = 1.0 if of_batch else 0.0
     out = F.batch_norm(fold(x), mean, var, weight, bias, of_batch, momentum, module.eps)
     if of_batch and mean is not None:

@@ -1,9 +1,10 @@
 """Many runs as one: a sweep over inner rates and seeds trains as a single batched run.
 
-Run r has an initialisation, a stream of tasks and an inner rate of its own; nothing is shared. Every parameter is
-kept for all runs together, theta [R, ...], and handed to the inner loop as [R T, ...], one rate per task. The loss is
-the SUM over runs of each run's mean, so that its gradient is each run's own; Adam works element by element, so one
-Adam serves all. Run r ends where ``meta_train`` would have brought it alone, up to rounding.
+Run r has an initialisation, a stream of tasks and an inner rate of its own; nothing is shared. Every
+parameter is kept for all runs together, theta [R, ...], and handed to the inner loop as [R T, ...], one rate
+per task. The loss is the SUM over runs of each run's mean, so that its gradient is each run's own; Adam works
+element by element, so one Adam serves all. Run r ends where ``meta_train`` would have brought it alone, up to
+rounding.
 
 ``benchmarks/run.py`` times 16 runs against one.
 """
@@ -39,7 +40,7 @@ def meta_train_sweep(
     """Train R models, run r with ``inner_lrs[r]`` and ``seeds[r]``, as ``meta_train`` would train each alone.
 
     Args:
-        learner: how tasks adapt: MAML, FOMAML or ANIL with a meta-learned head. Its own ``inner_lr`` is not used.
+        learner: how tasks adapt: MAML, FOMAML or ANIL with a meta-learned head. Its ``inner_lr`` is not used.
         models: R models of one architecture, where each run starts; they are left as they are.
         tasks: has ``sample(num_tasks, generator=g) -> TaskBatch``.
         inner_lrs: alpha of each run [R], any sign. seeds: of each run's stream of tasks [R].
@@ -49,8 +50,8 @@ def meta_train_sweep(
         The R trained models, and the losses of all iterations [iterations, R] (float32, CPU).
 
     Raises:
-        ValueError: numbers of models, rates and seeds that disagree, or a learner that does more than gradient steps
-            from the model's own parameters.
+        ValueError: numbers of models, rates and seeds that disagree, or a learner that does more than
+            gradient steps from the model's own parameters.
         Diverged: a run's loss is not finite; says at which iteration.
 
     >>> from course_lib.algorithms import MAML
@@ -71,7 +72,7 @@ def meta_train_sweep(
     theta = {
         name: torch.stack([m.get_parameter(name).detach() for m in models]).requires_grad_() for name in names
     }  # [R, ...]
-    rates = torch.tensor(inner_lrs, dtype=like.dtype, device=like.device).repeat_interleave(meta_batch)  # [R T]
+    rates = torch.tensor(inner_lrs, dtype=like.dtype).repeat_interleave(meta_batch).to(like.device)  # [R T]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     updates = adam(theta.values(), outer_lr)
     losses = []
@@ -90,7 +91,7 @@ def meta_train_sweep(
 
 
 def run_losses(learner: Learner, model: nn.Module, theta: Params, batch: TaskBatch, rates: Tensor) -> Tensor:
-    """Each run's mean query loss [R]: parameters ``theta`` [R, ...], tasks of all runs in a row [R T, ...]."""
+    """Each run's mean query loss [R]: parameters ``theta`` [R, ...], tasks of all runs [R T, ...]."""
     num_runs = len(next(iter(theta.values())))
     tasks_each = batch.num_tasks // num_runs
     params = {name: p.repeat_interleave(tasks_each, dim=0) for name, p in theta.items()}  # [R T, ...]
@@ -118,7 +119,9 @@ def with_parameters(model: nn.Module, params: Params) -> nn.Module:
     return trained
 
 
-def check_sweep(learner: Learner, models: Sequence[nn.Module], inner_lrs: Sequence[float], seeds: Sequence[int]) -> None:
+def check_sweep(
+    learner: Learner, models: Sequence[nn.Module], inner_lrs: Sequence[float], seeds: Sequence[int]
+) -> None:
     if not len(models) == len(inner_lrs) == len(seeds) > 0:
         raise ValueError(
             f"a sweep needs as many models as inner rates and seeds, at least one: got {len(models)}, "
@@ -129,10 +132,11 @@ def check_sweep(learner: Learner, models: Sequence[nn.Module], inner_lrs: Sequen
             raise ValueError(f"inner rates must be finite, not {rate}")
     shapes = [{name: p.shape for name, p in check_model(m).named_parameters()} for m in models]
     if any(s != shapes[0] for s in shapes):
-        raise ValueError("the models of a sweep must be of one architecture: their parameters differ in name or shape")
-    plain = all(getattr(type(learner), part) is getattr(Learner, part) for part in ("start", "task_losses", "rate"))
+        raise ValueError("models of a sweep must be of one architecture: these differ in names or shapes")
+    parts = ("start", "task_losses", "rate")
+    plain = all(getattr(type(learner), part) is getattr(Learner, part) for part in parts)
     if not plain or learner.head.kind != "meta" or trainable(learner, nn.Module()):
         raise ValueError(
             "a sweep batches gradient steps from the model's own parameters (MAML, FOMAML, ANIL), not "
-            f"{type(learner).__name__} with a {learner.head.kind} head: train its runs one by one with meta_train"
+            f"{type(learner).__name__} with a {learner.head.kind} head: train each run with meta_train"
         )

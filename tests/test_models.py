@@ -14,15 +14,17 @@ from course_lib.stacked import call, fold, stack_params, unfold
 
 def stacked_noise(model: nn.Module, num_tasks: int) -> dict[str, torch.Tensor]:
     g = torch.Generator().manual_seed(0)
-    return {
-        name: (p + 0.1 * torch.randn(num_tasks, *p.shape, generator=g, dtype=p.dtype)).detach().requires_grad_()
-        for name, p in model.named_parameters()
-    }
+
+    def noisy(p):
+        return p.detach() + 0.1 * torch.randn(num_tasks, *p.shape, generator=g, dtype=p.dtype)
+
+    return {name: noisy(p).requires_grad_() for name, p in model.named_parameters()}
 
 
 def task_by_task(model, params, x):
     """The same forward pass without a rule: one task after another through ``functional_call``."""
-    return torch.stack([functional_call(model, {n: p[t] for n, p in params.items()}, (x[t],)) for t in range(len(x))])
+    each = [{name: p[t] for name, p in params.items()} for t in range(len(x))]
+    return torch.stack([functional_call(model, own, (task_x,)) for own, task_x in zip(each, x)])
 
 
 CONVS = {
@@ -39,7 +41,8 @@ CONVS = {
 def conv(**settings) -> tuple[Conv4, torch.Tensor]:
     settings = {"ways": 3, "filters": 3, "size": 16, "in_channels": 1} | settings
     size, channels = settings["size"], settings["in_channels"]
-    x = torch.rand(2, 4, channels, size, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    g = torch.Generator().manual_seed(1)
+    x = torch.rand(2, 4, channels, size, size, generator=g, dtype=torch.float64)
     return Conv4(**settings).double(), x
 
 
@@ -61,7 +64,8 @@ def test_second_derivatives_through_the_stacked_rules_agree():
         grads = torch.autograd.grad(
             cross_entropy(forward(model, params, x), labels).sum(), list(params.values()), create_graph=True
         )
-        return torch.autograd.grad(sum(g.square().sum() for g in grads), list(params.values()), materialize_grads=True)
+        length = sum(g.square().sum() for g in grads)
+        return torch.autograd.grad(length, list(params.values()), materialize_grads=True)
 
     torch.testing.assert_close(twice(call), twice(task_by_task), rtol=1e-8, atol=1e-10)
 
@@ -106,7 +110,7 @@ def test_running_statistics_of_one_task_are_pytorchs():
 
 
 def test_statistics_decide_whether_queries_see_each_other():
-    """Transduction: with batch statistics an image's logits depend on the images beside it, at test time too."""
+    """Transduction: with batch statistics logits depend on the images beside, in evaluation too."""
     for statistics, alone_is_together in (("batch", False), ("running", True)):
         model, x = conv(statistics=statistics)
         model.eval()
@@ -119,9 +123,8 @@ def test_sizes_are_those_of_the_papers():
     assert Conv4().head.in_features == 64
     assert Conv4(downsample="stride").head.in_features == 256  # Reptile's Omniglot
     assert Conv4(downsample="stride", pooling="mean").head.in_features == 64  # MAML's
-    assert [m.out_channels for m in Conv4(filters=(96, 192, 384, 512)).modules() if isinstance(m, nn.Conv2d)] == [
-        96, 192, 384, 512,
-    ]  # fmt: skip
+    widths = [96, 192, 384, 512]  # R2D2's
+    assert [m.out_channels for m in Conv4(filters=widths).features if isinstance(m, nn.Conv2d)] == widths
     assert sum(p.numel() for p in MLP().parameters()) == 40 + 40 + 40 * 40 + 40 + 40 + 1
 
 
