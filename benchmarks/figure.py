@@ -1,0 +1,43 @@
+"""Drawing the benchmark's rows: the peers side by side, the methods, and what a step grows with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+OURS, OTHERS = "#0072B2", "#999999"  # blue of Okabe and Ito's palette, and grey
+
+
+def draw(rows: list[dict], path: Path) -> None:
+    """Three bar charts and three curves, as SVG."""
+    plt.rcParams["svg.hashsalt"] = "benchmarks"
+    figure, axes = plt.subplots(2, 3, figsize=(13, 7.5), layout="constrained")
+    cases = [("peers", "sinusoid", 1), ("peers", "sinusoid", 5), ("peers", "conv-4, 5+75 images", 1)]
+    cases += [("methods", "conv-4, 5+5 images", 1)]
+    for axis, case in zip(axes.flat, cases):
+        of_case = [r for r in rows if (r["section"], r["work"], r["k"]) == case]
+        bars(axis, of_case, f"{case[1]}, k = {case[2]}")
+    for axis, what, label in ((axes[1, 1], "k", "inner steps k"), (axes[1, 2], "tasks", "tasks, T")):
+        curve(axis, [r for r in rows if r.get("axis") == what], label)
+    figure.savefig(path, metadata={"Date": None, "Title": "Time of a meta-step"})
+    plt.close(figure)
+
+
+def bars(axis, rows: list[dict], title: str) -> None:
+    rows = sorted(rows, key=lambda row: -row["ms"])
+    own = [row["section"] == "methods" or row["name"].startswith("course_lib") for row in rows]
+    colors = [OURS if mine else OTHERS for mine in own]
+    drawn = axis.barh([r["name"] for r in rows], [r["ms"] for r in rows], color=colors)
+    axis.bar_label(drawn, fmt="%.3g", padding=3)
+    axis.set(title=title, xlabel="ms a meta-step (no bar: not measured)", xscale="log" if rows else "linear")
+    axis.margins(x=0.2)
+
+
+def curve(axis, rows: list[dict], label: str) -> None:
+    axis.plot([r["value"] for r in rows], [r["ms"] for r in rows], "o-", color=OURS)
+    axis.set(title="sinusoid, MAML", xlabel=label, ylabel="ms a meta-step")
+    axis.set_ylim(bottom=0)
