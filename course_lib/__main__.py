@@ -4,6 +4,7 @@
     python -m course_lib train omniglot --method r2d2 --ways 5 --shots 1 --device auto
     python -m course_lib train omniglot --recipe protonet
     python -m course_lib evaluate CHECKPOINT --steps 0 1 5 10
+    python -m course_lib league omniglot
     python -m course_lib data          fetch, verify and describe Omniglot
     python -m course_lib doctor        what is right and wrong on this machine
 """
@@ -23,7 +24,7 @@ from course_lib import doctor
 if __name__ == "__main__" and sys.argv[1:2] == ["doctor"]:  # it also says what is wrong where PyTorch is missing
     sys.exit(doctor.main(sys.argv[2:]))
 
-from course_lib import checkpoints, recipes
+from course_lib import checkpoints, league, recipes
 from course_lib.algorithms import LEARNERS
 from course_lib.evaluation import LEARNERS_CHOICE, evaluate
 from course_lib.recipes import FAMILIES, Recipe
@@ -81,9 +82,14 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--head", choices=["ready", "random"], default="ready")
     test.add_argument("--only", choices=[LEARNERS_CHOICE, "all", "head"], default=LEARNERS_CHOICE)
 
-    for name, text in (("data", "fetch, verify and describe Omniglot"), ("doctor", "check this machine")):
+    others = {
+        "league": (run_league, "all methods on the same tasks, beside published numbers"),
+        "data": (run_data, "fetch, verify and describe Omniglot"),
+        "doctor": (run_doctor, "check this machine"),
+    }
+    for name, (run, text) in others.items():
         command = commands.add_parser(name, help=text, add_help=False)
-        command.set_defaults(run=run_data if name == "data" else run_doctor)
+        command.set_defaults(run=run)
         command.add_argument("rest", nargs=argparse.REMAINDER)
     return top
 
@@ -157,6 +163,10 @@ def run_evaluate(args: argparse.Namespace) -> int:
     options = {"num_tasks": args.tasks, "steps": args.steps, "seed": args.seed}
     print(evaluate(learner, model, tasks, head=args.head, only=only, **options))
     return 0
+
+
+def run_league(args: argparse.Namespace) -> int:
+    return league.main(args.rest)
 
 
 def run_data(args: argparse.Namespace) -> int:

@@ -118,11 +118,11 @@ SMALL_STEP = MINUTES + "; alpha 0.4 against the mean is a fifth of MAML's step"
 TWO_CORES = {
     "r2d2": Recipe("r2d2", MINUTES, {"lam": 10.0, "scale": 10.0}, tasks=TWENTY_WAY, iterations=6000, meta_batch=2, **SOLVED),
     "protonet": Recipe(
-        "protonet", MINUTES, {"scale": 0.05, "learn_scale": True}, tasks=TWENTY_WAY, iterations=3000, meta_batch=2, **SOLVED
+        "protonet", MINUTES, {"scale": 0.05, "learn_scale": True}, tasks=TWENTY_WAY, iterations=4000, meta_batch=1, **SOLVED
     ),
     "metaoptnet": Recipe("metaoptnet", MINUTES, {"scale": 10.0}, tasks=TWENTY_WAY, iterations=2000, meta_batch=2, **SOLVED),
     "union": Recipe(
-        "unionoftasks", MINUTES, {"test_head": "ridge", "lam": 10.0, "scale": 10.0}, pool=256, iterations=3000, meta_batch=1,
+        "unionoftasks", MINUTES, {"test_head": "ridge", "lam": 10.0, "scale": 10.0}, pool=128, iterations=4000, meta_batch=1,
         **SOLVED,
     ),
     "maml": Recipe(

@@ -73,6 +73,12 @@ def load(name: str | os.PathLike) -> tuple[nn.Module, Learner, dict]:
     return model, learner, record
 
 
+def path_of(name: str | os.PathLike) -> Path:
+    """The .safetensors file of a shipped checkpoint, or of a path to one."""
+    base = _find(name)
+    return base.with_name(base.name + ".safetensors")
+
+
 def read_record(name: str | os.PathLike) -> dict:
     """The record of a checkpoint alone."""
     base = _find(name)

@@ -1,0 +1,260 @@
+"""The league table: every method that has a checkpoint, on the same new tasks, beside the published numbers.
+
+    python -m course_lib league omniglot        5 and 20 ways, 1 and 5 shots, normalised together or not
+    python -m course_lib league sinusoid        error after 0, 1, 5, 10 steps
+    python -m course_lib league glyphs          the same as Omniglot's on drawn glyphs, with no data and no network
+
+Nothing is trained unless ``--train`` asks for what is missing. A row is written as soon as it is measured, and a row
+that is there for the same weights is not measured again. What was not measured is not in the table.
+
+The rows, league_FAMILY.csv: the task, what was measured, and the record of the network it was measured on. ``steps`` is
+the number of fine-tuning steps; those reported in the picture are the last ones, which the recipe fixed beforehand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from course_lib import checkpoints, recipes
+from course_lib.algorithms import MAML, Learner, UnionOfTasks
+from course_lib.algorithms.fitted import FittedHead
+from course_lib.evaluation import DRAW_AT_ONCE, evaluate, interval95
+from course_lib.models import Conv4
+from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
+from course_lib.transduction import accuracies, has_running_statistics, with_statistics
+
+FOLDER = Path(__file__).parent / "experiments"
+PUBLISHED = FOLDER / "published.csv"
+TASK = ("family", "ways", "shots", "within_alphabet", "transductive", "steps", "tasks", "seed")
+RESULT = ("mean", "ci95", "unit")
+RECORD = ("trained_on", "trained_ways", "trained_shots", "iterations", "cpu_seconds", "weights", "commit", "command")
+COLUMNS = ("method", "checkpoint", *TASK, *RESULT, *RECORD)
+ACCURACY, ERROR = "accuracy, %", "query error"
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A kind of task to be judged on. ``ways`` is None for the sinusoid."""
+
+    ways: int | None
+    shots: int
+    within_alphabet: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"{self.ways}-way {self.shots}-shot" + (", within alphabets" if self.within_alphabet else "")
+
+
+IMAGE_CELLS = (Cell(5, 1), Cell(5, 5), Cell(20, 1), Cell(20, 5), Cell(20, 1, within_alphabet=True))
+SINE_CELLS = (Cell(None, 10), Cell(None, 5))
+
+
+def measure(family: str, names: Iterable[str], num_tasks: int, seed: int, known: list[Row]) -> Iterator[Row]:
+    """Rows that are not ``known``, as they are measured: floors first, then the checkpoints ``names``."""
+    done = {_key(row) for row in known}
+    rows = _sinusoid_rows if family == "sinusoid" else _image_rows
+    for name in (None, *names):
+        yield from rows(family, name, num_tasks, seed, done)
+
+
+def _sinusoid_rows(family: str, name: str | None, num_tasks: int, seed: int, done: set) -> Iterator[Row]:
+    for cell in SINE_CELLS:
+        row = _row(family, cell, num_tasks, seed, ERROR)
+        if name is None:
+            zero = {"method": "zero predictor", "steps": 0, "tasks": "exact", "seed": ""}
+            result = {"mean": f"{ZERO_PREDICTOR_MSE:.4f}", "ci95": 0}
+            yield from _new([row | zero | result], done)
+            continue
+        model, learner, record = checkpoints.load(name)
+        row |= describe(name, learner, record)
+        steps = record["score"]["steps"]
+        if all(_key(row | {"steps": k}) in done for k in steps):
+            continue
+        tasks = recipes.FAMILIES[family](shots=cell.shots)
+        result = evaluate(learner, model, tasks, num_tasks, steps, seed)
+        yield from _new(_results(row, steps, result.query_losses), done)
+
+
+def _image_rows(family: str, name: str | None, num_tasks: int, seed: int, done: set) -> Iterator[Row]:
+    model, learner, about, steps = None, None, {}, [0]
+    if name is not None:
+        model, learner, record = checkpoints.load(name)
+        about, steps = describe(name, learner, record), record["score"]["steps"]
+        model.eval()
+    for cell in IMAGE_CELLS:
+        if learner is not None and cell.ways != model.head.out_features and not serves_any_ways(learner):
+            continue
+        for transductive in (True, False):
+            one_by_one = learner is not None and not transductive and not has_running_statistics(model)
+            queries = max(1, 15 // cell.ways) if one_by_one else 15 if cell.ways == 5 else 5  # of a class
+            counts = {"ways": cell.ways, "shots": cell.shots, "queries": queries, "within_alphabet": cell.within_alphabet}
+            row = _row(family, cell, num_tasks, seed, ACCURACY) | {"transductive": "yes" if transductive else "no"}
+            if learner is not None:
+                row |= about
+                if all(_key(row | {"steps": k}) in done for k in steps):
+                    continue
+                tasks = recipes.FAMILIES[family]("test", **counts)
+                scores = accuracies(learner, model, tasks, transductive, num_tasks, steps, seed)
+                yield from _new(_results(row | {"family": tasks.name}, steps, 100 * scores), done)
+                continue
+            for floor, features in floors(transductive).items():
+                new = row | {"method": f"nearest neighbour, {floor}", "steps": 0}
+                if _key(new) not in done:
+                    tasks = recipes.FAMILIES[family]("test", **counts)
+                    scores = nearest_neighbour(features, tasks, num_tasks, seed)
+                    yield from _new(_results(new | {"family": tasks.name}, [0], 100 * scores[None]), done)
+
+
+def floors(transductive: bool) -> dict[str, nn.Module]:
+    """What a method has to beat: pixels, which no batch normalises, and an untrained network."""
+    untrained = Conv4(downsample="stride", statistics="running", seed=0).eval()
+    if transductive:
+        return {"random features": with_statistics(untrained, "batch").features}
+    return {"pixels": nn.Flatten(), "random features": untrained.features}
+
+
+@torch.no_grad()
+def nearest_neighbour(features: nn.Module, tasks, num_tasks: int = 600, seed: int = 0) -> Tensor:
+    """Accuracy [num_tasks] of giving each query image the label of the support image nearest in ``features``."""
+    generator, scores = torch.Generator().manual_seed(seed), []
+    for first in range(0, num_tasks, DRAW_AT_ONCE):
+        drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
+        for x, y, query_x, query_y in zip(drawn.support_x, drawn.support_y, drawn.query_x, drawn.query_y):
+            distance = torch.cdist(features(query_x), features(x))  # [Q, S]
+            scores.append((y[distance.argmin(1)] == query_y).float().mean())
+    return torch.stack(scores)
+
+
+def serves_any_ways(learner: Learner) -> bool:
+    """Whether a head is made from the support set, so that training's ways need not be the test's."""
+    return isinstance(learner, FittedHead) and getattr(learner, "test_head", None) != "gradient"
+
+
+def method_name(learner: Learner) -> str:
+    """The name a method goes by in tables."""
+    if isinstance(learner, UnionOfTasks):
+        return "union of tasks"
+    if type(learner) is MAML and learner.inner_steps == 0:
+        return "pretrained"
+    return "FOMAML" if type(learner) is MAML and not learner.second_order else type(learner).__name__
+
+
+def describe(name: str, learner: Learner, record: dict) -> Row:
+    """The columns that say which network a number is of."""
+    settings = record["tasks"].get("pool", record["tasks"])
+    pooled = "pool" in record["tasks"]
+    weights = checkpoints.path_of(name).read_bytes()
+    return {
+        "method": method_name(learner),
+        "checkpoint": str(name),
+        "trained_on": settings["class"].removesuffix("Tasks"),
+        "trained_ways": "all classes" if pooled else settings.get("ways", ""),
+        "trained_shots": "" if pooled else settings["shots"],
+        "iterations": record["training"]["iterations"],
+        "cpu_seconds": record.get("cpu_seconds") or "",
+        "weights": hashlib.sha256(weights).hexdigest()[:12],
+        "commit": record["commit"],
+        "command": record["command"],
+    }
+
+
+def _row(family: str, cell: Cell, num_tasks: int, seed: int, unit: str) -> Row:
+    name = recipes.FAMILIES[family].name
+    within = "" if cell.ways is None else "yes" if cell.within_alphabet else "no"
+    task = {"family": name, "ways": cell.ways or "", "shots": cell.shots, "within_alphabet": within}
+    return dict.fromkeys(COLUMNS, "") | task | {"tasks": num_tasks, "seed": seed, "unit": unit}
+
+
+def _results(row: Row, steps: Iterable[int], scores: Tensor) -> list[Row]:
+    """A row for each number of steps; scores [len(steps), tasks]."""
+    means, halves = scores.mean(1).tolist(), interval95(scores).tolist()
+    return [row | {"steps": k, "mean": f"{m:.4g}", "ci95": f"{h:.2g}"} for k, m, h in zip(steps, means, halves)]
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in ("method", "checkpoint", "weights", *TASK))
+
+
+def _new(rows: list[Row], done: set) -> list[Row]:
+    return [row for row in rows if _key(row) not in done]
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a table; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, rows: list[Row]) -> None:
+    """The table, all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}")
+    with beside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    beside.replace(path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``python -m course_lib league``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m course_lib league", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("family", choices=recipes.FAMILIES)
+    parser.add_argument("--checkpoints", nargs="+", help="names or paths (default: all that ship for the family)")
+    parser.add_argument("--tasks", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=0, help="of the test tasks")
+    parser.add_argument("--train", action="store_true", help="train what is missing, by recipe")
+    parser.add_argument("--afresh", action="store_true", help="measure again what is in the table")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the table and its picture")
+    args = parser.parse_args(argv)
+    if args.train:
+        train_missing(args.family)
+    names = args.checkpoints or [n for n in checkpoints.available() if n.startswith(args.family + "/")]
+    path = args.out / f"league_{args.family}.csv"
+    rows = [] if args.afresh else read(path)
+    current = {checkpoints.path_of(name): describe(name, *checkpoints.load(name)[1:])["weights"] for name in names}
+    rows = [row for row in rows if not row["weights"] or row["weights"] in current.values()]  # older networks' go
+    for row in measure(args.family, names, args.tasks, args.seed, rows):
+        print(summary(row), flush=True)
+        rows.append(row)
+        write(path, rows)
+    if not names:
+        print(f"no checkpoint of {args.family} ships; --train makes them, --checkpoints names others", file=sys.stderr)
+    from course_lib.league_figure import save
+
+    print(f"{len(rows)} rows in {path}; picture in {save(args.family, rows, read(PUBLISHED), args.out)}")
+    return 0
+
+
+def summary(row: Row) -> str:
+    """One line of the table."""
+    task = f"{row['ways']}-way {row['shots']}-shot" if row["ways"] else f"{row['shots']} points"
+    task += ", within alphabets" if row["within_alphabet"] == "yes" else ""
+    task += ", transductive" if row["transductive"] == "yes" else ""
+    return f"{row['method']:34} {row['checkpoint']:26} {task:38} {row['steps']:>2} steps  {row['mean']} +- {row['ci95']}"
+
+
+def train_missing(family: str) -> None:
+    """A checkpoint for every two-core recipe of the family that has none."""
+    from course_lib.__main__ import main as command
+
+    known = recipes.SINUSOID if family == "sinusoid" else recipes.TWO_CORES
+    for name in known:
+        out = checkpoints.FOLDER / family / name
+        if f"{family}/{name}" not in checkpoints.available():
+            command(["train", family, "--recipe", name, "--out", str(out)])
