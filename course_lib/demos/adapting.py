@@ -92,11 +92,11 @@ def figure(fig) -> SimpleNamespace:
         for (start, text), dash in zip(STARTS.items(), ("-.", "--", "-"))
     ]
     right.plot(
-        *zip(*PUBLISHED.items()), "D", color=plots.BLACK, markersize=5, label="published: MAML, 5 shots, mean over tasks"
+        *zip(*PUBLISHED.items()), "D", color=plots.BLACK, markersize=5, label="MAML paper, 5 shots, mean"
     )
     here = right.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9)[0]
     right.text(50.5, 3.3e-3, "an oracle that knows A and phase: 0", ha="right", va="bottom", fontsize="small")
-    fig.legend(loc="outside lower center", ncols=4)
+    fig.legend(loc="outside lower center", ncols=3)
     titles = (left.set_title(" "), right.set_title(" "))
     return SimpleNamespace(
         truth=truth, before=before, fit=fit, support=support, zero=zero, curves=curves, here=here, titles=titles

@@ -26,14 +26,14 @@ CELLS = {  # (head, only): what a person reads
 }
 COLORS = (plots.BLUE, plots.SKY, plots.ORANGE, plots.AMBER)
 STARTS = {"MAML": "sinusoid/maml_k1", "trained on all tasks, one head": "sinusoid/pretrained"}
-MAX_STEPS, NUM_TASKS, SHOTS = 50, 300, 10
+MAX_STEPS, NUM_TASKS, SHOTS = 50, 200, 10
 INNER_LR = 0.01  # as in training: MAML, appendix
 GRID = torch.linspace(*X_RANGE, 101)[None, :, None]  # [1, 101, 1]
 
 
 @lru_cache(maxsize=None)
 def measure(checkpoint: str) -> dict[tuple[str, str | None], Evaluation]:
-    """All four cells after 0, 1, ..., 50 steps on the same 300 tasks; about two seconds."""
+    """All four cells after 0, 1, ..., 50 steps on the same 200 tasks; about a second."""
     model, learner, _ = checkpoints.load(checkpoint)
     options = {"num_tasks": NUM_TASKS, "steps": range(MAX_STEPS + 1), "lr": INNER_LR}
     tasks = SinusoidTasks(shots=SHOTS, queries=50)
