@@ -74,7 +74,7 @@ def test_a_run_is_clean_and_keeps_the_rules(tmp_path, monkeypatch):
     code = [cell for cell in run.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == [1, 2, 3]
     assert [(o.output_type, o.text) for o in code[0].outputs] == [("stream", "first\nthird\n")]
-    assert {"image/png", notebooks.WIDGET} <= set(code[1].outputs[0].data)
+    assert "image/png" in code[1].outputs[0].data and notebooks.WIDGET not in code[1].outputs[0].data
     assert run.metadata == notebooks.METADATA and all(cell.metadata == {} for cell in run.cells)
     assert code[2].outputs[0].text == tmp_path.name + "\n"  # it worked in the notebook's folder
     assert Path((tmp_path / "here").read_text()) == Path(sys.executable)  # in this environment's kernel
@@ -119,7 +119,7 @@ WIDGET_DATA = {notebooks.WIDGET: {"model_id": "1", "version_major": 2, "version_
             {"output_type": "display_data", "data": {**WIDGET_DATA, "text/plain": " 50%|## | 1/2"}},
         ),
         (
-            "nothing stands in",
+            "keeps a widget",
             {"output_type": "display_data", "data": {**WIDGET_DATA, "text/plain": "VBox()"}},
         ),
         ("prints a path", {"output_type": "stream", "text": "read /root/data/a.zip"}),

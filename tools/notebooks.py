@@ -5,8 +5,8 @@
     python tools/notebooks.py --check      execute nothing; say what breaks the rules below
 
 A committed notebook was executed in order from a fresh kernel and shows no error. It carries no widget state,
-no progress bar, no warning, no time stamp and no path of the machine it ran on. Every live demo has a picture
-beside it for pages where no kernel runs, every picture in the text has a description, and no code cell is longer
+no progress bar, no warning, no time stamp and no path of the machine it ran on. Every live demo is saved as its
+picture until it is run again, every picture in the text has a description, and no code cell is longer
 than a screen.
 """
 
@@ -80,6 +80,8 @@ def clean(notebook: nbformat.NotebookNode) -> list[str]:
             elif output.output_type == "stream":
                 _append_stream(kept, _last_writing(output.text))
             elif not _is_progress_bar(output):
+                if any(kind in output.get("data", {}) for kind in STANDS_IN):
+                    output.data.pop(WIDGET, None)  # dead without its kernel: JupyterLab would show an error for it
                 kept.append(output)
         cell.outputs = kept
     return [line for line in dropped if line.strip()]
@@ -138,8 +140,8 @@ def _code_problems(cell: nbformat.NotebookNode, count: int) -> list[str]:
             )
         if _is_progress_bar(output) or PROGRESS.search(output.get("text", "")):
             found.append("keeps a progress bar")
-        elif WIDGET in data and not any(kind in data for kind in STANDS_IN):
-            found.append("shows a widget that nothing stands in for where no kernel runs")
+        elif WIDGET in data:
+            found.append("keeps a widget, which is dead without its kernel; a picture must stand in for it")
         if MACHINE_PATH.search(shown):
             found.append(f"prints a path of this machine: {MACHINE_PATH.search(shown).group()}")
         if ADDRESS.search(shown):
