@@ -46,7 +46,7 @@ class Phase(nn.Module):
 def wave(phase: float = START[0], amplitude: float = START[1]) -> nn.Sequential:
     """The two-parameter model at a point of the plane, in float64.
 
-    >>> float(wave(phase=0.0, amplitude=2.0)(torch.tensor([[math.pi / 2]], dtype=torch.float64)))
+    >>> wave(phase=0.0, amplitude=2.0)(torch.tensor([[math.pi / 2]], dtype=torch.float64)).item()
     2.0
     """
     head = nn.Linear(1, 1, bias=False, dtype=torch.float64)
