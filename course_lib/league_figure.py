@@ -67,7 +67,8 @@ def _draw_accuracies(figure: Figure, rows: Sequence[Row], published: Sequence[Ro
             y = methods.index(row["method"]) + shift
             axis.errorbar(float(row["mean"]), y, xerr=float(row["ci95"]), linestyle="none", label=label, **look)
         for row in (r for r in published if task_of(r) == task and r["method"] in methods):
-            axis.plot(float(row["mean"]), methods.index(row["method"]), label="published, other splits", **PUBLISHED)
+            fill = {"markerfacecolor": "white"} if row["transductive"] == "no" else {}
+            axis.plot(float(row["mean"]), methods.index(row["method"]), label="published, other splits", **PUBLISHED | fill)
         axis.set(title=f"{task[0]}-way {task[1]}-shot" + ("\nwithin alphabets" if task[2] else ""), xlabel="accuracy, %")
         axis.set_yticks(range(len(methods)), methods)
     _one_legend(figure, axes)
