@@ -2,13 +2,13 @@
 
     python -m course_lib league omniglot        5 and 20 ways, 1 and 5 shots, normalised together or not
     python -m course_lib league sinusoid        error after 0, 1, 5, 10 steps
-    python -m course_lib league glyphs          the same as Omniglot's on drawn glyphs, with no data and no network
+    python -m course_lib league glyphs          as for Omniglot, on drawn glyphs: no data, no network
 
-Nothing is trained unless ``--train`` asks for what is missing. A row is written as soon as it is measured, and a row
-that is there for the same weights is not measured again. What was not measured is not in the table.
+Nothing is trained unless ``--train`` asks for what is missing. A row is written as soon as it is measured, and
+a row that is there for the same weights is not measured again. What was not measured is not in the table.
 
-The rows, league_FAMILY.csv: the task, what was measured, and the record of the network it was measured on. ``steps`` is
-the number of fine-tuning steps; those reported in the picture are the last ones, which the recipe fixed beforehand.
+A row of league_FAMILY.csv: the task, what was measured, and the record of the network it was measured on.
+``steps`` counts fine-tuning steps; the picture shows the last ones, which the recipe fixed beforehand.
 """
 
 from __future__ import annotations
@@ -36,7 +36,16 @@ FOLDER = Path(__file__).parent / "experiments"
 PUBLISHED = FOLDER / "published.csv"
 TASK = ("family", "ways", "shots", "within_alphabet", "transductive", "steps", "tasks", "seed")
 RESULT = ("mean", "ci95", "unit")
-RECORD = ("trained_on", "trained_ways", "trained_shots", "iterations", "cpu_seconds", "weights", "commit", "command")
+RECORD = (
+    "trained_on",
+    "trained_ways",
+    "trained_shots",
+    "iterations",
+    "cpu_seconds",
+    "weights",
+    "commit",
+    "command",
+)
 COLUMNS = ("method", "checkpoint", *TASK, *RESULT, *RECORD)
 ACCURACY, ERROR = "accuracy, %", "query error"
 
@@ -58,6 +67,8 @@ class Cell:
 
 IMAGE_CELLS = (Cell(5, 1), Cell(5, 5), Cell(20, 1), Cell(20, 5), Cell(20, 1, within_alphabet=True))
 SINE_CELLS = (Cell(None, 10), Cell(None, 5))
+# Whose checkpoints are judged by default; on drawn glyphs also those trained on Omniglot, which need no data.
+SERVED_BY = {"sinusoid": ("sinusoid",), "omniglot": ("omniglot",), "glyphs": ("glyphs", "omniglot")}
 
 
 def measure(family: str, names: Iterable[str], num_tasks: int, seed: int, known: list[Row]) -> Iterator[Row]:
@@ -98,8 +109,15 @@ def _image_rows(family: str, name: str | None, num_tasks: int, seed: int, done: 
         for transductive in (True, False):
             one_by_one = learner is not None and not transductive and not has_running_statistics(model)
             queries = max(1, 15 // cell.ways) if one_by_one else 15 if cell.ways == 5 else 5  # of a class
-            counts = {"ways": cell.ways, "shots": cell.shots, "queries": queries, "within_alphabet": cell.within_alphabet}
-            row = _row(family, cell, num_tasks, seed, ACCURACY) | {"transductive": "yes" if transductive else "no"}
+            counts = {
+                "ways": cell.ways,
+                "shots": cell.shots,
+                "queries": queries,
+                "within_alphabet": cell.within_alphabet,
+            }
+            row = _row(family, cell, num_tasks, seed, ACCURACY) | {
+                "transductive": "yes" if transductive else "no"
+            }
             if learner is not None:
                 row |= about
                 if all(_key(row | {"steps": k}) in done for k in steps):
@@ -126,7 +144,7 @@ def floors(transductive: bool) -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def nearest_neighbour(features: nn.Module, tasks, num_tasks: int = 600, seed: int = 0) -> Tensor:
-    """Accuracy [num_tasks] of giving each query image the label of the support image nearest in ``features``."""
+    """Accuracy [num_tasks] of giving each query image the label of the support image nearest to it."""
     generator, scores = torch.Generator().manual_seed(seed), []
     for first in range(0, num_tasks, DRAW_AT_ONCE):
         drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
@@ -179,7 +197,9 @@ def _row(family: str, cell: Cell, num_tasks: int, seed: int, unit: str) -> Row:
 def _results(row: Row, steps: Iterable[int], scores: Tensor) -> list[Row]:
     """A row for each number of steps; scores [len(steps), tasks]."""
     means, halves = scores.mean(1).tolist(), interval95(scores).tolist()
-    return [row | {"steps": k, "mean": f"{m:.4g}", "ci95": f"{h:.2g}"} for k, m, h in zip(steps, means, halves)]
+    return [
+        row | {"steps": k, "mean": f"{m:.4g}", "ci95": f"{h:.2g}"} for k, m, h in zip(steps, means, halves)
+    ]
 
 
 def _key(row: Row) -> tuple[str, ...]:
@@ -212,10 +232,14 @@ def write(path: Path, rows: list[Row]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """``python -m course_lib league``."""
     parser = argparse.ArgumentParser(
-        prog="python -m course_lib league", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m course_lib league",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("family", choices=recipes.FAMILIES)
-    parser.add_argument("--checkpoints", nargs="+", help="names or paths (default: all that ship for the family)")
+    parser.add_argument(
+        "--checkpoints", nargs="+", help="names or paths (default: all that ship; on glyphs Omniglot's too)"
+    )
     parser.add_argument("--tasks", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0, help="of the test tasks")
     parser.add_argument("--train", action="store_true", help="train what is missing, by recipe")
@@ -224,17 +248,26 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.train:
         train_missing(args.family)
-    names = args.checkpoints or [n for n in checkpoints.available() if n.startswith(args.family + "/")]
+    names = args.checkpoints or [
+        n for n in checkpoints.available() if n.split("/")[0] in SERVED_BY[args.family]
+    ]
     path = args.out / f"league_{args.family}.csv"
     rows = [] if args.afresh else read(path)
-    current = {checkpoints.path_of(name): describe(name, *checkpoints.load(name)[1:])["weights"] for name in names}
-    rows = [row for row in rows if not row["weights"] or row["weights"] in current.values()]  # older networks' go
+    current = {
+        checkpoints.path_of(name): describe(name, *checkpoints.load(name)[1:])["weights"] for name in names
+    }
+    rows = [
+        row for row in rows if not row["weights"] or row["weights"] in current.values()
+    ]  # older networks' go
     for row in measure(args.family, names, args.tasks, args.seed, rows):
         print(summary(row), flush=True)
         rows.append(row)
         write(path, rows)
     if not names:
-        print(f"no checkpoint of {args.family} ships; --train makes them, --checkpoints names others", file=sys.stderr)
+        print(
+            f"no checkpoint for {args.family} here; --train makes them, --checkpoints names others",
+            file=sys.stderr,
+        )
     from course_lib.league_figure import save
 
     print(f"{len(rows)} rows in {path}; picture in {save(args.family, rows, read(PUBLISHED), args.out)}")
@@ -246,7 +279,8 @@ def summary(row: Row) -> str:
     task = f"{row['ways']}-way {row['shots']}-shot" if row["ways"] else f"{row['shots']} points"
     task += ", within alphabets" if row["within_alphabet"] == "yes" else ""
     task += ", transductive" if row["transductive"] == "yes" else ""
-    return f"{row['method']:34} {row['checkpoint']:26} {task:38} {row['steps']:>2} steps  {row['mean']} +- {row['ci95']}"
+    network = f"{row['method']:34} {row['checkpoint']:24}"
+    return f"{network} {task:38} {row['steps']:>2} steps  {row['mean']} +- {row['ci95']}"
 
 
 def train_missing(family: str) -> None:

@@ -3,9 +3,9 @@
     python -m course_lib train omniglot --recipe r2d2                  minutes on two cores
     python -m course_lib train omniglot --recipe paper-maml-5way1shot   60,000 iterations: for a GPU
 
-Every inner rate here is against a MEAN over the support set. MAML's released code divides each example's cross-entropy
-by the shots and sums over N ways x K shots, which is N times the mean: its alpha = 0.4 at 5 ways and 0.1 at 20 ways are
-both 2.0 here.
+Every inner rate here is against a MEAN over the support set. MAML's released code divides each example's
+cross-entropy by the shots and sums over N ways x K shots, which is N times the mean: its alpha = 0.4 at 5 ways
+and 0.1 at 20 ways are both 2.0 here.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ class Recipe:
     Args:
         method: "fomaml" or a name in ``algorithms.LEARNERS``.
         source: where the settings come from.
-        settings: of the method, besides the loss. model: of MLP or Conv4. tasks: of the training tasks.
+        settings: of the method, besides the loss.
+        model: settings of MLP or Conv4. tasks: of the training tasks.
         test: of the tasks it is judged on, where they differ from those of training (ways, shots, queries).
-        pool: train on all classes at once in batches of so many drawings (``tasks.AllClasses``); 0 for episodes.
+        pool: train on all classes at once, so many drawings a batch (``tasks.AllClasses``); 0 for episodes.
         steps: numbers of fine-tuning steps at which it is judged.
     """
 
@@ -87,24 +88,30 @@ class Recipe:
         if self.pool:  # one problem with one large head
             settings["head"] = StoredHeads(1, model.head.in_features, train_tasks.num_classes)
         elif self.method == "unionoftasks" and "head" not in settings:
-            settings["head"] = StoredHeads(train_tasks.num_tasks, model.head.in_features, model.head.out_features)
-        return MAML(second_order=False, **settings) if self.method == "fomaml" else LEARNERS[self.method](**settings)
+            settings["head"] = StoredHeads(
+                train_tasks.num_tasks, model.head.in_features, model.head.out_features
+            )
+        return (
+            MAML(second_order=False, **settings)
+            if self.method == "fomaml"
+            else LEARNERS[self.method](**settings)
+        )
 
 
 def keep(learner: Learner) -> Learner:
-    """The learner as it ships: without the stored heads of training tasks, where new tasks get a head fitted."""
+    """The learner as it ships: without training tasks' stored heads, where new tasks get a head fitted."""
     settings = learner.settings()
     if settings.get("head", {}).get("kind") != "stored" or settings.get("test_head") in (None, "gradient"):
         return learner
     return type(learner).from_settings(settings | {"head": {"kind": "meta"}})
 
 
-# Two CPU cores, real images: the network of Reptile's Omniglot (stride 2, 64 filters, flattened to 256 features), alphabets
-# split as the data set's authors split them, rotations for training alone, rates that fall to zero.
+# Two CPU cores, real images: the network of Reptile's Omniglot (stride 2, 64 filters, flattened to 256),
+# alphabets split as the data set's authors split them, rotations for training alone, rates that fall to zero.
 MINUTES = "this course: minutes on two CPU cores, with the network of Reptile's Omniglot"
 STRIDED = {"filters": 64, "downsample": "stride", "pooling": "flatten", "statistics": "running"}
 ONE_SHOT = {"ways": 5, "shots": 1, "queries": 15}
-TWENTY_WAY = {"ways": 20, "shots": 1, "queries": 5}  # training on more ways than the test's helps: ProtoNet, section 2.7
+TWENTY_WAY = {"ways": 20, "shots": 1, "queries": 5}  # more ways than the test's, as ProtoNet's authors advise
 SOLVED = {"model": STRIDED, "test": ONE_SHOT, "outer_lr": 2e-3, "schedule": linear_decay, "steps": (0,)}
 STEPPED = {
     "model": STRIDED | {"statistics": "batch"},
@@ -116,13 +123,34 @@ STEPPED = {
 SMALL_STEP = MINUTES + "; alpha 0.4 against the mean is a fifth of MAML's step"
 
 TWO_CORES = {
-    "r2d2": Recipe("r2d2", MINUTES, {"lam": 10.0, "scale": 10.0}, tasks=TWENTY_WAY, iterations=6000, meta_batch=2, **SOLVED),
-    "protonet": Recipe(
-        "protonet", MINUTES, {"scale": 0.05, "learn_scale": True}, tasks=TWENTY_WAY, iterations=4000, meta_batch=1, **SOLVED
+    "r2d2": Recipe(
+        "r2d2",
+        MINUTES,
+        {"lam": 10.0, "scale": 10.0},
+        tasks=TWENTY_WAY,
+        iterations=6000,
+        meta_batch=2,
+        **SOLVED,
     ),
-    "metaoptnet": Recipe("metaoptnet", MINUTES, {"scale": 10.0}, tasks=TWENTY_WAY, iterations=2000, meta_batch=2, **SOLVED),
+    "protonet": Recipe(
+        "protonet",
+        MINUTES,
+        {"scale": 0.05, "learn_scale": True},
+        tasks=TWENTY_WAY,
+        iterations=4000,
+        meta_batch=1,
+        **SOLVED,
+    ),
+    "metaoptnet": Recipe(
+        "metaoptnet", MINUTES, {"scale": 10.0}, tasks=TWENTY_WAY, iterations=2000, meta_batch=2, **SOLVED
+    ),
     "union": Recipe(
-        "unionoftasks", MINUTES, {"test_head": "ridge", "lam": 10.0, "scale": 10.0}, pool=128, iterations=4000, meta_batch=1,
+        "unionoftasks",
+        MINUTES,
+        {"test_head": "ridge", "lam": 10.0, "scale": 10.0},
+        pool=128,
+        iterations=4000,
+        meta_batch=1,
         **SOLVED,
     ),
     "maml": Recipe(
@@ -131,11 +159,13 @@ TWO_CORES = {
     "fomaml": Recipe(
         "fomaml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
     ),
-    "anil": Recipe("anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED),
+    "anil": Recipe(
+        "anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
+    ),
     "reptile": Recipe(
         "reptile",
-        "Reptile, table 4: Adam(beta1 = 0) at 1e-3, 5 steps of 10 images, 10 training shots, 5 tasks, interpolation 1 to 0; "
-        "but 3,000 iterations, not 100,000",
+        "Reptile (arXiv 1803.02999), appendix A: Adam(beta1 = 0) at 1e-3, 5 steps of 10 images, 10 training "
+        "shots, 5 tasks, interpolation 1 to 0; but 3,000 iterations, not 100,000",
         {"inner_steps": 5, "inner_lr": 1e-3, "inner_batch": 10, "inner_optimizer": "adam"},
         model=STRIDED | {"statistics": "batch"},
         tasks={"ways": 5, "shots": 10, "queries": 1},
@@ -151,13 +181,18 @@ TWO_CORES = {
 
 # The papers' settings at full length. Splits and queries differ between papers; see tasks.OmniglotTasks.
 PAPER_SPLIT = {"splits": "characters", "rotations": True}  # 1,200 / 423 characters, rotations as classes
-MAML_PAPER = "MAML (arXiv 1703.03400), section 5.2, appendix A.1 and released code; its alpha {} there is 2.0 against the mean"
+MAML_PAPER = "MAML (arXiv 1703.03400), appendix A.1 and released code, whose alpha {} is 2.0 against the mean"
 MAML_NET = {"filters": 64, "downsample": "stride", "pooling": "mean", "statistics": "batch"}
-REPTILE_PAPER = "Reptile (arXiv 1803.02999), table 4 and released code"
+REPTILE_PAPER = "Reptile (arXiv 1803.02999), appendix A and released code"
 REPTILE_SPLIT = {"splits": "characters"}  # rotations as classes in training alone
-R2D2_PAPER = "R2D2 (arXiv 1805.08136), section 4.2 and appendix; its lists of characters are its own, these are drawn by a seed"
+R2D2_PAPER = (
+    "R2D2 (arXiv 1805.08136), without its leaky ReLU, dropout and features of the last two blocks; its lists of "
+    "characters are its own, ours are drawn by a seed"
+)
 METAOPT_PAPER = "R2D2's recipe with the head of MetaOptNet (arXiv 1904.03758), whose paper has no Omniglot"
-PROTONET_PAPER = "ProtoNet (arXiv 1703.05175), section 3.1: 60-way, 5 queries, Adam 1e-3 halved every 2,000 episodes"
+PROTONET_PAPER = (
+    "ProtoNet (arXiv 1703.05175), section 3.1: 60-way, 5 queries, Adam 1e-3 halved every 2,000 episodes"
+)
 
 
 def maml_paper(ways: int, shots: int, method: str = "maml") -> Recipe:
@@ -177,9 +212,13 @@ def maml_paper(ways: int, shots: int, method: str = "maml") -> Recipe:
 
 
 def reptile_paper(ways: int, shots: int) -> Recipe:
-    """Reptile's Omniglot: Adam inside, minibatches of a task's 10 training shots, the step outside from 1 to 0."""
+    """Reptile's Omniglot: Adam inside, minibatches of a task's 10 training shots, outer step from 1 to 0."""
     few = ways == 5
-    inner = {"inner_lr": 1e-3 if few else 5e-4, "inner_steps": 5 if few else 10, "inner_batch": 10 if few else 20}
+    inner = {
+        "inner_lr": 1e-3 if few else 5e-4,
+        "inner_steps": 5 if few else 10,
+        "inner_batch": 10 if few else 20,
+    }
     return Recipe(
         "reptile",
         REPTILE_PAPER,
@@ -196,8 +235,10 @@ def reptile_paper(ways: int, shots: int) -> Recipe:
     )
 
 
-def solved_paper(method: str, source: str, settings: dict, model: dict, outer_lr: float, shots: int = 1) -> Recipe:
-    """A solved head trained on 60 ways, one task an iteration, the rate halved every 2,000; serves any ways."""
+def solved_paper(
+    method: str, source: str, settings: dict, model: dict, outer_lr: float, shots: int = 1
+) -> Recipe:
+    """A solved head trained on 60 ways, one task an iteration, halved every 2,000; serves any ways."""
     return Recipe(
         method,
         source,
@@ -215,7 +256,12 @@ def solved_paper(method: str, source: str, settings: dict, model: dict, outer_lr
 
 WIDE = {"filters": [96, 192, 384, 512]}
 PAPERS = {
-    **{f"paper-{m}-{w}way{s}shot": maml_paper(w, s, m) for m in ("maml", "fomaml", "anil") for w in (5, 20) for s in (1, 5)},
+    **{
+        f"paper-{m}-{w}way{s}shot": maml_paper(w, s, m)
+        for m in ("maml", "fomaml", "anil")
+        for w in (5, 20)
+        for s in (1, 5)
+    },
     **{f"paper-reptile-{w}way{s}shot": reptile_paper(w, s) for w in (5, 20) for s in (1, 5)},
     "paper-r2d2": solved_paper("r2d2", R2D2_PAPER, {"lam": 50.0}, WIDE, 5e-3),
     "paper-metaoptnet": solved_paper("metaoptnet", METAOPT_PAPER, {"C": 0.1}, WIDE, 5e-3),
@@ -223,7 +269,7 @@ PAPERS = {
     "paper-protonet-5shot": solved_paper("protonet", PROTONET_PAPER, {}, {"filters": 64}, 1e-3, shots=5),
 }
 
-# The sinusoid: 5,000 iterations of 25 tasks, 10 + 10 points; MAML, section 5.1, but for the iterations (70,000 there).
+# The sinusoid: 5,000 iterations of 25 tasks of 10 + 10 points; MAML, section 5.1, but for its 70,000 iterations.
 SINE = "MAML (arXiv 1703.03400), section 5.1, in 5,000 iterations"
 SINE_REPTILE = "this course: minibatches of 10 of all 20 points, interpolation 1 to 0; 5,000 iterations"
 SINUSOID = {
@@ -231,7 +277,9 @@ SINUSOID = {
     "maml_k5": Recipe("maml", SINE, {"inner_steps": 5, "inner_lr": 0.01}),
     "fomaml_k5": Recipe("fomaml", SINE, {"inner_steps": 5, "inner_lr": 0.01}),
     "anil_k5": Recipe("anil", SINE, {"inner_steps": 5, "inner_lr": 0.01}),
-    "r2d2": Recipe("r2d2", SINE + ", ridge head, lambda learnt from 0.1", {"lam": 0.1, "learn_scale": False}, steps=(0,)),
+    "r2d2": Recipe(
+        "r2d2", SINE + ", ridge head, lambda learnt from 0.1", {"lam": 0.1, "learn_scale": False}, steps=(0,)
+    ),
     "reptile_k5": Recipe(
         "reptile",
         SINE_REPTILE,
@@ -241,10 +289,15 @@ SINUSOID = {
         schedule=linear_decay,
     ),
     "union": Recipe(
-        "unionoftasks", SINE + ", 1,000 tasks that come back, a head each; ridge head at test time", {"lam": 0.1},
-        tasks={"num_tasks": 1000}, steps=(0,),
+        "unionoftasks",
+        SINE + ", 1,000 tasks that come back, a head each; ridge head at test time",
+        {"lam": 0.1},
+        tasks={"num_tasks": 1000},
+        steps=(0,),
     ),
-    "pretrained": Recipe("maml", SINE + ", all tasks with one shared head", {"inner_steps": 0, "inner_lr": 0.01}),
+    "pretrained": Recipe(
+        "maml", SINE + ", all tasks with one shared head", {"inner_steps": 0, "inner_lr": 0.01}
+    ),
 }
 
 RECIPES: dict[str, dict[str, Recipe]] = {

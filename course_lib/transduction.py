@@ -1,12 +1,12 @@
 """The transduction switch: may test images be normalised together, as a batch?
 
-Batch norm with the statistics of the batch at hand lets every query image see the others, which come in equal numbers
-from every class. That is transduction, and it is worth points: Reptile reports 97.68 with it and 95.39 without (5-way
-1-shot, arXiv 1803.02999, table 2). MAML's released code has it, without saying so in the paper.
+Batch norm with the statistics of the batch at hand lets every query image see the others, which come in equal
+numbers from every class. That is transduction, and it is worth points: Reptile reports 97.68 with it and 95.39
+without (5-way 1-shot, arXiv 1803.02999, table 2), and says that MAML's released code has it.
 
-    network with running statistics     inductive as it is; ``with_statistics(model, "batch")`` makes it transductive
-    network with batch statistics       transductive as it is; inductive by classifying each query image alone with
-                                        the support set, as in Reptile's released code
+    running statistics     inductive as it is; ``with_statistics(model, "batch")`` makes it transductive
+    batch statistics       transductive as it is; inductive by classifying each query image alone with the
+                           support set, as in Reptile's released code
 """
 
 from __future__ import annotations
@@ -80,10 +80,17 @@ def accuracies(
         drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
         for task in (drawn[i : i + 1] for i in range(drawn.num_tasks)):
             start = begin(learner, model, task, "ready", generator)
-            options = {"loss_fn": learner.loss_fn, "lr": learner.rate(), "only": learner.only, "steps": max(steps)}
+            options = {
+                "loss_fn": learner.loss_fn,
+                "lr": learner.rate(),
+                "only": learner.only,
+                "steps": max(steps),
+            }
             tuned = path(model, start, task.support_x, task.support_y, **options)
             reached = [params for k, params in enumerate(tuned) if k in steps]  # {name: [1, ...]} each
             with torch.no_grad():
-                outputs = [predict_one_by_one(model, params, task.support_x, task.query_x) for params in reached]
+                outputs = [
+                    predict_one_by_one(model, params, task.support_x, task.query_x) for params in reached
+                ]
             scores.append(torch.cat([accuracy(output, task.query_y) for output in outputs]))  # [len(steps)]
     return torch.stack(scores, 1)

@@ -1,4 +1,4 @@
-"""The league table: what it measures is what it says, on drawn glyphs; and the tables that ship are not stale."""
+"""The league table: it measures what it says, on drawn glyphs; and the tables that ship are not stale."""
 
 import csv
 import hashlib
@@ -22,7 +22,9 @@ from course_lib.transduction import accuracies, predict_one_by_one, with_statist
 def network(statistics: str) -> Conv4:
     model = Conv4(filters=4, downsample="stride", statistics=statistics, seed=0)
     if statistics == "running":
-        model(torch.rand(64, 1, 28, 28, generator=torch.Generator().manual_seed(1)))  # so that there is something to keep
+        model(
+            torch.rand(64, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+        )  # so that there is something to keep
     return model.eval()
 
 
@@ -89,7 +91,9 @@ def two_networks(tmp_path):
         "command": "none",
     }
     checkpoints.save(tmp_path / "solved", network("running"), ProtoNet(), record | {"score": {"steps": [0]}})
-    checkpoints.save(tmp_path / "stepped", network("batch"), MAML(inner_lr=0.1, loss_fn=cross_entropy), record)
+    checkpoints.save(
+        tmp_path / "stepped", network("batch"), MAML(inner_lr=0.1, loss_fn=cross_entropy), record
+    )
     return tmp_path
 
 
@@ -104,7 +108,10 @@ def test_one_command_measures_writes_and_draws(two_networks, monkeypatch):
     assert {row["family"] for row in rows} == {GlyphTasks.name} and "stand-in" in picture.read_text()
     solved, stepped = ([r for r in rows if r["checkpoint"] == name] for name in names)
     assert len(solved) == 2 * len(cells)
-    assert {(r["ways"], r["steps"]) for r in stepped} == {("5", "0"), ("5", "1")}  # its head has 5 outputs: no 20 ways
+    assert {(r["ways"], r["steps"]) for r in stepped} == {
+        ("5", "0"),
+        ("5", "1"),
+    }  # its head has 5 outputs: no 20 ways
     pixels = [r for r in rows if r["method"] == "nearest neighbour, pixels"]
     assert [r["transductive"] for r in pixels] == ["no"] * len(cells)
     whole = league.accuracies(*checkpoints.load(names[0])[1::-1], GlyphTasks("test"), True, 2)
@@ -142,7 +149,9 @@ def test_shipped_tables_are_of_the_shipped_networks(family):
     measured = {row["checkpoint"]: row["weights"] for row in rows if row["checkpoint"]}
     assert measured, f"league_{family}.csv is missing: python -m course_lib league {family}"
     for name, weights in measured.items():
-        assert weights == weights_of(name), f"{name} is newer than the table: python -m course_lib league {family}"
+        assert weights == weights_of(name), (
+            f"{name} is newer than the table: python -m course_lib league {family}"
+        )
         record = checkpoints.read_record(name)
         assert {row["commit"] for row in rows if row["checkpoint"] == name} == {record["commit"]}
     assert all(row["tasks"] == "exact" or int(row["tasks"]) >= 600 for row in rows)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from course_lib import checkpoints, recipes
-from course_lib.__main__ import main, parser, build_recipe
+from course_lib.__main__ import build_recipe, main, parser
 from course_lib.evaluation import evaluate
 from course_lib.inner_loop import adapt, stack_params
 from course_lib.losses import cross_entropy
@@ -31,7 +31,9 @@ def test_each_two_core_recipe_trains_and_serves_new_tasks(name):
     assert any(not p.equal(before[n]) for n, p in model.named_parameters())
     learner = recipes.keep(learner)
     assert sum(p.numel() for p in learner.parameters()) < 5  # nothing of the training tasks is shipped
-    result = evaluate(learner, model, recipe.build_tasks("glyphs", test=True), num_tasks=2, steps=recipe.steps[:2])
+    result = evaluate(
+        learner, model, recipe.build_tasks("glyphs", test=True), num_tasks=2, steps=recipe.steps[:2]
+    )
     assert result.query_losses.isfinite().all()
 
 
@@ -59,14 +61,18 @@ def test_papers_recipes_build(name):
 
 @pytest.mark.parametrize("ways, released", [(5, 0.4), (20, 0.1)])
 def test_the_n_times_trap(ways, released):
-    """MAML's released code: each example's cross-entropy over K, summed over N K examples. Its alpha is ours over N."""
+    """MAML's released code takes each example's cross-entropy over K and sums over N K examples."""
     shots = 2
-    batch = GlyphTasks("test", ways=ways, shots=shots, queries=1).sample(1, generator=torch.Generator().manual_seed(0))
+    batch = GlyphTasks("test", ways=ways, shots=shots, queries=1).sample(
+        1, generator=torch.Generator().manual_seed(0)
+    )
     model = Conv4(ways=ways, filters=4, seed=0).double()
     x, y = batch.support_x.double(), batch.support_y
 
     def released_loss(outputs, labels):
-        return F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none").div(shots).sum()[None]
+        return (
+            F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none").div(shots).sum()[None]
+        )
 
     ours = recipes.PAPERS[f"paper-maml-{ways}way1shot"].settings["inner_lr"]
     theirs = adapt(model, stack_params(model, 1), x, y, loss_fn=released_loss, steps=1, lr=released)
@@ -81,13 +87,27 @@ def test_kept_learner_predicts_as_the_trained_one():
     assert isinstance(tasks, AllClasses)
     learner = recipe.build_learner("glyphs", model, tasks)
     test = recipe.build_tasks("glyphs", test=True)
-    scores = [evaluate(one, model, test, num_tasks=2, steps=[0]).query_losses for one in (learner, recipes.keep(learner))]
+    scores = [
+        evaluate(one, model, test, num_tasks=2, steps=[0]).query_losses
+        for one in (learner, recipes.keep(learner))
+    ]
     assert scores[0].equal(scores[1])
 
 
 def test_command_line_wins_over_the_recipe(tmp_path):
     out = tmp_path / "short"
-    command = ["train", "sinusoid", "--recipe", "maml_k5", "--iterations", "4", "--inner-lr", "0.002", "--shots", "7"]
+    command = [
+        "train",
+        "sinusoid",
+        "--recipe",
+        "maml_k5",
+        "--iterations",
+        "4",
+        "--inner-lr",
+        "0.002",
+        "--shots",
+        "7",
+    ]
     assert main([*command, "--out", str(out)]) == 0
     _, learner, record = checkpoints.load(out)
     assert (learner.inner_steps, learner.inner_lr) == (5, 0.002)
@@ -97,7 +117,9 @@ def test_command_line_wins_over_the_recipe(tmp_path):
 
 
 def test_without_a_recipe_the_methods_defaults_hold():
-    recipe = build_recipe(parser().parse_args(["train", "glyphs", "--method", "r2d2", "--ways", "3", "--model", "filters=4"]))
+    recipe = build_recipe(
+        parser().parse_args(["train", "glyphs", "--method", "r2d2", "--ways", "3", "--model", "filters=4"])
+    )
     assert (recipe.iterations, recipe.meta_batch, recipe.outer_lr, recipe.schedule) == (5000, 32, 1e-3, None)
     assert recipe.build_model("glyphs").head.out_features == 3
 
