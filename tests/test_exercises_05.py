@@ -7,7 +7,7 @@ from course_lib.exercises import tangent
 
 
 def rows(model, x, parameters=None, power=1):
-    parameters = list(model.parameters()) if parameters is None else parameters(model)
+    parameters = list(model.parameters() if parameters is None else parameters(model))
     grads = [torch.autograd.grad((model(point) ** power).sum(), parameters) for point in x]
     return torch.stack([torch.cat([g.flatten() for g in grad]) for grad in grads])
 
