@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--steps", type=int, nargs="+", default=[0, 1, 5, 10])
     test.add_argument("--tasks", type=int, default=600)
     test.add_argument("--seed", type=int, default=0)
+    test.add_argument("--ways", type=int, help="other than it was trained with (images)")
     test.add_argument("--shots", type=int, help="other than it was trained with")
     test.add_argument("--head", choices=["ready", "random"], default="ready")
     test.add_argument("--only", choices=[LEARNERS_CHOICE, "all", "head"], default=LEARNERS_CHOICE)
@@ -152,10 +153,10 @@ def run_evaluate(args: argparse.Namespace) -> int:
         print("\n".join(checkpoints.available()))
         return 0
     model, learner, record = checkpoints.load(args.checkpoint)
-    changes = {"shots": args.shots} if args.shots is not None else {}
+    changes = given({"ways": args.ways, "shots": args.shots})
     if "num_tasks" in record["tasks"]:
         changes["num_tasks"] = None  # judge on new tasks, not on those it was trained on
-    if "split" in record["tasks"]:
+    if "ways" in record["tasks"].get("pool", record["tasks"]):
         changes |= {"split": "test", "rotations": False}
     tasks = checkpoints.load_tasks(record, **changes)
     only = None if args.only == "all" else args.only

@@ -94,6 +94,16 @@ def test_kept_learner_predicts_as_the_trained_one():
     assert scores[0].equal(scores[1])
 
 
+def test_a_network_trained_on_all_classes_is_judged_on_episodes(tmp_path, capsys):
+    recipe = replace(recipes.TWO_CORES["union"], model={"filters": 4, "statistics": "running"}, pool=16)
+    tasks, model = recipe.build_tasks("glyphs"), recipe.build_model("glyphs")
+    learner = recipes.keep(recipe.build_learner("glyphs", model, tasks))
+    record = {"tasks": {"class": type(tasks).__name__, **tasks.settings()}}
+    path = checkpoints.save(tmp_path / "union", model, learner, record)
+    assert main(["evaluate", str(path), "--ways", "3", "--tasks", "2", "--steps", "0"]) == 0
+    assert "3-way 1-shot" in capsys.readouterr().out
+
+
 def test_command_line_wins_over_the_recipe(tmp_path):
     out = tmp_path / "short"
     command = [

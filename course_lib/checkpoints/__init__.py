@@ -90,8 +90,11 @@ def read_record(name: str | os.PathLike) -> dict:
 
 
 def load_tasks(record: dict, **changes):
-    """The task family a checkpoint was trained on, with some of its settings changed (``shots=5``)."""
-    settings = {**record["tasks"], **changes}
+    """The task family a checkpoint was trained on, with some of its settings changed (``shots=5``).
+
+    Of a network trained on all classes of a pool at once: episodes from that pool.
+    """
+    settings = {**record["tasks"].get("pool", record["tasks"]), **changes}
     return getattr(tasks, settings.pop("class"))(**settings)
 
 
