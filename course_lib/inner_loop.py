@@ -97,8 +97,13 @@ def adapt(
     for _ in range(steps):
         task_losses = loss_fn(predict(model, params, x), y)  # [T]
         grads = torch.autograd.grad(task_losses.sum(), [params[n] for n in names], create_graph=second_order)
-        params = params | {n: params[n] - rate(n, g) * g for n, g in zip(names, grads)}
+        params = params | {n: descend(params[n], rate(n, g), g) for n, g in zip(names, grads)}
     return params
+
+
+def descend(theta: Tensor, rate: float | Tensor, grad: Tensor) -> Tensor:
+    """theta - rate * grad, as one operation where the rate is a number (on small networks that shows)."""
+    return theta - rate * grad if isinstance(rate, Tensor) else torch.sub(theta, grad, alpha=rate)
 
 
 def _rate_per_task(lr: float | Tensor | Rate, params: Params) -> Callable[[str, Tensor], float | Tensor]:

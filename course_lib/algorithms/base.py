@@ -145,7 +145,9 @@ def trainable(learner: Learner, model: nn.Module) -> dict[str, nn.Parameter]:
 
 def chunks(batch: TaskBatch, tasks_at_once: int | None) -> list[TaskBatch]:
     """The meta-batch in pieces of at most ``tasks_at_once`` tasks."""
-    size = batch.num_tasks if tasks_at_once is None else check_count("tasks_at_once", tasks_at_once, 1)
+    if tasks_at_once is None:
+        return [batch]
+    size = check_count("tasks_at_once", tasks_at_once, 1)
     return [batch[i : i + size] for i in range(0, batch.num_tasks, size)]
 
 
