@@ -126,7 +126,7 @@ def in_words(data: dict) -> str:
 def alt(data: dict) -> str:
     before = float(data["errors"][0, list(STARTS).index(data["start"])])
     return (
-        f"{STARTS[data['start']]}, {data['steps']} steps on {len(data['support'][0])} support points. "
+        f"{STARTS[data['start']]}, k = {data['steps']}, {len(data['support'][0])} support points. "
         f"{in_words(data)}. Before adapting the held-out error was {before:.2g}; predicting zero costs "
         f"{data['zero']:.2g}."
     )
