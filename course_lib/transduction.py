@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from course_lib.algorithms.base import Learner
-from course_lib.evaluation import DRAW_AT_ONCE, begin, evaluate, path
+from course_lib.algorithms.base import Learner, chunks
+from course_lib.evaluation import DRAW_AT_ONCE, begin, path
 from course_lib.inner_loop import Params, predict
 from course_lib.losses import accuracy
 from course_lib.models import Conv4
@@ -71,15 +71,17 @@ def accuracies(
 
     One seed gives the same tasks either way, and the same as ``evaluate``.
     """
-    if transductive:
-        return evaluate(learner, with_statistics(model, "batch"), tasks, num_tasks, steps, seed).accuracies
-    if has_running_statistics(model):
-        return evaluate(learner, model, tasks, num_tasks, steps, seed).accuracies
+    of_running = has_running_statistics(model)
+    if transductive and of_running:
+        model = with_statistics(model, "batch")
+    one_by_one = not transductive and not of_running
+    model.eval()
     generator, scores = torch.Generator().manual_seed(seed), []
     for first in range(0, num_tasks, DRAW_AT_ONCE):
         drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
-        for task in (drawn[i : i + 1] for i in range(drawn.num_tasks)):
-            start = begin(learner, model, task, "ready", generator)
+        for task in chunks(drawn, 1):
+            with torch.no_grad():
+                start = begin(learner, model, task, "ready", generator)
             options = {
                 "loss_fn": learner.loss_fn,
                 "lr": learner.rate(),
@@ -90,7 +92,10 @@ def accuracies(
             reached = [params for k, params in enumerate(tuned) if k in steps]  # {name: [1, ...]} each
             with torch.no_grad():
                 outputs = [
-                    predict_one_by_one(model, params, task.support_x, task.query_x) for params in reached
-                ]
+                    predict_one_by_one(model, params, task.support_x, task.query_x)
+                    if one_by_one
+                    else predict(model, params, task.query_x)
+                    for params in reached
+                ]  # [1, Q, W] each
             scores.append(torch.cat([accuracy(output, task.query_y) for output in outputs]))  # [len(steps)]
     return torch.stack(scores, 1)
