@@ -38,7 +38,7 @@ TIMES, STRETCH = (3e-2, 1e8), (2e-3, 1e4)  # limits of the norms, and of alpha l
 
 @dataclass(frozen=True)
 class Landscape:
-    """Meta-gradient (mean over tasks) and curvature at A rates, K numbers of steps; NaN or inf: overflowed."""
+    """Meta-gradient (mean over tasks) and curvature, A rates by K numbers of steps; NaN or inf: overflow."""
 
     norms: Tensor  # [A, K]
     first_order_norms: Tensor  # [A, K]
@@ -112,7 +112,8 @@ def figure(fig) -> SimpleNamespace:
     chosen |= {"linestyle": "none", "zorder": 5}
     here = left.plot([], [], **chosen, markersize=9, label="chosen α and k")[0]
     top.set(ylabel="relative norm", yscale="log", ylim=TIMES)
-    bottom.set(ylabel="$\\alpha\\,\\lambda_{max}$ at $\\theta_k$", xlabel="inner steps k", yscale="log", ylim=STRETCH)
+    bottom.set(ylabel="$\\alpha\\,\\lambda_{max}$ at $\\theta_k$", yscale="log", ylim=STRETCH)
+    bottom.set_xlabel("inner steps k")
     for panel in (top, bottom):
         panel.set_xlim(-0.5, len(STEPS) - 0.5)
         panel.set_xticks(**ticks)
@@ -165,9 +166,9 @@ def alt(data: dict) -> str:
     inside = data["times"][:, -1][np.array(RATES) < data["border"]]
     largest = np.max(within(inside, (0, 1e30)), initial=0)
     return (
-        f"{PROBLEMS[data['problem']]}. The border 2 / lambda_max at theta_0 lies at {data['border']:.2g}. For all "
-        f"rates below it the meta-gradient after {STEPS[-1]} steps is at most {largest:.2g} times its norm at "
-        f"k = 0. At alpha = {RATES[at]:g}, k = {STEPS[k]}: {in_words(data['times'][at, k])}; there "
+        f"{PROBLEMS[data['problem']]}. The border 2 / lambda_max at theta_0 lies at {data['border']:.2g}. "
+        f"For all rates below it the meta-gradient after {STEPS[-1]} steps is at most {largest:.2g} times "
+        f"its norm at k = 0. At alpha = {RATES[at]:g}, k = {STEPS[k]}: {in_words(data['times'][at, k])}; there "
         f"alpha lambda_max is {data['stretch'][k]:.2g}, and above 2 a step overshoots."
     )
 

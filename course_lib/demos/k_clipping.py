@@ -1,8 +1,8 @@
 """What clipping does to an exploding meta-gradient, and what it cannot do: it shortens, and never turns.
 
-Twenty tasks, computed live at all rates as one stack. Beyond the border one task's gradient is far longer than
-the others', so the mean points where that task points, and so does the clipped mean. Clipping each task's
-gradient before the mean bounds what one task can do to the direction.
+Twenty tasks, computed live at all rates as one stack. Beyond the border one task's gradient is far longer
+than the others', so the mean points where that task points, and so does the clipped mean. Clipping each
+task's gradient before the mean bounds what one task can do to the direction.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def gradients(start: str, draw: int = 0) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=64)
 def directions(start: str, steps: int, max_norm: float, draw: int = 0) -> dict[str, Tensor]:
-    """Against the rate [A]: cosines with the first-order meta-gradient, the longest gradient's share of the sum.
+    """Against the rate [A]: cosines with the first-order meta-gradient, the longest gradient's share of all.
 
     "mean" is the mean of the tasks' gradients, clipped or not; in "each" every gradient is clipped before the
     mean. NaN where a gradient overflowed.
@@ -83,9 +83,9 @@ def figure(fig) -> SimpleNamespace:
     right.set(xlabel="inner rate α", ylabel="cosine with first-order; share", xscale="log")
     right.set(xlim=(RATES[0] * 0.85, RATES[-1] * 1.18), ylim=(-1.05, 1.05))
     right.axhline(0, **plots.REFERENCE)
-    share = right.plot([], [], "^:", color=plots.GREY, label="longest gradient's share of the sum")[0]
-    whole = right.plot([], [], "o-", color=plots.BLACK, label="cosine: mean, clipped or not")[0]
-    each = right.plot([], [], "s--", color=plots.GREEN, label="cosine: each task clipped, then the mean")[0]
+    share = right.plot([], [], "^:", color=plots.GREY, label="longest gradient's share")[0]
+    whole = right.plot([], [], "o-", color=plots.BLACK, label="cosine, mean, clipped or not")[0]
+    each = right.plot([], [], "s--", color=plots.GREEN, label="cosine, each task clipped first")[0]
     chosen = right.plot([], [], color=plots.AMBER, linewidth=1.5, label="chosen α")[0]
     fig.legend(loc="outside lower center", ncols=3)
     titles = (left.set_title(" "), right.set_title(" "))
@@ -114,8 +114,8 @@ def in_words(data: dict) -> str:
 def alt(data: dict) -> str:
     at = data["at"]
     cosines = (
-        f"The cosine with the first-order meta-gradient is {data['mean'][at]:.2f} for the mean, clipped or not, "
-        f"and {data['each'][at]:.2f} with each task clipped to {data['max_norm']:.2g}."
+        f"The cosine with the first-order meta-gradient is {data['mean'][at]:.2f} for the mean, clipped or "
+        f"not, and {data['each'][at]:.2f} with each task clipped to {data['max_norm']:.2g}."
     )
     return f"alpha = {RATES[at]:g}, k = {data['steps']}: {in_words(data)}. " + (
         cosines if np.isfinite(data["mean"][at]) else "No clipping helps against an infinite gradient."

@@ -1,7 +1,7 @@
 """What backpropagation through k steps must remember: bytes that autograd saves, counted, with the time.
 
-Counted live with hooks on saved tensors (see ``course_lib.memory``): the same numbers on every machine. The times
-are this machine's, taken when the demo asks for them.
+Counted live with hooks on saved tensors (see ``course_lib.memory``): the same numbers on every machine. The
+times are this machine's, taken when the demo asks for them.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def figure(fig) -> SimpleNamespace:
     ]
     chosen = left.plot([], [], color=plots.AMBER, linewidth=1.5, label="chosen k")[0]
     rows = range(len(METHODS))
-    right.set(xlabel="one meta-gradient on this machine (ms)", xscale="log", xlim=(0.3, 3000), ylim=(4.6, -0.6))
+    right.set(xlabel="one meta-gradient on this machine (ms)", xscale="log", xlim=(0.3, 3000))
+    right.set_ylim(len(METHODS) - 0.4, -0.6)
     right.set_yticks(rows, labels=[""] * len(rows))
     stems = [right.plot([], [], color=color, linestyle="-", linewidth=6)[0] for color in COLORS]
     tips = [right.plot([], [], marker, color=color)[0] for color, marker in zip(COLORS, plots.MARKERS)]

@@ -1,4 +1,4 @@
-"""Training k against test-time k: the error of networks trained with few or many inner steps, given more of them.
+"""Training k against test-time k: networks trained with few or many inner steps, then given more of them.
 
 Trained before, by ``python -m course_lib.experiments.train_k_test_k``; its JSON says how.
 """
@@ -35,16 +35,13 @@ def compute(values: SimpleNamespace) -> dict:
 def figure(fig) -> SimpleNamespace:
     left, right = fig.subplots(1, 2, width_ratios=(1.35, 1))
     cells = np.ones((len(TRAIN_STEPS), len(TEST_STEPS)))
-    image = left.imshow(cells, cmap="cividis_r", norm=LogNorm(0.03, 5.0), origin="lower", aspect="auto")
+    left.imshow(cells, cmap="cividis_r", norm=LogNorm(0.03, 5.0), origin="lower", aspect="auto")
     left.set(xlabel="inner steps at test time", ylabel="inner steps in training")
     left.set_xticks(range(len(TEST_STEPS)), labels=TEST_STEPS)
     left.set_yticks(range(len(TRAIN_STEPS)), labels=TRAIN_STEPS)
     left.grid(False)
-    words = [
+    for row, column in np.ndindex(cells.shape):
         left.text(column, row, "", ha="center", va="center", fontsize="small")
-        for row in range(len(TRAIN_STEPS))
-        for column in range(len(TEST_STEPS))
-    ]
     here = left.plot([], [], color=plots.ORANGE, linewidth=3)[0]
     right.set(xlabel="inner steps at test time", ylabel="held-out error", yscale="log", ylim=LIMITS)
     right.set_xlim(-0.3, len(TEST_STEPS) - 0.7)
@@ -58,17 +55,18 @@ def figure(fig) -> SimpleNamespace:
     chosen = right.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9, zorder=5)[0]
     fig.legend(loc="outside lower center", ncols=4)
     titles = (left.set_title(" "), right.set_title(f"Mean and range of {len(SEEDS)} seeds"))
-    moving = {"words": words, "here": here, "curves": curves, "bands": bands, "chosen": chosen}
-    return SimpleNamespace(image=image, titles=titles, **moving)
+    return SimpleNamespace(left=left, here=here, curves=curves, bands=bands, chosen=chosen, titles=titles)
 
 
 def draw(artists: SimpleNamespace, data: dict) -> None:
     row, column = data["at"]
     mean = data["errors"].mean(0)  # [training k, test k]
-    artists.image.set_data(mean)
-    for word, value in zip(artists.words, mean.flat):
-        word.set_text(f"{value:.2f}" if value < 99.5 else f"{value:.0e}")
-        word.set_color("white" if value > 0.6 else "black")
+    (image,), words = artists.left.images, artists.left.texts
+    if not np.array_equal(image.get_array(), mean):  # the map is background: drawn again only when it changes
+        image.set_data(mean)
+        for word, value in zip(words, mean.flat):
+            word.set_text(f"{value:.2f}" if value < 99.5 else f"{value:.0e}")
+            word.set_color("white" if value > 0.6 else "black")
     corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)]) + (column, row)
     artists.here.set_data(*corners.T)
     tests = range(len(TEST_STEPS))
@@ -87,9 +85,9 @@ def alt(data: dict) -> str:
     mean = data["errors"].mean(0)
     best = ", ".join(f"{TRAIN_STEPS[r]} for {k}" for r, k in zip(mean.argmin(0), TEST_STEPS))
     return (
-        f"Held-out error ({data['number']}), every network trained with the same {data['budget']}: trained with "
-        f"k = {TRAIN_STEPS[row]} and given {TEST_STEPS[column]} steps, {mean[row, column]:.2g}. The best training k "
-        f"for each number of steps at test time: {best}."
+        f"Held-out error ({data['number']}), every network trained with the same {data['budget']}: trained "
+        f"with k = {TRAIN_STEPS[row]} and given {TEST_STEPS[column]} steps, {mean[row, column]:.2g}. The "
+        f"best training k for each number of steps at test time: {best}."
     )
 
 

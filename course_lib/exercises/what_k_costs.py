@@ -15,7 +15,7 @@ EIGENVALUES = (  # of Hessians, and a rate and k for each
 
 
 def check_stretch(stretch) -> Verdict:
-    """``stretch(eigenvalues, alpha, k)``: the norm of (I - alpha H)^k for a symmetric H with these eigenvalues."""
+    """``stretch(eigenvalues, alpha, k)``: the norm of (I - alpha H)^k, H symmetric with these eigenvalues."""
     for eigenvalues, alpha, k in EIGENVALUES:
         result = run(stretch, eigenvalues, alpha, k)
         if isinstance(result, Verdict):
@@ -33,7 +33,7 @@ def check_stretch(stretch) -> Verdict:
         verdict = compare(result, factors.abs().max() ** k, mistakes)
         if not verdict.passed:
             return verdict
-    return right("Above 1 it explodes with k: by lambda_max beyond the border, by lambda_min < 0 on either side.")
+    return right("Above 1 it explodes with k: by lambda_max beyond the border, by lambda_min < 0 anywhere.")
 
 
 def check_clip(my_clip) -> Verdict:
@@ -44,7 +44,7 @@ def check_clip(my_clip) -> Verdict:
             return result
         mistakes = [
             (g / g.norm() * 2.0, "Short gradients must stay as they are: the factor is at most 1."),
-            (g.clamp(-2.0, 2.0), "You clipped each entry, and that turns the gradient. Scale the whole of it."),
+            (g.clamp(-2.0, 2.0), "You clipped each entry, and that turns the gradient. Scale it as a whole."),
             (g / g.norm(), "The clipped gradient should have the norm max_norm, not 1."),
             (g * 2.0 / g.square().sum(), "Divide by the norm, not by its square."),
         ]
@@ -62,7 +62,7 @@ def check_segments(segments: int, steps: int, border_bytes: float, step_bytes: f
         return WAITING
     best = (steps * step_bytes / border_bytes) ** 0.5
     if abs(segments - best) < 0.6:
-        return right(f"The square root of k times what a step costs in borders: {best:.1f}, whatever else you do.")
+        return right(f"The square root of k times what a step costs in borders: {best:.1f}.")
     if abs(segments - steps**0.5) < 0.6:
         return wrong("That is sqrt(k), right if a border cost as much as a step. Here a step costs more.")
     if abs(segments - best**2) < 0.6:

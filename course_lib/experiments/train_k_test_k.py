@@ -2,13 +2,13 @@
 
     python -m course_lib.experiments.train_k_test_k
 
-MAML with k = 0, 1, 2, 3, 5 and 10 on sinusoids (MLP 1-40-40-1, alpha = 0.01, Adam 1e-3, 25 tasks of 10 + 10 points
-an iteration), three seeds each, trained as one run. Every network is scored after 0 to 50 steps of alpha = 0.01 on the
-same 300 new tasks of 10 points. Two ways to be fair:
+MAML with k = 0, 1, 2, 3, 5 and 10 on sinusoids (MLP 1-40-40-1, alpha = 0.01, Adam 1e-3, 25 tasks of 10 + 10
+points an iteration), three seeds each, trained as one run. Every network is scored after 0 to 50 steps of
+alpha = 0.01 on the same 300 new tasks of 10 points. Two ways to be fair:
 
     iterations   as many outer updates for every k
-    compute      as many units of work: an outer update costs k + 1, one for the query loss and one for each inner
-                 step; the CPU seconds of the runs say how nearly that is so
+    compute      as many units of work: an outer update costs k + 1, one for the query loss and one for each
+                 inner step; the CPU seconds of the runs say how nearly that is so
 
 Writes train_k_test_k.json: the scores with their record. About five minutes on one CPU core.
 """
@@ -38,7 +38,7 @@ TRAIN_STEPS, TEST_STEPS = (0, 1, 2, 3, 5, 10), (0, 1, 2, 3, 5, 10, 20, 50)
 INNER_LR, SEEDS = 0.01, (0, 1, 2)
 META_BATCH, OUTER_LR, SHOTS, TEST_TASKS = 25, 1e-3, 10, 300
 ITERATIONS, WORK = 2000, 6000  # outer updates; units of work: 3,000 updates of k = 1
-BLOWN_UP = 20.0  # a mean squared error that no sinusoid of amplitude 5 deserves: predicting zero costs 12.5 at most
+BLOWN_UP = 20.0  # mean squared error; predicting zero costs 25 sin^2, some 12.5, at the largest amplitude
 FILE = Path(__file__).with_suffix(".json")
 
 
@@ -73,14 +73,14 @@ def train(
         started = time.process_time()
         with threads_for(networks[0], torch.device("cpu")):
             batch = TaskBatch.cat([tasks.sample(META_BATCH, generator=g) for g in generators])
-            loss = run_losses(learner, networks[0], theta, batch, rates).sum()  # each run's gradient is its own
+            loss = run_losses(learner, networks[0], theta, batch, rates).sum()  # runs share nothing
             for p, grad in zip(theta.values(), torch.autograd.grad(loss, list(theta.values()))):
                 p.grad = grad
             optimizer.step()
         seconds += time.process_time() - started
         if iteration in stops:
-            trained = [with_parameters(net, {n: theta[n][r] for n in names}) for r, net in enumerate(networks)]
-            yield iteration, seconds, trained
+            last = [{n: theta[n][r] for n in names} for r in range(len(seeds))]
+            yield iteration, seconds, [with_parameters(*pair) for pair in zip(networks, last)]
 
 
 def score(network: nn.Module, num_tasks: int = TEST_TASKS, steps: Sequence[int] = TEST_STEPS) -> Evaluation:
@@ -131,7 +131,8 @@ def table(runs: Sequence[dict], budget: str, number: str = "median") -> torch.Te
     """``number`` of every run of a budget: [seeds, training k, test-time k]."""
     rows = [run for run in runs if run["budget"] == budget]
     seeds = sorted({run["seed"] for run in rows})
-    return torch.tensor([[run[number] for run in rows if run["seed"] == seed] for seed in seeds], dtype=torch.float64)
+    by_seed = [[run[number] for run in rows if run["seed"] == seed] for seed in seeds]
+    return torch.tensor(by_seed, dtype=torch.float64)
 
 
 def main() -> None:
