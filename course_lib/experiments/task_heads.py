@@ -87,7 +87,7 @@ def grid(
 def train(
     runs: Sequence[Run], stops: Sequence[int] = STOPS, progress: bool = True
 ) -> Iterator[tuple[int, list[MLP], Tensor]]:
-    """Train all ``runs``, which share one k, as one batched run; run r ends where ``meta_train`` would bring it.
+    """Train all ``runs``, which share one k, as one; run r ends where ``meta_train`` would bring it.
 
     Yields:
         (iteration, the network of every run, the losses of the iterations since the last stop [n, R]) at
