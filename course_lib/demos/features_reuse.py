@@ -102,7 +102,7 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         curve.set_data(range(MAX_STEPS + 1), errors)
         mark.set_data([data["steps"]], [errors[data["steps"]]])
     artists.titles[1].set_text(f"After k = {data['steps']}")
-    artists.titles[2].set_text(f"Similarity (CKA) {data['reuse']:.2f}, mean of the tasks {data['mean_reuse']:.2f}")
+    artists.titles[2].set_text(f"CKA of this task {data['reuse']:.2f}, mean {data['mean_reuse']:.2f}")
 
 
 def alt(data: dict) -> str:

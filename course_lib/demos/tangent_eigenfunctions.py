@@ -13,6 +13,7 @@ from course_lib.demos import tangent_setup as setup
 from course_lib.demos.kit import Choice, Demo, Notches, Slider
 from course_lib.demos.tangent_setup import FAMILY, ITERATIONS, MAX_RANK, PROGRESS, WAYS, X
 
+NAMES = {"maml": "MAML", "plain": "Ordinary"}  # short, for a title
 TINTS = {  # none of the family's energy to all that one function can hold
     way: LinearSegmentedColormap.from_list(way, ["#f1f1f1", color])
     for way, color in (("maml", plots.BLUE), ("plain", plots.ORANGE))
@@ -116,7 +117,7 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
             line.set_data(range(len(ITERATIONS)), track)
         whole.set_data(range(len(PROGRESS)), [*past[0], final])
     artists.moment.set_data([PROGRESS.index(data["iteration"])], [data["shares"][rank - 1]])
-    artists.titles[0].set_text(f"{_name(way)}, {data['iteration']:,} iterations: alignment {data['aligned']:.2f}")
+    artists.titles[0].set_text(f"{NAMES[way]}, {data['iteration']:,} iterations: alignment {data['aligned']:.2f}")
     artists.titles[1].set_text(f"Top {rank}: {data['shares'][rank - 1]:.0%} of the family's energy")
     artists.titles[2].set_text(f"Top {rank} over training, three seeds")
 
@@ -125,14 +126,10 @@ def _short(iteration: int) -> str:
     return f"{iteration // 1000}k" if iteration >= 1000 else str(iteration)
 
 
-def _name(way: str) -> str:
-    return {"maml": "MAML", "plain": "Ordinary training"}[way]
-
-
 def alt(data: dict) -> str:
     shares = ", ".join(f"{share:.0%}" for share in data["each"])
     return (
-        f"{_name(data['way'])} after {data['iteration']:,} iterations. The first eight eigenfunctions of the tangent "
+        f"{NAMES[data['way']]} training, after {data['iteration']:,} iterations. The first eight eigenfunctions of the tangent "
         f"kernel hold {shares} of the sinusoids' energy; the top {data['rank']} together "
         f"{data['shares'][data['rank'] - 1]:.0%}, before training {data['before'][data['rank'] - 1]:.0%}. The "
         f"kernel's alignment with the family is {data['aligned']:.2f}."

@@ -14,6 +14,8 @@ from course_lib.inner_loop import adapt, predict, stack_params
 from course_lib.losses import mse
 
 NUM_VALUES = 20
+EVERY = 3  # one point of three in the heat map: the eye sees no more
+LOOK = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, "aspect": "auto", "interpolation": "nearest"}
 ALPHA, X0 = "\N{GREEK SMALL LETTER ALPHA}", "x\N{SUBSCRIPT ZERO}"
 
 
@@ -33,7 +35,7 @@ def compute(values: SimpleNamespace) -> dict:
         "way": values.way,
         "iteration": values.iteration,
         "x": values.x,
-        "kernel": (now.kernel / now.kernel.abs().max()).numpy(),  # [200, 200]
+        "kernel": (now.kernel / now.kernel.abs().max())[::EVERY, ::EVERY].numpy(),  # [67, 67]
         "values": now.values[:NUM_VALUES].clamp(min=1e-6).numpy(),
         "before": setup.spectrum(values.way, 0).values[:NUM_VALUES].clamp(min=1e-6).numpy(),
         "moved": moved.numpy(),
@@ -49,7 +51,7 @@ def figure(fig) -> SimpleNamespace:
     heat.set(xlabel="x", ylabel=X0, xlim=(-5, 5), ylim=(-5, 5), xticks=[-5, 0, 5], yticks=[-5, 0, 5])
     heat.grid(False)
     blank = torch.zeros(2, 2).numpy()
-    image = heat.imshow(blank, origin="lower", extent=(-5, 5, -5, 5), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+    image = heat.imshow(blank, origin="lower", extent=(-5, 5, -5, 5), **LOOK)
     bar = fig.colorbar(image, ax=heat, location="bottom", aspect=30, ticks=[-1, 0, 1])
     bar.ax.set_xticklabels(["against", "alone", "along"])
     where = heat.plot([], [], color=plots.BLACK, linestyle="-", linewidth=1.2)[0]
