@@ -35,7 +35,7 @@ def compute(values: SimpleNamespace) -> dict:
 def figure(fig) -> SimpleNamespace:
     left, right = fig.subplots(1, 2, width_ratios=(1.35, 1))
     cells = np.ones((len(TRAIN_STEPS), len(TEST_STEPS)))
-    left.imshow(cells, cmap="cividis_r", norm=LogNorm(0.03, 5.0), origin="lower", aspect="auto")
+    left.imshow(cells, cmap="viridis_r", norm=LogNorm(0.08, 3.0), origin="lower", aspect="auto")
     left.set(xlabel="inner steps at test time", ylabel="inner steps in training")
     left.set_xticks(range(len(TEST_STEPS)), labels=TEST_STEPS)
     left.set_yticks(range(len(TRAIN_STEPS)), labels=TRAIN_STEPS)
@@ -66,7 +66,7 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         image.set_data(mean)
         for word, value in zip(words, mean.flat):
             word.set_text(f"{value:.2f}" if value < 99.5 else f"{value:.0e}")
-            word.set_color("white" if value > 0.6 else "black")
+            word.set_color("white" if value > 0.35 else "black")
     corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)]) + (column, row)
     artists.here.set_data(*corners.T)
     tests = range(len(TEST_STEPS))
