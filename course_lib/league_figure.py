@@ -105,8 +105,8 @@ def _draw_errors(figure: Figure, rows: Sequence[Row], published: Sequence[Row]) 
             steps, means, halves = ([float(r[name]) for r in found] for name in ("steps", "mean", "ci95"))
             look = {
                 "color": plots.COLORS[i % 7],
-                "marker": plots.MARKERS[i % 7],
-                "linestyle": plots.DASHES[i % 7],
+                "marker": plots.MARKERS[(i + i // 7) % 7],  # a colour that comes back has another shape
+                "linestyle": plots.DASHES[(i + i // 7) % 7],
             }
             axis.errorbar(steps, means, yerr=halves, label=f"{method} ({checkpoint.split('/')[-1]})", **look)
         for row in (r for r in published if int(r["shots"]) == count):
