@@ -172,7 +172,6 @@ def describe(name: str, learner: Learner, record: dict) -> Row:
     """The columns that say which network a number is of."""
     settings = record["tasks"].get("pool", record["tasks"])
     pooled = "pool" in record["tasks"]
-    weights = checkpoints.path_of(name).read_bytes()
     return {
         "method": method_name(learner),
         "checkpoint": str(name),
@@ -181,10 +180,15 @@ def describe(name: str, learner: Learner, record: dict) -> Row:
         "trained_shots": "" if pooled else settings["shots"],
         "iterations": record["training"]["iterations"],
         "cpu_seconds": record.get("cpu_seconds") or "",
-        "weights": hashlib.sha256(weights).hexdigest()[:12],
+        "weights": fingerprint(name),
         "commit": record["commit"],
         "command": record["command"],
     }
+
+
+def fingerprint(name: str) -> str:
+    """What tells a checkpoint's weights from any others."""
+    return hashlib.sha256(checkpoints.path_of(name).read_bytes()).hexdigest()[:12]
 
 
 def _row(family: str, cell: Cell, num_tasks: int, seed: int, unit: str) -> Row:
@@ -253,12 +257,10 @@ def main(argv: list[str] | None = None) -> int:
     ]
     path = args.out / f"league_{args.family}.csv"
     rows = [] if args.afresh else read(path)
-    current = {
-        checkpoints.path_of(name): describe(name, *checkpoints.load(name)[1:])["weights"] for name in names
-    }
+    weights = {name: fingerprint(name) for name in names}
     rows = [
-        row for row in rows if not row["weights"] or row["weights"] in current.values()
-    ]  # older networks' go
+        row for row in rows if row["weights"] == weights.get(row["checkpoint"], row["weights"])
+    ]  # no older ones
     for row in measure(args.family, names, args.tasks, args.seed, rows):
         print(summary(row), flush=True)
         rows.append(row)
