@@ -25,7 +25,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("module", [stepper, landscape, loss, unrolled, training], ids=lambda m: m.__name__[-9:])
+@pytest.mark.parametrize(
+    "module", [stepper, landscape, loss, unrolled, training], ids=lambda m: m.__name__[-9:]
+)
 def test_every_corner(module):
     check(module.demo())
 
@@ -66,11 +68,13 @@ def test_walking_the_lines():
 def test_the_arrow_is_the_slope_of_the_query_loss_after_adapting():
     batch, theta, h = stepper.batch_of(0, 0), torch.tensor(plane.START, dtype=torch.float64), 1e-5
     learner = MAML(3, 0.2)
+
+    def loss_at(point):
+        return learner.meta_loss(plane.wave(*point), batch).item()
+
     slopes = [
-        (learner.meta_loss(plane.wave(*(theta + h * e)), batch) - learner.meta_loss(plane.wave(*(theta - h * e)), batch))
-        .item() / (2 * h)
-        for e in torch.eye(2, dtype=torch.float64)
-    ]  # fmt: skip
+        (loss_at(theta + h * e) - loss_at(theta - h * e)) / (2 * h) for e in torch.eye(2, dtype=torch.float64)
+    ]
     assert np.allclose(plane.direction("maml", plane.wave(*theta), batch, 3, 0.2), slopes, atol=1e-8)
 
 
@@ -93,7 +97,9 @@ def test_zero_one_error_is_flat_where_cross_entropy_slopes():
     assert len(set(data["error"])) == 1
     slope = (data["cross_entropy"][-1] - data["cross_entropy"][0]) / (data["t"][-1] - data["t"][0])
     assert slope == pytest.approx(data["slope"], rel=1e-3) and data["slope"] < -0.1
-    assert set(np.round(loss.compute(values_of(loss))["error"] * 2 * loss.QUERIES, 9)) <= set(range(2 * loss.QUERIES + 1))
+    assert set(np.round(loss.compute(values_of(loss))["error"] * 2 * loss.QUERIES, 9)) <= set(
+        range(2 * loss.QUERIES + 1)
+    )
 
 
 def test_downhill_the_slope_is_the_length_of_the_meta_gradient():
@@ -107,7 +113,11 @@ def test_downhill_the_slope_is_the_length_of_the_meta_gradient():
 def test_the_product_of_jacobians_is_the_meta_gradient(start):
     for steps in (0, 1, 4, 10):
         data = unrolled.compute(values_of(unrolled, start=start, steps=steps, inner_lr=0.01))
-        assert data["difference"] < 1e-10 and len(data["norms"]) == steps + 1 and data["cosines"][-1] == pytest.approx(1)
+        assert (
+            data["difference"] < 1e-10
+            and len(data["norms"]) == steps + 1
+            and data["cosines"][-1] == pytest.approx(1)
+        )
 
 
 def test_a_runaway_inner_loop_is_told_in_words():

@@ -12,7 +12,9 @@ def inner_loop(model, params, x, y, steps, lr, *, sign=-1, total=False, graph=Tr
     first = None
     for _ in range(1 if once else steps):
         error = (functional_call(model, params, (x,)) - y).square()
-        grads = torch.autograd.grad(error.sum() if total else error.mean(), params.values(), create_graph=graph)
+        grads = torch.autograd.grad(
+            error.sum() if total else error.mean(), params.values(), create_graph=graph
+        )
         first = first or grads
         params = {n: p + sign * lr * g for (n, p), g in zip(params.items(), first if stale else grads)}
     return params
@@ -54,7 +56,18 @@ def test_inner_loop_that_loses_its_graph_or_its_start():
 
 
 def meta_gradient(
-    model, batch, steps, lr, *, graph=True, sign=1, total=False, judge="query", stale=False, chained=False, last=False
+    model,
+    batch,
+    steps,
+    lr,
+    *,
+    graph=True,
+    sign=1,
+    total=False,
+    judge="query",
+    stale=False,
+    chained=False,
+    last=False,
 ):
     theta = dict(model.named_parameters())
     params, losses = theta, []
@@ -95,13 +108,17 @@ def test_repaired_loops():
     assert two_loops.check_repaired(meta_gradient).passed
     assert "first-order" in str(two_loops.check_repaired(lambda *a: meta_gradient(*a, graph=False)))
     assert "without any adaptation" in str(two_loops.check_repaired(lambda *a: meta_gradient(*a, stale=True)))
-    assert "For k = 1 it is still off" in str(two_loops.check_repaired(lambda *a: meta_gradient(*a, total=True)))
+    assert "For k = 1 it is still off" in str(
+        two_loops.check_repaired(lambda *a: meta_gradient(*a, total=True))
+    )
     assert two_loops.check_repaired(lambda *a: ...).passed is None
 
 
 def test_bug_lines():
     assert two_loops.check_bug(..., 7, "because").passed is None
-    assert two_loops.check_bug(7, 7, "because").passed and "because" in str(two_loops.check_bug(7, 7, "because"))
+    assert two_loops.check_bug(7, 7, "because").passed and "because" in str(
+        two_loops.check_bug(7, 7, "because")
+    )
     assert two_loops.check_bug(6, 7, "because").passed is False
 
 

@@ -1,9 +1,9 @@
 """What the outer loop descends: the query loss after the inner loop, as a landscape over the initial weights.
 
-    F_k(theta) = mean_i L_i(theta'_i; query),     theta'_i = k steps of rate alpha from theta on task i's support set
+    F_k(theta) = mean_i L_i(theta'_i; query),   theta'_i = k steps from theta on task i's support set
 
-on the two-parameter problem of ``two_loops_plane``, with the path that each method takes through it. All live: every
-point of the plane is an initialisation, and all of them are adapted to all tasks in one batch.
+on the two-parameter problem of ``two_loops_plane``, with the path that each method takes through it. All
+live: every point of the plane is an initialisation, and all of them are adapted to all tasks in one batch.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from contourpy import contour_generator
 from matplotlib.collections import LineCollection
+from matplotlib.colors import BoundaryNorm
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
@@ -25,11 +26,20 @@ from course_lib.demos.kit import Button, Demo, Slider
 from course_lib.inner_loop import adapt, predict
 from course_lib.losses import mse
 
-NUM_TASKS, OUTER_STEPS, SIZE = 12, 40, 41  # tasks, the same at every outer step; points of the landscape a side
+NUM_TASKS, OUTER_STEPS, SIZE = (
+    12,
+    40,
+    41,
+)  # tasks, the same at every outer step; points of the landscape a side
 LEVELS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 1.6, 2.4, 3.2)  # of its contours, mean squared error
-HIGHEST = 3.0  # where its shades end
+HIGHEST = 4.0  # where its shades end
 FRAME = 4  # outer steps between two pictures
-LOOKS = {"maml": (plots.BLUE, "o"), "fomaml": (plots.SKY, "^"), "reptile": (plots.AMBER, "s"), "union": (plots.PINK, "D")}
+LOOKS = {
+    "maml": (plots.BLUE, "o"),
+    "fomaml": (plots.SKY, "^"),
+    "reptile": (plots.AMBER, "s"),
+    "union": (plots.PINK, "D"),
+}
 
 
 @lru_cache(maxsize=8)
@@ -56,7 +66,9 @@ def landscape(steps: int, inner_lr: float, draw: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=20_000)
-def outer_step(theta: tuple[float, float], method: str, steps: int, inner_lr: float, outer_lr: float, draw: int):
+def outer_step(
+    theta: tuple[float, float], method: str, steps: int, inner_lr: float, outer_lr: float, draw: int
+):
     """Where one outer step on all tasks leads from ``theta``."""
     way = plane.direction(method, plane.wave(*theta), tasks(draw), steps, inner_lr)
     return tuple((torch.tensor(theta, dtype=torch.float64) - outer_lr * way).tolist())
@@ -95,14 +107,20 @@ def figure(fig) -> SimpleNamespace:
     left, right = fig.subplots(1, 2, width_ratios=(1.25, 1))
     left.set(xlabel="phase", ylabel="amplitude")
     extent = (*plane.PHASE_RANGE, *plane.AMPLITUDE_RANGE)
-    shades = {"cmap": "Greys", "vmin": 0, "vmax": 1.6 * HIGHEST, "interpolation": "bilinear"}
-    image = left.imshow(np.zeros((SIZE, SIZE)), origin="lower", extent=extent, aspect="auto", **shades)
+    shades = BoundaryNorm([0, *LEVELS, HIGHEST], 256, extend="max")  # as in a map: one between two contours
+    look = {"cmap": "Greys", "norm": shades, "interpolation": "bilinear", "interpolation_stage": "data"}
+    look |= {"origin": "lower", "extent": extent, "aspect": "auto", "alpha": 0.55}
+    image = left.imshow(np.zeros((SIZE, SIZE)), **look)
     left.grid(False)
     contours = LineCollection([], colors=plots.GREY, linewidths=0.7)
     left.add_collection(contours, autolim=False)
     left.set(xlim=plane.PHASE_RANGE, ylim=plane.AMPLITUDE_RANGE)
-    optima = left.plot([], [], "*", color=plots.GREEN, markersize=10, markeredgecolor="white", label="optimum of a task")[0]
-    right.set(xlabel="outer step", ylabel=r"$F_k(\theta)$", xlim=(0, OUTER_STEPS), ylim=(0.03, 10), yscale="log")
+    optima = left.plot(
+        [], [], "*", color=plots.GREEN, markersize=10, markeredgecolor="white", label="optimum of a task"
+    )[0]
+    right.set(
+        xlabel="outer step", ylabel=r"$F_k(\theta)$", xlim=(0, OUTER_STEPS), ylim=(0.03, 10), yscale="log"
+    )
     paths, curves, ends = {}, {}, {}
     for method, (color, marker) in LOOKS.items():
         paths[method] = left.plot([], [], "-", color=color, linewidth=2.5)[0]
@@ -114,7 +132,14 @@ def figure(fig) -> SimpleNamespace:
     fig.legend(loc="outside lower center", ncols=6)
     titles = SimpleNamespace(left=left.set_title(" "), right=right.set_title(" "))
     return SimpleNamespace(
-        image=image, contours=contours, optima=optima, paths=paths, ends=ends, start=start, curves=curves, titles=titles
+        image=image,
+        contours=contours,
+        optima=optima,
+        paths=paths,
+        ends=ends,
+        start=start,
+        curves=curves,
+        titles=titles,
     )
 
 
@@ -127,9 +152,15 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         artists.ends[method].set_data(*path[-1][:, None])
         artists.curves[method].set_data(range(len(path)), data["losses"][method])
     k = data["steps"]
-    artists.titles.left.set_text(f"Query loss after k = {k} step{'s' * (k > 1)} from here" if k else "Query loss, nothing adapts (k = 0)")
+    artists.titles.left.set_text(
+        f"Query loss after k = {k} step{'s' * (k > 1)} from here"
+        if k
+        else "Query loss, nothing adapts (k = 0)"
+    )
     last = {plane.METHODS[m]: losses[-1] for m, losses in data["losses"].items()}
-    artists.titles.right.set_text(f"Now: MAML {last['MAML']:.2f}, union of tasks {last['union of tasks']:.2f}")
+    artists.titles.right.set_text(
+        f"Now: MAML {last['MAML']:.2f}, union of tasks {last['union of tasks']:.2f}"
+    )
 
 
 def alt(data: dict) -> str:
@@ -139,8 +170,10 @@ def alt(data: dict) -> str:
         for m, p in data["paths"].items()
     ]
     return (
-        f"The mean query loss of {NUM_TASKS} tasks after k = {data['steps']} steps of rate {data['inner_lr']:.2g} over the "
-        f"plane of initial weights (phase, amplitude); its lowest point on the grid is {data['landscape'].min():.2f}. "
+        f"The mean query loss of {NUM_TASKS} tasks after k = {data['steps']} steps of rate "
+        f"{data['inner_lr']:.2g} over the "
+        f"plane of initial weights (phase, amplitude); its lowest point on the grid is "
+        f"{data['landscape'].min():.2f}. "
         f"After {count} outer steps: {'; '.join(ends)}."
     )
 
@@ -151,8 +184,22 @@ def demo() -> Demo:
         "What the outer loop descends",
         controls=[
             Slider("steps", 0, 5, 1, "inner steps k"),
-            Slider("inner_lr", 0.02, 0.3, 0.2, "\N{GREEK SMALL LETTER ALPHA} = \N{GREEK SMALL LETTER ETA} inner", step=0.02),
-            Slider("outer_lr", 0.05, 0.6, 0.3, "\N{GREEK SMALL LETTER BETA} = \N{GREEK SMALL LETTER ETA} outer", step=0.05),
+            Slider(
+                "inner_lr",
+                0.02,
+                0.3,
+                0.2,
+                "\N{GREEK SMALL LETTER ALPHA} = \N{GREEK SMALL LETTER ETA} inner",
+                step=0.02,
+            ),
+            Slider(
+                "outer_lr",
+                0.05,
+                0.6,
+                0.3,
+                "\N{GREEK SMALL LETTER BETA} = \N{GREEK SMALL LETTER ETA} outer",
+                step=0.05,
+            ),
             Button("new_tasks", "other tasks"),
         ],
         compute=compute,

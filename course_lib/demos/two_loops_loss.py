@@ -1,8 +1,8 @@
 """Why the loss must be differentiable: the share of mistakes is a staircase, cross-entropy is a slope.
 
-A classifier of points in a plane adapts in k steps on its support set; both losses of its query set are drawn along a
-line through the space of INITIAL weights, which is what the outer loop moves. All live: the 241 initialisations of the
-line are adapted as 241 tasks of one batch.
+A classifier of points in a plane adapts in k steps on its support set; both losses of its query set are
+drawn along a line through the space of INITIAL weights, which is what the outer loop moves. All live: the
+241 initialisations of the line are adapted as 241 tasks of one batch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WAYS = {"downhill": "against the meta-gradient", "random": "random direction"}
 
 
 def two_clouds(draw: int) -> TaskBatch:
-    """One task: two clouds of points in the plane, opposite each other; x [1, N, 2] in float64, labels [1, N]."""
+    """One task: two clouds of points in the plane; x [1, N, 2] in float64, labels [1, N]."""
     generator = torch.Generator().manual_seed(1 + draw)
     angle = 2 * torch.pi * torch.rand(1, generator=generator, dtype=torch.float64)
     centre = 1.2 * torch.cat([angle.cos(), angle.sin()])  # [2]
@@ -46,7 +46,7 @@ def two_clouds(draw: int) -> TaskBatch:
 
 @lru_cache(maxsize=32)
 def line_of(way: str, steps: int, draw: int) -> tuple[MLP, MAML, TaskBatch, Params]:
-    """Network, learner, task, and a direction of length 1 in the weights: against the meta-gradient, or random."""
+    """Network, learner, task, and a unit direction in the weights: against the meta-gradient, or random."""
     model, batch = MLP(2, (8,), 2, "Tanh", seed=3).double(), two_clouds(draw)
     learner = MAML(steps, INNER_LR, loss_fn=cross_entropy)
     if way == "downhill":
@@ -61,7 +61,10 @@ def adapt_from(way: str, steps: int, draw: int, t: Tensor) -> tuple[MLP, Params,
     """The weights after the inner loop from theta + t d, for every t [G], and the task, G times."""
     model, learner, batch, direction = line_of(way, steps, draw)
     start = stack_params(model, len(t))
-    start = {name: p.detach() + t.view(-1, *[1] * direction[name].ndim) * direction[name] for name, p in start.items()}
+    start = {
+        name: p.detach() + t.view(-1, *[1] * direction[name].ndim) * direction[name]
+        for name, p in start.items()
+    }
     repeated = batch[torch.zeros(len(t), dtype=torch.long)]
     start = start if t.requires_grad else {name: p.requires_grad_() for name, p in start.items()}
     return model, learner.adapt(model, repeated.support_x, repeated.support_y, start), repeated
@@ -69,17 +72,21 @@ def adapt_from(way: str, steps: int, draw: int, t: Tensor) -> tuple[MLP, Params,
 
 @lru_cache(maxsize=64)
 def losses_along(way: str, steps: int, draw: int, low: float, high: float) -> tuple[np.ndarray, ...]:
-    """t [G], then cross-entropy [G] and share of mistakes [G] on the query set after adapting from theta + t d."""
+    """t [G], then cross-entropy and share of mistakes of the query set [G], adapted from theta + t d."""
     t = torch.linspace(low, high, POINTS, dtype=torch.float64)
     model, params, task = adapt_from(way, steps, draw, t)
     with torch.no_grad():
         outputs = predict(model, params, task.query_x)  # [G, N, 2]
-        return t.numpy(), cross_entropy(outputs, task.query_y).numpy(), 1 - accuracy(outputs, task.query_y).numpy()
+        return (
+            t.numpy(),
+            cross_entropy(outputs, task.query_y).numpy(),
+            1 - accuracy(outputs, task.query_y).numpy(),
+        )
 
 
 @lru_cache(maxsize=64)
 def here(way: str, steps: int, draw: int, at: float) -> dict:
-    """Both losses at one t, the slope that autograd finds for cross-entropy, and the line between the two classes."""
+    """Cross-entropy at one t, its slope by autograd, the mistakes and the line between the classes."""
     t = torch.tensor([at], dtype=torch.float64, requires_grad=True)
     model, params, task = adapt_from(way, steps, draw, t)
     outputs = predict(model, params, task.query_x)  # [1, N, 2]
@@ -122,31 +129,48 @@ def compute(values: SimpleNamespace) -> dict:
 def figure(fig) -> SimpleNamespace:
     left, right = fig.add_gridspec(1, 2, width_ratios=(1, 1.25))
     points = fig.add_subplot(left)
-    points.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), xlabel="first input", ylabel="second input", aspect="equal")
+    points.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), xlabel="first input", ylabel="second input")
     boundary = LineCollection([], colors=plots.BLACK, linewidths=2)
     points.add_collection(boundary, autolim=False)
     points.plot([], [], color=plots.BLACK, linestyle="-", label="boundary after k steps")
     clouds = []
     for label, (color, marker) in enumerate(LOOKS):
         support = points.plot([], [], marker, color=color, linestyle="none", markersize=8)[0]
-        query = points.plot([], [], marker, color=color, markerfacecolor="white", linestyle="none", markersize=6)[0]
+        query = points.plot(
+            [], [], marker, color=color, markerfacecolor="white", linestyle="none", markersize=6
+        )[0]
         clouds.append((support, query))
     points.plot([], [], "o", color=plots.GREY, markersize=8, label="support")
     points.plot([], [], "o", color=plots.GREY, markerfacecolor="white", label="query")
-    wrong = points.plot([], [], "x", color=plots.BLACK, markersize=8, markeredgewidth=1.5, label="a mistake")[0]
+    wrong = points.plot([], [], "x", color=plots.BLACK, markersize=8, markeredgewidth=1.5, label="a mistake")[
+        0
+    ]
     upper, lower = (fig.add_subplot(cell) for cell in right.subgridspec(2, 1))
     upper.set(ylabel="cross-entropy")
-    lower.set(ylabel="share of mistakes", xlabel=r"$t$ in initial weights $\theta + t\,d$", ylim=(-0.05, 1.05))
+    lower.set(
+        ylabel="share of mistakes", xlabel=r"$t$ in initial weights $\theta + t\,d$", ylim=(-0.05, 1.05)
+    )
     smooth = upper.plot([], [], color=plots.BLUE, linestyle="-")[0]
     stairs = lower.plot([], [], color=plots.ORANGE, linestyle="-", drawstyle="steps-mid")[0]
-    tangents = [axes.plot([], [], color=plots.BLACK, linestyle="--", linewidth=1.5)[0] for axes in (upper, lower)]
+    tangents = [
+        axes.plot([], [], color=plots.BLACK, linestyle="--", linewidth=1.5)[0] for axes in (upper, lower)
+    ]
     upper.plot([], [], color=plots.BLACK, linestyle="--", linewidth=1.5, label="slope at t")
     dots = [axes.plot([], [], "o", color=plots.BLACK, markersize=8)[0] for axes in (upper, lower)]
     fig.legend(loc="outside lower center", ncols=5)
-    titles = SimpleNamespace(points=points.set_title(" "), upper=upper.set_title(" "), lower=lower.set_title(" "))
+    titles = SimpleNamespace(
+        points=points.set_title(" "), upper=upper.set_title(" "), lower=lower.set_title(" ")
+    )
     return SimpleNamespace(
-        axes=(upper, lower), boundary=boundary, clouds=clouds, wrong=wrong, smooth=smooth, stairs=stairs,
-        tangents=tangents, dots=dots, titles=titles,
+        axes=(upper, lower),
+        boundary=boundary,
+        clouds=clouds,
+        wrong=wrong,
+        smooth=smooth,
+        stairs=stairs,
+        tangents=tangents,
+        dots=dots,
+        titles=titles,
     )
 
 
@@ -160,7 +184,9 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
     artists.stairs.set_data(data["t"], data["error"])
     share = float(data["mistakes"].mean())
     half = 0.35 * (data["limits"][1] - data["limits"][0])
-    for tangent, dot, value, slope in zip(artists.tangents, artists.dots, (data["loss"], share), (data["slope"], 0)):
+    for tangent, dot, value, slope in zip(
+        artists.tangents, artists.dots, (data["loss"], share), (data["slope"], 0)
+    ):
         ends = data["at"] - half, data["at"] + half
         tangent.set_data(ends, [value + slope * (end - data["at"]) for end in ends])
         dot.set_data([data["at"]], [value])
@@ -169,15 +195,19 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
     top = max(1.6, plots.nice_ceiling(float(data["cross_entropy"].max())))
     plots.set_limits(upper, data["limits"], (0.0, top) if data["zoom"] == 1 else zoomed)
     plots.set_limits(lower, data["limits"])
-    artists.titles.points.set_text(f"After k = {data['steps']}: {data['mistakes'].sum()} of {2 * QUERIES} queries wrong")
+    artists.titles.points.set_text(
+        f"After k = {data['steps']}: {data['mistakes'].sum()} of {2 * QUERIES} queries wrong"
+    )
     artists.titles.upper.set_text(f"Cross-entropy {data['loss']:.3f}, slope {data['slope']:+.3f}")
     artists.titles.lower.set_text(f"0/1 error {share:.3f}, slope 0")
 
 
 def alt(data: dict) -> str:
     return (
-        f"Initial weights at t = {data['at']:.2f}, adapted in {data['steps']} steps: {data['mistakes'].sum()} of "
-        f"{2 * QUERIES} query points are wrong, a share that moves in steps and has slope 0; the cross-entropy is "
+        f"Initial weights at t = {data['at']:.2f}, adapted in {data['steps']} steps: "
+        f"{data['mistakes'].sum()} of "
+        f"{2 * QUERIES} query points are wrong, a share that moves in steps and has slope 0; the "
+        f"cross-entropy is "
         f"{data['loss']:.3f}, a smooth curve with slope {data['slope']:+.3f}. Magnified {data['zoom']} times."
     )
 

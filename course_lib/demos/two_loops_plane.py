@@ -2,9 +2,9 @@
 
     f_theta(x) = amplitude * sin(x - phase),     theta = (phase, amplitude)
 
-The network is a feature, sin(x - phase), and a head that multiplies it: ``features`` and ``head`` as in every model of
-this course, so the library's own learners train it. A task is a curve of the same family, and so a point of the plane
-too: the theta that solves it.
+The network is a feature, sin(x - phase), and a head that multiplies it: ``features`` and ``head`` as in
+every model of this course, so the library's own learners train it. A task is a curve of the same family,
+and so a point of the plane too: the theta that solves it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def wave(phase: float = START[0], amplitude: float = START[1]) -> nn.Sequential:
 
 
 def sample(num_tasks: int, seed: int, shots: int = 5, queries: int = 10) -> TaskBatch:
-    """A meta-batch of waves, float64: x and y are [T, S, 1] and [T, Q, 1]; ``info`` has each task's own theta."""
+    """A meta-batch of waves, float64: x, y [T, S, 1] and [T, Q, 1]; ``info`` has each task's theta."""
     generator = torch.Generator().manual_seed(seed)
     unit = torch.rand(2, num_tasks, generator=generator, dtype=torch.float64)
     phase = PHASES[0] + (PHASES[1] - PHASES[0]) * unit[1]  # [T]
@@ -68,7 +68,7 @@ def sample(num_tasks: int, seed: int, shots: int = 5, queries: int = 10) -> Task
 
 
 def learner_for(method: str, steps: int, inner_lr: float) -> Learner | None:
-    """The library's learner for one of METHODS; None where there is none: Reptile with k = 0 does not move."""
+    """The library's learner for one of METHODS; None for Reptile with k = 0, which does not move."""
     if method == "union":
         return UnionOfTasks(head="meta")  # one shared head: it is a coordinate of the plane
     if method == "reptile":
@@ -79,8 +79,8 @@ def learner_for(method: str, steps: int, inner_lr: float) -> Learner | None:
 def direction(method: str, model: nn.Module, batch: TaskBatch, steps: int, inner_lr: float) -> Tensor:
     """What the outer loop descends, as a vector in the plane [2].
 
-    Reptile's theta - mean theta' is divided by alpha k, which makes it the mean gradient along its paths: then all
-    four are as long as a gradient, and one eta_outer serves them all.
+    Reptile's theta - mean theta' is divided by alpha k, which makes it the mean gradient along its paths:
+    then all four are as long as a gradient, and one eta_outer serves them all.
     """
     learner = learner_for(method, steps, inner_lr)
     if learner is None:

@@ -1,4 +1,4 @@
-"""Algorithm 1, line by line, on a problem with two parameters: the listing, the parameter plane and the three curves.
+"""Algorithm 1, line by line, on a problem with two parameters: listing, parameter plane, three curves.
 
 Everything is computed live by the library's learners; see ``two_loops_plane`` for the problem.
 """
@@ -9,9 +9,11 @@ from functools import lru_cache
 from types import SimpleNamespace
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 
 from course_lib import plots
 from course_lib.demos import two_loops_plane as plane
@@ -22,7 +24,17 @@ from course_lib.losses import mse
 from course_lib.tasks.sinusoid import X_RANGE
 
 NUM_TASKS, ROUNDS = 3, 4  # tasks in a meta-batch, outer steps
-STAGES = ("3", "5", "6", "5", "6", "5", "6", "8", "8")  # the line of algorithm 1 at each stage of one outer step
+STAGES = (
+    "3",
+    "5",
+    "6",
+    "5",
+    "6",
+    "5",
+    "6",
+    "8",
+    "8",
+)  # the line of algorithm 1 at each stage of one outer step
 POSITIONS = 1 + ROUNDS * len(STAGES)
 ARROW_STAGE, UPDATE_STAGE = 7, 8
 COLORS = (plots.BLUE, plots.ORANGE, plots.GREEN)
@@ -40,11 +52,12 @@ LISTING = {  # line: (indent, text)
     "8": (1, ""),
     "9": (0, "end while"),
 }
+STEP = r"$\theta \leftarrow \theta - \beta\;"
 LINE_8 = {
-    "maml": r"$\theta \leftarrow \theta - \beta\,\nabla_{\theta}\;\mathrm{mean}_i\;\mathcal{L}_{\mathcal{T}_i}(f_{\theta'_i})$",
-    "fomaml": r"$\theta \leftarrow \theta - \beta\;\mathrm{mean}_i\;\nabla\mathcal{L}_{\mathcal{T}_i}$ taken at $\theta'_i$",
+    "maml": STEP + r"\nabla_{\theta}\;\mathrm{mean}_i\;\mathcal{L}_{\mathcal{T}_i}(f_{\theta'_i})$",
+    "fomaml": STEP + r"\mathrm{mean}_i\;\nabla\mathcal{L}_{\mathcal{T}_i}$ taken at $\theta'_i$",
     "reptile": r"$\theta \leftarrow \theta + (\beta\,/\,\alpha k)\;(\mathrm{mean}_i\;\theta'_i - \theta)$",
-    "union": r"$\theta \leftarrow \theta - \beta\,\nabla_{\theta}\;\mathrm{mean}_i\;\mathcal{L}_{\mathcal{T}_i}(f_{\theta})$",
+    "union": STEP + r"\nabla_{\theta}\;\mathrm{mean}_i\;\mathcal{L}_{\mathcal{T}_i}(f_{\theta})$",
 }
 
 
@@ -129,7 +142,7 @@ def compute(values: SimpleNamespace) -> dict:
 def figure(fig) -> SimpleNamespace:
     left, right = fig.add_gridspec(1, 2, width_ratios=(1, 1.12))
     upper, lower = left.subgridspec(2, 1, height_ratios=(1.5, 1))
-    listing, bar, line_8, status = listing_axes(fig.add_subplot(upper))
+    bar, line_8, status = listing_axes(fig.add_subplot(upper))
     curves = [curve_axes(fig.add_subplot(cell), i) for i, cell in enumerate(lower.subgridspec(1, NUM_TASKS))]
     axes = fig.add_subplot(right)
     axes.set(xlabel="phase (the feature's parameter)", ylabel="amplitude (the head's parameter)")
@@ -141,23 +154,30 @@ def figure(fig) -> SimpleNamespace:
     legend_handles(axes)
     fig.legend(loc="outside lower center", ncols=5)
     return SimpleNamespace(
-        bar=bar, line_8=line_8, status=status, curves=curves, tasks=tasks, trail=trail, arrows=arrows, theta=theta,
+        bar=bar,
+        line_8=line_8,
+        status=status,
+        curves=curves,
+        tasks=tasks,
+        trail=trail,
+        arrows=arrows,
+        theta=theta,
         title=axes.set_title(" "),
     )
 
 
-def listing_axes(axes) -> tuple:
+def listing_axes(axes: Axes) -> tuple[Rectangle, Text, Text]:
     """Algorithm 1 as text, a bar that marks a line, the text of line 8 and two lines of numbers below."""
     axes.set(xlim=(0, 1), ylim=(0, 1), title="Algorithm 1")
     axes.axis("off")
+    texts = {}
     for row, (number, (indent, text)) in enumerate(LISTING.items()):
         height = 0.95 - 0.088 * row
         axes.text(0.0, height, f"{number}:", va="center", color=plots.GREY)
-        written = axes.text(0.06 + 0.06 * indent, height, text, va="center")
-        line_8 = written if number == "8" else line_8 if row > 7 else None
+        texts[number] = axes.text(0.06 + 0.06 * indent, height, text, va="center")
     bar = axes.add_patch(Rectangle((-0.01, 0), 1.01, 0.092, color=plots.AMBER, alpha=0.3, linewidth=0))
     status = axes.text(0.0, 0.0, "", va="bottom", linespacing=1.35)
-    return axes, bar, line_8, status
+    return bar, texts["8"], status
 
 
 def curve_axes(axes, task: int) -> SimpleNamespace:
@@ -172,13 +192,15 @@ def curve_axes(axes, task: int) -> SimpleNamespace:
 
 
 def plane_artists(axes, task: int) -> SimpleNamespace:
-    """What one task has in the plane: contours, the point that solves it, the first gradient, the inner path."""
+    """What one task has in the plane: contours, its optimum, the first gradient, the inner path."""
     color = COLORS[task]
     lines = LineCollection([], colors=color, linewidths=0.9, linestyles=[DASHES[task]], alpha=0.75)
     axes.add_collection(lines, autolim=False)
     optimum = axes.plot([], [], "*", color=color, markersize=13)[0]
     walked = axes.plot([], [], "-", marker=".", color=color, linewidth=2, markersize=7, zorder=5)[0]
-    end = axes.plot([], [], plots.MARKERS[task + 1], color=color, markersize=9, markeredgecolor="white", zorder=5)[0]
+    end = axes.plot(
+        [], [], plots.MARKERS[task + 1], color=color, markersize=9, markeredgecolor="white", zorder=5
+    )[0]
     gradient = add_arrow(axes, color, 2.0)
     return SimpleNamespace(lines=lines, optimum=optimum, walked=walked, end=end, gradient=gradient)
 
@@ -214,7 +236,9 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
     artists.theta.set_data(*data["theta"][:, None])
     for method, marks in artists.arrows.items():
         draw_arrow(marks, method, data)
-    artists.title.set_text(f"Outer step {data['round'] + 1}, {plane.METHODS[data['method']]}, k = {data['steps']}")
+    artists.title.set_text(
+        f"Outer step {data['round'] + 1}, {plane.METHODS[data['method']]}, k = {data['steps']}"
+    )
 
 
 def draw_task(panel: SimpleNamespace, marks: SimpleNamespace, data: dict, task: int) -> None:
@@ -267,7 +291,8 @@ def status(data: dict) -> str:
             return f"Task {task}: k = 0, so nothing adapts.\nSupport loss {first:.2f}."
         if stage % 2:
             return f"Task {task}: the gradient of its support loss,\n{first:.2f} at theta."
-        return f"Task {task}: {k} step{'s' * (k > 1)}, from theta. Its support\nloss went from {first:.2f} to {last:.2f}."
+        steps = f"{k} step{'s' * (k > 1)}"
+        return f"Task {task}: {steps}, from theta. Its support\nloss went from {first:.2f} to {last:.2f}."
     where = "theta'" if k else "theta"
     if stage == ARROW_STAGE:
         return f"Mean query loss at {where}: {data['query_loss']:.2f}.\nThe black arrow is the outer step."
@@ -277,7 +302,8 @@ def status(data: dict) -> str:
 def alt(data: dict) -> str:
     dx, dy = data["arrows"][data["method"]]
     return (
-        f"Algorithm 1 at line {data['line']} of outer step {data['round'] + 1}, {plane.METHODS[data['method']]} with "
+        f"Algorithm 1 at line {data['line']} of outer step {data['round'] + 1}, "
+        f"{plane.METHODS[data['method']]} with "
         f"k = {data['steps']}. {status(data)} The outer step is ({dx:+.2f}, {dy:+.2f}) in (phase, amplitude)."
     ).replace("\n", " ")
 
@@ -290,8 +316,22 @@ def demo() -> Demo:
             Slider("position", 0, POSITIONS - 1, 1 + ARROW_STAGE, "walk the lines"),
             Choice("method", {text: name for name, text in plane.METHODS.items()}, "maml", "outer step of"),
             Slider("steps", 0, 8, 3, "inner steps k"),
-            Slider("inner_lr", 0.02, 0.4, 0.2, "\N{GREEK SMALL LETTER ALPHA} = \N{GREEK SMALL LETTER ETA} inner", step=0.02),
-            Slider("outer_lr", 0.05, 1.0, 0.6, "\N{GREEK SMALL LETTER BETA} = \N{GREEK SMALL LETTER ETA} outer", step=0.05),
+            Slider(
+                "inner_lr",
+                0.02,
+                0.4,
+                0.2,
+                "\N{GREEK SMALL LETTER ALPHA} = \N{GREEK SMALL LETTER ETA} inner",
+                step=0.02,
+            ),
+            Slider(
+                "outer_lr",
+                0.05,
+                1.0,
+                0.6,
+                "\N{GREEK SMALL LETTER BETA} = \N{GREEK SMALL LETTER ETA} outer",
+                step=0.05,
+            ),
             Button("new_tasks", "other tasks"),
         ],
         compute=compute,

@@ -1,7 +1,8 @@
-"""Meta-train on sinusoids and watch: the loss of every outer step, and one new curve that is adapted again and again.
+"""Meta-train on sinusoids and watch the loss of every outer step, and one new curve being adapted.
 
-Live: the run button starts 400 outer steps of the library's own outer loop with the two learning rates chosen; the same
-settings give the same run. The default view is such a run, made when the demo is first shown.
+Live: the run button starts 400 outer steps of the library's own outer loop with the two learning rates
+chosen; the same settings give the same run. The default view is such a run, made when the demo is first
+shown.
 """
 
 from __future__ import annotations
@@ -59,7 +60,10 @@ def picture(model: MLP, learner: MAML, losses: list[float], diverged: bool = Fal
     y, truth = sinusoid(x, **curve), sinusoid(GRID, **curve)  # [1, 10, 1], [1, 101, 1]
     adapted = learner.adapt(model, x, y)
     with torch.no_grad():
-        before, after = predict(model, stack_params(model, 1), GRID), predict(model, adapted, GRID)  # [1, 101, 1]
+        before, after = (
+            predict(model, stack_params(model, 1), GRID),
+            predict(model, adapted, GRID),
+        )  # [1, 101, 1]
     return {
         "losses": np.array(losses),
         "support": (x[0, :, 0].numpy(), y[0, :, 0].numpy()),
@@ -85,7 +89,7 @@ def untrained(steps: int, inner_lr: float, second_order: bool) -> dict:
 
 
 def compute(values: SimpleNamespace) -> Iterator[dict]:
-    """A live run if the button was pressed; else the run of the default settings, or the untrained network."""
+    """A live run if the button was pressed; else the default run, or the untrained network."""
     settings = {name: getattr(values, name) for name in DEFAULT}
     if values.train:
         yield from train(**settings)
@@ -105,9 +109,17 @@ def running_mean(losses: np.ndarray) -> np.ndarray:
 
 def figure(fig) -> SimpleNamespace:
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
-    left.set(xlabel="outer step", ylabel="query loss after the inner loop", xlim=(0, ITERATIONS), ylim=(0.2, 20), yscale="log")
+    left.set(
+        xlabel="outer step",
+        ylabel="query loss after the inner loop",
+        xlim=(0, ITERATIONS),
+        ylim=(0.2, 20),
+        yscale="log",
+    )
     left.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
-    losses = left.plot([], [], color=plots.SKY, linestyle="-", linewidth=0.8, label="meta-batch of 25 tasks")[0]
+    losses = left.plot([], [], color=plots.SKY, linestyle="-", linewidth=0.8, label="meta-batch of 25 tasks")[
+        0
+    ]
     mean = left.plot([], [], color=plots.BLUE, linestyle="-", label=f"mean of the last {WINDOW}")[0]
     right.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-6, 6))
     artists = SimpleNamespace(
@@ -148,7 +160,8 @@ def progress(data: dict) -> str:
 def alt(data: dict) -> str:
     k, rate = data["settings"]["steps"], data["settings"]["inner_lr"]
     return (
-        f"{progress(data)}; predicting zero costs {ZERO_PREDICTOR_MSE:.2f}. On a new curve the network's error after "
+        f"{progress(data)}; predicting zero costs {ZERO_PREDICTOR_MSE:.2f}. On a new curve the "
+        f"network's error after "
         f"k = {k} steps of rate {rate:.2g} on ten points is {data['error']:.2f}."
     )
 
@@ -158,8 +171,22 @@ def demo() -> Demo:
     return Demo(
         "Train MAML live",
         controls=[
-            Slider("inner_lr", 1e-3, 0.1, DEFAULT["inner_lr"], "\N{GREEK SMALL LETTER ALPHA} = \N{GREEK SMALL LETTER ETA} inner", log=True),
-            Slider("outer_lr", 1e-4, 0.1, DEFAULT["outer_lr"], "\N{GREEK SMALL LETTER BETA} = \N{GREEK SMALL LETTER ETA} outer (Adam)", log=True),
+            Slider(
+                "inner_lr",
+                1e-3,
+                0.1,
+                DEFAULT["inner_lr"],
+                "\N{GREEK SMALL LETTER ALPHA} = \N{GREEK SMALL LETTER ETA} inner",
+                log=True,
+            ),
+            Slider(
+                "outer_lr",
+                1e-4,
+                0.1,
+                DEFAULT["outer_lr"],
+                "\N{GREEK SMALL LETTER BETA} = \N{GREEK SMALL LETTER ETA} outer (Adam)",
+                log=True,
+            ),
             Slider("steps", 0, 5, DEFAULT["steps"], "inner steps k"),
             Switch("second_order", DEFAULT["second_order"], "second derivatives (off: FOMAML)"),
             Run("train", f"train {ITERATIONS} outer steps"),

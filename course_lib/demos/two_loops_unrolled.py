@@ -1,9 +1,9 @@
-"""The unrolled inner loop as a recurrent network (figure 24.5), and what happens to the gradient on its way back.
+"""The inner loop as a recurrent network (figure 24.5), and what the gradient meets on its way back.
 
     v_k = grad L_query(theta_k),     v_t = (I - alpha H_t) v_{t+1},     v_0 = the meta-gradient
 
-First-order MAML replaces every (I - alpha H_t) by I: its v_0 is v_k. Computed live in float64, with the Hessians of
-``course_lib.unrolling``, and held against autograd's meta-gradient through the same loop.
+First-order MAML replaces every (I - alpha H_t) by I: its v_0 is v_k. Computed live in float64, with the
+Hessians of ``course_lib.unrolling``, and held against autograd's meta-gradient through the same loop.
 """
 
 from __future__ import annotations
@@ -38,13 +38,15 @@ def network(start: str) -> MLP:
 
 def one_task(draw: int):
     """A batch of one sinusoid task in float64."""
-    batch = SinusoidTasks(shots=SHOTS, queries=20).sample(1, generator=torch.Generator().manual_seed(1 + draw))
+    batch = SinusoidTasks(shots=SHOTS, queries=20).sample(
+        1, generator=torch.Generator().manual_seed(1 + draw)
+    )
     return batch.map(torch.Tensor.double)
 
 
 @lru_cache(maxsize=64)
 def backward(start: str, steps: int, inner_lr: float, draw: int) -> tuple[torch.Tensor, float]:
-    """v_0, ..., v_k of one task [k + 1, P], and the largest difference of v_0 to autograd's, relative to its length."""
+    """v_0, ..., v_k of one task [k + 1, P], and the difference of v_0 to autograd's over its length."""
     model, batch = network(start), one_task(draw)
     params = stack_params(model, 1)
     unrolled = unroll(model, params, batch.support_x, batch.support_y, loss_fn=mse, steps=steps, lr=inner_lr)
@@ -80,12 +82,18 @@ def figure(fig) -> SimpleNamespace:
     picture = fig.add_subplot(upper)
     norm_axes, cosine_axes = (fig.add_subplot(cell) for cell in lower.subgridspec(1, 2))
     for axes in (norm_axes, cosine_axes):
-        axes.set(xlabel="t, at which theta the gradient has arrived", xlim=(-0.5, MAX_STEPS + 0.5))
+        axes.set(
+            xlabel="t, at which theta the gradient has arrived",
+            xlim=(-0.5, MAX_STEPS + 0.5),
+            xticks=range(0, MAX_STEPS + 1, 2),
+        )
     norm_axes.set(ylabel="length of the gradient", yscale="log", ylim=(0.1, 1e3))
     cosine_axes.set(ylabel="cosine to FOMAML", ylim=(-1.1, 1.1))
     cosine_axes.axhline(0, **plots.REFERENCE)
     curves = SimpleNamespace(
-        norms=norm_axes.plot([], [], "o-", color=plots.BLUE, label=r"MAML: times $I - \alpha H_t$ at every step back")[0],
+        norms=norm_axes.plot(
+            [], [], "o-", color=plots.BLUE, label=r"MAML: times $I - \alpha H_t$ at every step back"
+        )[0],
         flat=norm_axes.plot([], [], "s--", color=plots.ORANGE, markersize=4, label=r"FOMAML: times $I$")[0],
         cosines=cosine_axes.plot([], [], "o-", color=plots.BLUE)[0],
     )
@@ -106,18 +114,23 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
     if data["diverged"]:
         artists.titles.norms.set_text("The inner loop diverged: alpha is too large")
         return artists.titles.cosines.set_text(" ")
-    artists.titles.norms.set_text(f"Length at theta 0: {data['norms'][0]:.3g}; FOMAML {data['norms'][-1]:.3g}")
+    artists.titles.norms.set_text(
+        f"Length at theta 0: {data['norms'][0]:.3g}; FOMAML {data['norms'][-1]:.3g}"
+    )
     artists.titles.cosines.set_text(f"Cosine at theta 0: {data['cosines'][0]:.2f}")
 
 
 def alt(data: dict) -> str:
     k = data["steps"]
     if data["diverged"]:
-        return f"With {k} steps of rate {data['inner_lr']:.2g} from {STARTS[data['start']]} the inner loop diverges."
+        return f"{k} steps of rate {data['inner_lr']:.2g} from {STARTS[data['start']]}: the loop diverges."
     return (
-        f"The inner loop unrolled over {k} step{'s' * (k != 1)} from {STARTS[data['start']]}, rate {data['inner_lr']:.2g}. "
-        f"The query gradient is {data['norms'][-1]:.3g} long at theta {k} and {data['norms'][0]:.3g} at theta 0, with a "
-        f"cosine of {data['cosines'][0]:.2f} between the two. The product of (I - alpha H_t) and autograd differ by "
+        f"The inner loop unrolled over {k} step{'s' * (k != 1)} from {STARTS[data['start']]}, rate "
+        f"{data['inner_lr']:.2g}. "
+        f"The query gradient is {data['norms'][-1]:.3g} long at theta {k} and "
+        f"{data['norms'][0]:.3g} at theta 0, with a "
+        f"cosine of {data['cosines'][0]:.2f} between the two. The product of (I - alpha H_t) and "
+        f"autograd differ by "
         f"{data['difference']:.0e} of its length."
     )
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from course_lib.algorithms import MAML
-from course_lib.exercises import WAITING, Verdict, compare, right, run, same, unanswered, wrong
+from course_lib.exercises import WAITING, Verdict, compare, right, run, unanswered, wrong
 from course_lib.inner_loop import adapt, stack_params
 from course_lib.losses import mse
 from course_lib.models import MLP
@@ -34,7 +34,9 @@ def measure(loop, steps: int, inner_lr: float) -> tuple[float, float]:
     model, batch = MLP(seed=0).double(), meta_batch()
     expected = flat(MAML(steps, inner_lr).meta_gradient(model, batch)[0])
     got = flat(loop(model, batch, steps, inner_lr))
-    return ((got - expected).norm() / expected.norm()).item(), torch.cosine_similarity(got, expected, 0).item()
+    return ((got - expected).norm() / expected.norm()).item(), torch.cosine_similarity(
+        got, expected, 0
+    ).item()
 
 
 def flat(values: dict[str, Tensor]) -> Tensor:
@@ -42,7 +44,7 @@ def flat(values: dict[str, Tensor]) -> Tensor:
 
 
 def check_inner_loop(inner_loop) -> Verdict:
-    """``inner_loop(model, params, x, y, steps, inner_lr) -> params`` for one task, {name: like the parameter}."""
+    """``inner_loop(model, params, x, y, steps, inner_lr) -> params`` for one task."""
     model, batch = small_model(), meta_batch(1)
     x, y = batch.support_x[0], batch.support_y[0]  # [10, 1] each
     start = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
@@ -53,12 +55,23 @@ def check_inner_loop(inner_loop) -> Verdict:
     if not isinstance(result, dict) or list(result) != list(start):
         return wrong("Return a dictionary with the same names as `params`.")
     if not torch.equal(flat(start), before):
-        return wrong("Your steps changed `params` itself: all other tasks start from it. Build a new dictionary.")
+        return wrong(
+            "Your steps changed `params` itself: all other tasks start from it. Build a new dictionary."
+        )
     mistakes = [
-        (_adapted(batch, 1, INNER_LR), "That is one step. Repeat it `steps` times, each from the newest weights."),
+        (
+            _adapted(batch, 1, INNER_LR),
+            "That is one step. Repeat it `steps` times, each from the newest weights.",
+        ),
         (_adapted(batch, STEPS, -INNER_LR), "The steps go uphill: mind the sign."),
-        (_adapted(batch, STEPS, 10 * INNER_LR), "You summed the squared errors of the points; the loss is their mean."),
-        (before + STEPS * (_adapted(batch, 1, INNER_LR) - before), "All your gradients are taken at the start."),
+        (
+            _adapted(batch, STEPS, 10 * INNER_LR),
+            "You summed the squared errors of the points; the loss is their mean.",
+        ),
+        (
+            before + STEPS * (_adapted(batch, 1, INNER_LR) - before),
+            "All your gradients are taken at the start.",
+        ),
         (before, "Nothing changed: return the new weights."),
     ]
     verdict = compare(flat(result), _adapted(batch, STEPS, INNER_LR), mistakes)
@@ -72,10 +85,12 @@ def _check_graph(result: dict, start: dict, batch: TaskBatch) -> Verdict:
     reaches = loss.requires_grad
     got = torch.autograd.grad(loss, start.values(), allow_unused=True) if reaches else [None]
     if any(part is None for part in got):
-        return wrong("The steps are right, but cut off from `params` (detach, no_grad, .data or backward?), so the "
-                     "outer loop gets no gradient. Write new = old - lr * grad with tensors that remember.")  # fmt: skip
+        return wrong(
+            "The steps are right, but cut off from `params` (detach, no_grad, .data or backward?), so the "
+            "outer loop gets no gradient. Write new = old - lr * grad with tensors that remember."
+        )
     full, first = (_gradient(batch, second_order=order) for order in (True, False))
-    mistake = "The steps are right, but the outer gradient lacks its second derivatives: create_graph=True is missing."
+    mistake = "The steps are right, but second derivatives are missing: create_graph=True is missing."
     verdict = compare(torch.cat([g.flatten() for g in got]), full, [(first, mistake)])
     return right("The steps, and the gradient through them.") if verdict.passed else verdict
 
@@ -91,7 +106,7 @@ def _gradient(batch: TaskBatch, steps: int = STEPS, second_order: bool = True) -
 
 
 def check_meta_gradient(meta_gradient) -> Verdict:
-    """``meta_gradient(model, batch, steps, inner_lr) -> {name: gradient}``, the mean over the tasks of a batch."""
+    """``meta_gradient(model, batch, steps, inner_lr) -> {name: gradient}``, the mean over the tasks."""
     model, batch = small_model(), meta_batch(4)
     result = run(meta_gradient, model, batch, STEPS, INNER_LR)
     if isinstance(result, Verdict):
@@ -103,12 +118,21 @@ def check_meta_gradient(meta_gradient) -> Verdict:
     mistakes = [
         (4 * expected, "That is the sum over the tasks. Take the mean, as the library does."),
         (-expected, "The sign is turned. Return the gradient; descending it comes later."),
-        (_gradient(batch, second_order=False), "The second derivatives are missing: is there a create_graph=True?"),
-        (_gradient(batch, steps=0), "You judged the weights before they adapted. Predict with the adapted ones."),
+        (
+            _gradient(batch, second_order=False),
+            "The second derivatives are missing: is there a create_graph=True?",
+        ),
+        (
+            _gradient(batch, steps=0),
+            "You judged the weights before they adapted. Predict with the adapted ones.",
+        ),
         (_gradient(swapped), "You judged on the support set. The query set judges."),
         (_gradient(batch[3:]), "That is the last task alone. Every task of the batch counts."),
         (_gradient(batch[3:]) / 4, "That is the last task alone. Every task of the batch counts."),
-        (_chained(batch), "Each of your tasks starts where the one before ended. All start from the same weights."),
+        (
+            _chained(batch),
+            "Each of your tasks starts where the one before ended. All start from the same weights.",
+        ),
     ]
     verdict = compare(flat(result), expected, mistakes)
     return right("This is line 8 of algorithm 1, before the step.") if verdict.passed else verdict
@@ -127,7 +151,7 @@ def _chained(batch: TaskBatch) -> Tensor:
 
 
 def check_repaired(loop) -> Verdict:
-    """A repaired ``loop(model, batch, steps, inner_lr) -> {name: gradient}`` must equal the library's for any k."""
+    """A repaired ``loop(model, batch, steps, inner_lr)`` must equal the library's for any k."""
     model, batch = small_model(), meta_batch(4)
     for steps in (1, 2, 5):
         result = run(loop, model, batch, steps, INNER_LR)
@@ -145,7 +169,7 @@ def check_repaired(loop) -> Verdict:
 
 _STILL = {
     "first order": "This is first-order MAML: somewhere the graph of the inner gradient is dropped.",
-    "before": "This is the gradient without any adaptation: which weights made the prediction that is judged?",
+    "before": "This is the gradient without any adaptation: which weights made the judged prediction?",
 }
 
 
