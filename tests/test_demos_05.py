@@ -6,8 +6,15 @@ import pytest
 import torch
 
 from course_lib import fourier
-from course_lib.demos import features_fourier, features_reuse, tangent_eigenfunctions, tangent_kernel
-from course_lib.demos import tangent_linearised, tangent_principal, tangent_setup
+from course_lib.demos import (
+    features_fourier,
+    features_reuse,
+    tangent_eigenfunctions,
+    tangent_kernel,
+    tangent_linearised,
+    tangent_principal,
+    tangent_setup,
+)
 from course_lib.demos.kit import check
 from course_lib.experiments import tangent_rates, tangent_training
 from course_lib.tasks import SinusoidTasks
@@ -37,7 +44,9 @@ def test_every_corner(module):
 
 def test_two_curves_hold_the_energy_of_the_whole_family():
     info = SinusoidTasks().sample(4000, generator=torch.Generator().manual_seed(0)).info
-    curves = sinusoid(tangent_setup.GRID.expand(4000, -1, -1), info["amplitude"].double(), info["phase"].double())
+    curves = sinusoid(
+        tangent_setup.GRID.expand(4000, -1, -1), info["amplitude"].double(), info["phase"].double()
+    )
     for way in ("maml", "plain"):
         now = tangent_setup.spectrum(way, 1000)
         sampled = tangent_setup.energy_share(now.functions, curves[..., 0])[:8]
@@ -86,7 +95,9 @@ def test_eigenvalues_follow_the_inner_rate():
 
 def test_the_rates_can_be_measured_again():
     rows = tangent_rates.measure((0.01, 0.03), (0,), iterations=3, progress=False)
-    assert [row["inner_lr"] for row in rows] == [0.01, 0.03] and rows[0]["eigenvalues"][0] > rows[0]["eigenvalues"][1]
+    assert [row["inner_lr"] for row in rows] == [0.01, 0.03] and rows[0]["eigenvalues"][0] > rows[0][
+        "eigenvalues"
+    ][1]
 
 
 def test_a_small_step_moves_the_network_along_the_kernels_column():
@@ -120,7 +131,9 @@ def test_principal_features_carry_the_task_after_meta_training_only():
 
 
 def test_learned_weights_beat_equal_ones_and_come_near_the_spectrum():
-    equal, learned, spectrum = (features_fourier.median_errors(kind, 100, 12, False)[-1] for kind in ("equal", "learned", "spectrum"))
+    equal, learned, spectrum = (
+        features_fourier.median_errors(kind, 100, 12, False)[-1] for kind in ("equal", "learned", "spectrum")
+    )
     assert learned < 0.1 * equal and abs(learned / spectrum - 1) < 0.5
     by_rank = features_fourier.median_errors("equal", 100, 12, False)
     five, six, seven = (by_rank[features_fourier.RANKS.index(r)] for r in (5, 6, 7))

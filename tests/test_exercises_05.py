@@ -52,11 +52,19 @@ def share(functions, curves, r):
     [
         (share, True, "top two"),
         (lambda f, c, r: share(f, c, r).item(), True, "top two"),
-        (lambda f, c, r: (c @ f[:, r - 1 : r] / 40).square().sum() / c.square().mean(1).sum(), False, "alone"),
+        (
+            lambda f, c, r: (c @ f[:, r - 1 : r] / 40).square().sum() / c.square().mean(1).sum(),
+            False,
+            "alone",
+        ),
         (lambda f, c, r: (c @ f[:, :r]).square().sum() / c.square().mean(1).sum(), False, "not sums"),
         (lambda f, c, r: (c @ f[:, :r]).square().sum() / c.square().sum(), False, "both as means"),
         (lambda f, c, r: (c @ f[:, :r] / 40).square().sum() / c.square().sum(), False, "both as means"),
-        (lambda f, c, r: ((c @ f[:, :r] / 40).square().sum(1) / c.square().mean(1)).mean(), False, "sum first"),
+        (
+            lambda f, c, r: ((c @ f[:, :r] / 40).square().sum(1) / c.square().mean(1)).mean(),
+            False,
+            "sum first",
+        ),
         (lambda f, c, r: share(f, c, r).sqrt(), False, "no root"),
         (lambda f, c, r: (c @ f[:, :r] / 40).abs().sum() / c.square().mean(1).sum(), False, "Square the"),
         (lambda f, c, r: ..., None, "Replace the dots"),

@@ -31,7 +31,11 @@ def learned(num_tasks: int) -> Tensor:
 
 
 def weights_of(kind: str, num_tasks: int) -> Tensor:
-    return {"equal": torch.full_like(SPECTRUM, 1 / FREQUENCIES), "spectrum": SPECTRUM, "learned": learned(num_tasks)}[kind]
+    return {
+        "equal": torch.full_like(SPECTRUM, 1 / FREQUENCIES),
+        "spectrum": SPECTRUM,
+        "learned": learned(num_tasks),
+    }[kind]
 
 
 def kept(kind: str, num_tasks: int, rank: int) -> Tensor:
@@ -47,7 +51,9 @@ def median_errors(kind: str, num_tasks: int, points: int, noisy: bool) -> Tensor
     g = torch.Generator().manual_seed(2)
     x = pi * (2 * torch.rand(DRAWS, MAX_POINTS, generator=g, dtype=fourier.FLOAT) - 1)[:, :points]  # [15, S]
     family = fourier.FourierFamily(SPECTRUM, NOISE if noisy else 0.0)
-    rows = [fourier.expected_error(family, x, kept(kind, num_tasks, r), family.noise**2) for r in RANKS]  # [15] each
+    rows = [
+        fourier.expected_error(family, x, kept(kind, num_tasks, r), family.noise**2) for r in RANKS
+    ]  # [15] each
     return torch.stack(rows).median(1).values
 
 
@@ -65,7 +71,10 @@ def compute(values: SimpleNamespace) -> dict:
     x, y = x[: values.points], y[: values.points]
     weights = kept(values.weights, values.tasks, values.rank)
     coefficients = fourier.fit(x, y, weights, NOISE**2 if values.noisy else 0.0)
-    curves = {kind: median_errors(kind, values.tasks, values.points, values.noisy) for kind in ("equal", values.weights)}
+    curves = {
+        kind: median_errors(kind, values.tasks, values.points, values.noisy)
+        for kind in ("equal", values.weights)
+    }
     return {
         "kind": values.weights,
         "points": values.points,
@@ -83,7 +92,9 @@ def compute(values: SimpleNamespace) -> dict:
 
 
 def figure(fig) -> SimpleNamespace:
-    panels = fig.subplot_mosaic([["fit", "weights"], ["fit", "error"]], width_ratios=(1.15, 1), height_ratios=(0.8, 1))
+    panels = fig.subplot_mosaic(
+        [["fit", "weights"], ["fit", "error"]], width_ratios=(1.15, 1), height_ratios=(0.8, 1)
+    )
     left, bars, right = panels["fit"], panels["weights"], panels["error"]
     left.set(xlabel="x", ylabel="y", xlim=(-pi, pi), ylim=(-4.2, 4.2), xticks=[-pi, 0, pi])
     left.set_xticklabels(["-\N{GREEK SMALL LETTER PI}", "0", "\N{GREEK SMALL LETTER PI}"])
@@ -92,7 +103,9 @@ def figure(fig) -> SimpleNamespace:
     support = left.plot([], [], **plots.SUPPORT, label="support points")[0]
     d = range(1, FREQUENCIES + 1)
     bars.set(xlabel="frequency d", ylabel="weight", xlim=(0, FREQUENCIES + 1), ylim=(0, 0.62))
-    bars.plot(d, SPECTRUM, color=plots.GREY, linestyle="none", marker="_", markersize=9, label="power of the family")
+    bars.plot(
+        d, SPECTRUM, color=plots.GREY, linestyle="none", marker="_", markersize=9, label="power of the family"
+    )
     shown = bars.fill_between([0, 1], [0, 0], step="mid", alpha=0.7, linewidth=0)
     right.set(xlabel="frequencies kept, r (2r features)", ylabel="expected error", xscale="log", yscale="log")
     right.set(xlim=(0.9, 55), ylim=(0.003, 30))
@@ -106,7 +119,14 @@ def figure(fig) -> SimpleNamespace:
     fig.legend(loc="outside lower center", ncols=4)
     titles = (left.set_title(" "), bars.set_title(" "), right.set_title(" "))
     return SimpleNamespace(
-        truth=truth, fit=fit, support=support, shown=shown, peak=peak, equal=equal, chosen=chosen, here=here,
+        truth=truth,
+        fit=fit,
+        support=support,
+        shown=shown,
+        peak=peak,
+        equal=equal,
+        chosen=chosen,
+        here=here,
         titles=titles,
     )
 

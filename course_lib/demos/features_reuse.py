@@ -20,7 +20,11 @@ from course_lib.tangent import feature_reuse
 
 NUM_TASKS, SHOTS, MAX_STEPS, INNER_LR = 40, 10, 20, 0.01
 EVERY = 2  # one grid point of two is enough here: 100 of them
-KEPT = {"everything": ("features", "head"), "only the body's change": ("features",), "only the head's change": ("head",)}
+KEPT = {
+    "everything": ("features", "head"),
+    "only the body's change": ("features",),
+    "only the head's change": ("head",),
+}
 LOOKS = ((plots.BLUE, "-"), (plots.GREEN, "--"), (plots.ORANGE, "-."))
 
 
@@ -44,7 +48,8 @@ def measure(start: str) -> Measured:
     seen, errors, reuse = [], [], []
     for after in path(network, before, batch.support_x, batch.support_y, **options):
         mixed = [
-            {name: (after if name.split(".")[0] in kept else before)[name] for name in after} for kept in KEPT.values()
+            {name: (after if name.split(".")[0] in kept else before)[name] for name in after}
+            for kept in KEPT.values()
         ]
         seen.append(features(network, after, grid).float())
         errors.append(torch.stack([mse(predict(network, p, grid), truth[..., None]) for p in mixed]))
@@ -57,7 +62,9 @@ def compute(values: SimpleNamespace) -> dict:
     now = measure(values.start)
     task, steps = values.task % NUM_TASKS, values.steps
     before, after = now.features[0, task].T, now.features[steps, task].T  # [40, 100] each
-    order = (before * torch.arange(1, 101)).sum(1).div(before.sum(1) + 1e-6).argsort()  # by where on x a feature is active
+    order = (
+        (before * torch.arange(1, 101)).sum(1).div(before.sum(1) + 1e-6).argsort()
+    )  # by where on x a feature is active
     scale = before.amax(1, keepdim=True).clamp(min=1e-3)  # of each feature, before
     _, truth = setup.test_tasks(NUM_TASKS, SHOTS)
     return {
@@ -78,7 +85,14 @@ def figure(fig) -> SimpleNamespace:
     for panel in (first, second):
         panel.grid(False)
         panel.set(xlabel="x", xticks=[-5, 0, 5], yticks=[])
-        look = {"extent": (-5, 5, 40, 0), "aspect": "auto", "vmin": 0, "vmax": 1.5, "cmap": "magma", "interpolation": "nearest"}
+        look = {
+            "extent": (-5, 5, 40, 0),
+            "aspect": "auto",
+            "vmin": 0,
+            "vmax": 1.5,
+            "cmap": "magma",
+            "interpolation": "nearest",
+        }
         images.append(panel.imshow(torch.zeros(2, 2).numpy(), **look))
     first.set_ylabel("last-layer features, one a row")
     right.set(xlabel="inner steps k", ylabel=f"held-out error, median of {NUM_TASKS} tasks", yscale="log")
@@ -88,7 +102,9 @@ def figure(fig) -> SimpleNamespace:
         right.plot([], [], color=color, linestyle=dash, label=f"keep {text}")[0]
         for text, (color, dash) in zip(KEPT, LOOKS)
     ]
-    marks = [right.plot([], [], "o", color=color, markerfacecolor="white", markersize=8)[0] for color, _ in LOOKS]
+    marks = [
+        right.plot([], [], "o", color=color, markerfacecolor="white", markersize=8)[0] for color, _ in LOOKS
+    ]
     fig.legend(loc="outside lower center", ncols=2)
     titles = (first.set_title("Before"), second.set_title(" "), right.set_title(" "))
     return SimpleNamespace(images=images, zero=zero, curves=curves, marks=marks, titles=titles)

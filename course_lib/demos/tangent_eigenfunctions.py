@@ -27,7 +27,9 @@ def compute(values: SimpleNamespace) -> dict:
     now = setup.spectrum(values.way, values.iteration)
     functions = now.functions[:, :MAX_RANK]  # [200, 8]
     chosen = functions[:, values.rank - 1]  # [200]
-    nearest = FAMILY.T @ torch.linalg.lstsq(FAMILY.T, chosen[:, None]).solution  # [200, 1] in the family's plane
+    nearest = (
+        FAMILY.T @ torch.linalg.lstsq(FAMILY.T, chosen[:, None]).solution
+    )  # [200, 1] in the family's plane
     return {
         "way": values.way,
         "iteration": values.iteration,
@@ -46,7 +48,9 @@ def compute(values: SimpleNamespace) -> dict:
 
 
 def figure(fig) -> SimpleNamespace:
-    panels = fig.subplot_mosaic([["ridge", "words", "share"], ["ridge", "words", "time"]], width_ratios=(1.2, 0.3, 1))
+    panels = fig.subplot_mosaic(
+        [["ridge", "words", "share"], ["ridge", "words", "time"]], width_ratios=(1.2, 0.3, 1)
+    )
     ridge, beside, share, time = (panels[name] for name in ("ridge", "words", "share", "time"))
     ridge.set(xlabel="x", xlim=(-5, 5), ylim=(-MAX_RANK + 0.3, 1.0), yticks=[-i for i in range(MAX_RANK)])
     ridge.set_yticklabels([str(i + 1) for i in range(MAX_RANK)])
@@ -71,13 +75,20 @@ def figure(fig) -> SimpleNamespace:
     now = share.plot([], [], marker="o", markersize=4, linestyle="-")[0]
     here = share.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9)[0]
 
-    time.set(xlabel="training iterations", ylabel="energy held", xlim=(-0.3, len(PROGRESS) - 0.7), ylim=(0, 1.08))
+    time.set(
+        xlabel="training iterations", ylabel="energy held", xlim=(-0.3, len(PROGRESS) - 0.7), ylim=(0, 1.08)
+    )
     time.set_xticks(range(len(PROGRESS)), [_short(i) for i in PROGRESS])
     tracks = []
     for way, dash in (("maml", "-"), ("plain", "--")):
         color = setup.COLORS[way]
         seeds = [time.plot([], [], color=color, linestyle=dash, linewidth=1.2)[0] for _ in setup.SEEDS]
-        tracks.append((seeds, time.plot([], [], color=color, linestyle=dash, linewidth=1.2, marker="s", markersize=4)[0]))
+        tracks.append(
+            (
+                seeds,
+                time.plot([], [], color=color, linestyle=dash, linewidth=1.2, marker="s", markersize=4)[0],
+            )
+        )
     moment = time.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9)[0]
 
     keys = [
@@ -90,8 +101,16 @@ def figure(fig) -> SimpleNamespace:
     fig.legend(handles=keys, loc="outside lower center", ncols=5)
     titles = (ridge.set_title(" "), share.set_title(" "), time.set_title(" "))
     return SimpleNamespace(
-        fills=fills, lines=lines, words=words, nearest=nearest, before=before, now=now, here=here, tracks=tracks,
-        moment=moment, titles=titles,
+        fills=fills,
+        lines=lines,
+        words=words,
+        nearest=nearest,
+        before=before,
+        now=now,
+        here=here,
+        tracks=tracks,
+        moment=moment,
+        titles=titles,
     )
 
 
@@ -117,7 +136,9 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
             line.set_data(range(len(ITERATIONS)), track)
         whole.set_data(range(len(PROGRESS)), [*past[0], final])
     artists.moment.set_data([PROGRESS.index(data["iteration"])], [data["shares"][rank - 1]])
-    artists.titles[0].set_text(f"{NAMES[way]}, {data['iteration']:,} iterations: alignment {data['aligned']:.2f}")
+    artists.titles[0].set_text(
+        f"{NAMES[way]}, {data['iteration']:,} iterations: alignment {data['aligned']:.2f}"
+    )
     artists.titles[1].set_text(f"Top {rank}: {data['shares'][rank - 1]:.0%} of the family's energy")
     artists.titles[2].set_text(f"Top {rank} over training, three seeds")
 

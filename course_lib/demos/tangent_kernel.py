@@ -30,7 +30,9 @@ def compute(values: SimpleNamespace) -> dict:
     moved = (predict(network, adapted, GRID[None]) - network(GRID[None])).detach()[0, :, 0]  # [200]
     nearest = (GRID[:, 0] - values.x).abs().argmin()
     column = 2 * values.inner_lr * now.kernel[:, nearest]  # [200] what the linearised network does
-    family = torch.cos(GRID[:, 0] - values.x)  # [200] E f(x) f(x0) / E f(x0)^2: the best guess from this point alone
+    family = torch.cos(
+        GRID[:, 0] - values.x
+    )  # [200] E f(x) f(x0) / E f(x0)^2: the best guess from this point alone
     return {
         "way": values.way,
         "iteration": values.iteration,
@@ -67,12 +69,22 @@ def figure(fig) -> SimpleNamespace:
     values.set(xlim=(0, NUM_VALUES + 1), ylim=(1e-4, 3e2), xticks=[1, 5, 10, 15, 20])
     index = range(1, NUM_VALUES + 1)
     ones, now_look = [1] * NUM_VALUES, {"color": plots.BLUE, "marker": "o", "markersize": 4, "linestyle": "-"}
-    before = values.plot(index, ones, color=plots.GREY, linestyle="-.", label="eigenvalues before training")[0]
+    before = values.plot(index, ones, color=plots.GREY, linestyle="-.", label="eigenvalues before training")[
+        0
+    ]
     now = values.plot(index, ones, **now_look, label="eigenvalues now")[0]
     fig.legend(loc="outside lower center", ncols=3)
     titles = (heat.set_title(" "), push.set_title(" "), values.set_title("Spectrum"))
     return SimpleNamespace(
-        image=image, where=where, family=family, real=real, linear=linear, target=target, before=before, now=now, titles=titles
+        image=image,
+        where=where,
+        family=family,
+        real=real,
+        linear=linear,
+        target=target,
+        before=before,
+        now=now,
+        titles=titles,
     )
 
 

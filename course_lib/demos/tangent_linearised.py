@@ -42,7 +42,9 @@ def measure(start: str, inner_lr: float) -> Measured:
     x, y = batch.support_x, batch.support_y
     params = stack_params(network, NUM_TASKS)
     stepped = path(network, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr)
-    real = torch.stack([predict(network, p, grid.expand(NUM_TASKS, -1, -1)).detach()[..., 0] for p in stepped])
+    real = torch.stack(
+        [predict(network, p, grid.expand(NUM_TASKS, -1, -1)).detach()[..., 0] for p in stepped]
+    )
     support = tangent_features(network, x.flatten(0, 1)).unflatten(0, (NUM_TASKS, SHOTS))  # [T, S, P]
     residual = (y - network(x)).detach()[..., 0]  # [T, S]
     options = {"steps": MAX_STEPS, "lr": inner_lr}
@@ -92,7 +94,9 @@ def figure(fig) -> SimpleNamespace:
     support = left.plot([], [], **plots.SUPPORT, label="support points")[0]
     fig.legend(loc="outside lower center", ncols=3)
     titles = (left.set_title(" "), right.set_title(" "))
-    return SimpleNamespace(truth=truth, zero=zero, fits=fits, curves=curves, marks=marks, support=support, titles=titles)
+    return SimpleNamespace(
+        truth=truth, zero=zero, fits=fits, curves=curves, marks=marks, support=support, titles=titles
+    )
 
 
 def draw(artists: SimpleNamespace, data: dict) -> None:
@@ -112,7 +116,9 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
 
 
 def alt(data: dict) -> str:
-    errors = ", ".join(f"{text} {error:.3g}" for text, error in zip(MODELS, data["medians"][:, data["steps"]]))
+    errors = ", ".join(
+        f"{text} {error:.3g}" for text, error in zip(MODELS, data["medians"][:, data["steps"]])
+    )
     return (
         f"From {STARTS[data['start']][0]}, {data['steps']} steps of rate {data['inner_lr']:g}. Median held-out error: "
         f"{errors}; predicting zero {data['zero']:.3g}. The border 2 / lambda_max has median {data['border']:.2g}, and the "

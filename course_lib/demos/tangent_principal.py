@@ -82,7 +82,9 @@ def figure(fig) -> SimpleNamespace:
     right.set_xticks([1, 2, 3, 5, 10, 20, 50, 100, 200], ["1", "2", "3", "5", "10", "20", "50", "100", "all"])
     right.minorticks_off()
     zero = right.plot([], [], **plots.REFERENCE, label="predicting zero")[0]
-    peak = right.plot([], [], color=plots.GREY, linestyle="-", linewidth=1, label="r = number of support points")[0]
+    peak = right.plot(
+        [], [], color=plots.GREY, linestyle="-", linewidth=1, label="r = number of support points"
+    )[0]
     curves = [
         right.plot([], [], color=setup.COLORS[s], linestyle=setup.DASHES[s], label=text)[0]
         for s, (text, _, _) in STARTS.items()
@@ -91,7 +93,14 @@ def figure(fig) -> SimpleNamespace:
     fig.legend(loc="outside lower center", ncols=4)
     titles = (left.set_title(" "), right.set_title(" "))
     return SimpleNamespace(
-        truth=truth, before=before, fit=fit, support=support, zero=zero, peak=peak, curves=curves, here=here,
+        truth=truth,
+        before=before,
+        fit=fit,
+        support=support,
+        zero=zero,
+        peak=peak,
+        curves=curves,
+        here=here,
         titles=titles,
     )
 
@@ -108,7 +117,9 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         curve.set_data(RANKS, errors)
     artists.here.set_data([data["rank"]], [data["error"]])
     artists.titles[0].set_text(f"{data['shots']} points, {_features(data['rank'])}")
-    artists.titles[1].set_text(f"Here {data['error']:.2g}; best {data['best'][1]:.2g}, at r = {data['best'][0]}")
+    artists.titles[1].set_text(
+        f"Here {data['error']:.2g}; best {data['best'][1]:.2g}, at r = {data['best'][0]}"
+    )
 
 
 def _features(rank: int) -> str:

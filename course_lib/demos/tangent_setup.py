@@ -50,7 +50,9 @@ class Spectrum(NamedTuple):
 
 def describe(kernel: Tensor) -> Spectrum:
     values, functions = eigenfunctions(kernel)
-    return Spectrum(kernel, values, functions, energy_share(functions, FAMILY), alignment(kernel, FAMILY).item())
+    return Spectrum(
+        kernel, values, functions, energy_share(functions, FAMILY), alignment(kernel, FAMILY).item()
+    )
 
 
 @lru_cache(maxsize=None)
@@ -73,7 +75,9 @@ def ideal() -> Spectrum:
 @lru_cache(maxsize=1)
 def history() -> Tensor:
     """Energy in the top 1..8 at every snapshot: [2 ways, 3 seeds, 7 iterations, 8]; about a second."""
-    rows = [[[spectrum(way, i, s).shares[:MAX_RANK] for i in ITERATIONS] for s in SEEDS] for way in WAYS.values()]
+    rows = [
+        [[spectrum(way, i, s).shares[:MAX_RANK] for i in ITERATIONS] for s in SEEDS] for way in WAYS.values()
+    ]
     return torch.stack([torch.stack([torch.stack(row) for row in seeds]) for seeds in rows])
 
 
@@ -81,7 +85,9 @@ def history() -> Tensor:
 def test_tasks(num_tasks: int, shots: int, draw: int = 0) -> tuple[TaskBatch, Tensor]:
     """New tasks in float64, and their true curves on the grid [T, 200]; the first points stay when shots grow."""
     generator = torch.Generator().manual_seed(draw)
-    batch = SinusoidTasks(shots=20, queries=1).sample(num_tasks, generator=generator).map(lambda t: t.double())
+    batch = (
+        SinusoidTasks(shots=20, queries=1).sample(num_tasks, generator=generator).map(lambda t: t.double())
+    )
     batch.support_x, batch.support_y = batch.support_x[:, :shots], batch.support_y[:, :shots]
     truth = sinusoid(GRID.expand(num_tasks, -1, -1), batch.info["amplitude"], batch.info["phase"])[..., 0]
     return batch, truth

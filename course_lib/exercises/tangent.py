@@ -21,26 +21,48 @@ def check_tangent_features(answer) -> Verdict:
     if isinstance(result, Verdict):
         return result
     if any(p.grad is not None for p in model.parameters()):
-        return wrong("Gradients were left behind in the model's .grad. Use torch.autograd.grad, which returns them.")
+        return wrong(
+            "Gradients were left behind in the model's .grad. Use torch.autograd.grad, which returns them."
+        )
     rows = tangent_features(model, x)  # [5, P]
     shape = tuple(result.shape) if isinstance(result, Tensor) else None
     by_shape = {
-        (rows.shape[1],): "That is one row for all points together. Each point's output has a gradient of its own.",
-        (1, rows.shape[1]): "That is one row for all points together. Each point's output has a gradient of its own.",
+        (
+            rows.shape[1],
+        ): "That is one row for all points together. Each point's output has a gradient of its own.",
+        (
+            1,
+            rows.shape[1],
+        ): "That is one row for all points together. Each point's output has a gradient of its own.",
         tuple(rows.mT.shape): "You have a column for each point. J has a row for each: [N, P].",
-        tuple(tangent_features(model, x, "head").shape): "These are the head's columns alone: take every parameter.",
+        tuple(
+            tangent_features(model, x, "head").shape
+        ): "These are the head's columns alone: take every parameter.",
         tuple(tangent_features(model, x, "features").shape): "The head's columns are missing.",
     }
     if shape in by_shape:
         return wrong(by_shape[shape])
     outputs = model(x).detach()
     mistakes = [
-        (2 * outputs * rows, "You differentiated the square of the output. J holds the gradients of the output itself."),
-        (rows.sum(0).expand_as(rows), "All rows are the same: differentiate one output at a time, not their sum."),
-        (rows.cumsum(0), "Each row contains the rows before it: gradients were added up. Start each from zero."),
+        (
+            2 * outputs * rows,
+            "You differentiated the square of the output. J holds the gradients of the output itself.",
+        ),
+        (
+            rows.sum(0).expand_as(rows),
+            "All rows are the same: differentiate one output at a time, not their sum.",
+        ),
+        (
+            rows.cumsum(0),
+            "Each row contains the rows before it: gradients were added up. Start each from zero.",
+        ),
     ]
     verdict = compare(result, rows, mistakes)
-    return right("Row i says how f(x_i) answers to a small move of each parameter.") if verdict.passed else verdict
+    return (
+        right("Row i says how f(x_i) answers to a small move of each parameter.")
+        if verdict.passed
+        else verdict
+    )
 
 
 def check_energy_share(answer) -> Verdict:
@@ -48,7 +70,9 @@ def check_energy_share(answer) -> Verdict:
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(40, 12, generator=generator, dtype=torch.float64)
     functions = eigenfunctions(root @ root.T).functions  # [40, 40]
-    curves = torch.randn(6, 40, generator=generator, dtype=torch.float64) * torch.arange(1, 7).double()[:, None]
+    curves = (
+        torch.randn(6, 40, generator=generator, dtype=torch.float64) * torch.arange(1, 7).double()[:, None]
+    )
     r = 5
     result = run(answer, functions, curves, r)
     if isinstance(result, Verdict):
@@ -58,15 +82,31 @@ def check_energy_share(answer) -> Verdict:
     energy, total = coordinates[:, :r].square(), curves.square().mean(1)  # [6, 5], [6]
     mistakes = [
         (coordinates[:, r - 1].square().sum() / total.sum(), "That is what the r-th function holds alone."),
-        (energy.sum() / total.sum() * 40**2, "Coordinates are means over the N points, not sums: phi has mean square 1."),
-        (energy.sum() / total.sum() * 40, "Take both as means over the points: the coordinates and the curves' energy."),
-        (energy.sum() / total.sum() / 40, "Take both as means over the points: the coordinates and the curves' energy."),
-        ((energy.sum(1) / total).mean(), "You averaged the shares of the curves. A large curve counts for more: sum first."),
+        (
+            energy.sum() / total.sum() * 40**2,
+            "Coordinates are means over the N points, not sums: phi has mean square 1.",
+        ),
+        (
+            energy.sum() / total.sum() * 40,
+            "Take both as means over the points: the coordinates and the curves' energy.",
+        ),
+        (
+            energy.sum() / total.sum() / 40,
+            "Take both as means over the points: the coordinates and the curves' energy.",
+        ),
+        (
+            (energy.sum(1) / total).mean(),
+            "You averaged the shares of the curves. A large curve counts for more: sum first.",
+        ),
         ((energy.sum() / total.sum()).sqrt(), "Energy is the square; no root is taken."),
         (coordinates[:, :r].abs().sum() / total.sum(), "Square the coordinates."),
     ]
     verdict = compare(result, energy_share(functions, curves)[r - 1], mistakes)
-    return right("A share of 1 in the top two is all that this family could ask for.") if verdict.passed else verdict
+    return (
+        right("A share of 1 in the top two is all that this family could ask for.")
+        if verdict.passed
+        else verdict
+    )
 
 
 def check_border(answer) -> Verdict:
@@ -78,14 +118,30 @@ def check_border(answer) -> Verdict:
     result = torch.as_tensor(result, dtype=torch.float64)
     largest = torch.linalg.eigvalsh(features @ features.T)[-1]
     mistakes = [
-        (2 / largest, "That forgets the loss: the mean over n points and the 2 of the square make it 1 - 2 alpha lambda / n."),
-        (1 / largest, "Mind both: the factor's size must stay below 1 on the negative side too, and the loss is a mean."),
-        (8 / (2 * largest), "At this rate the largest error is gone in one step. It still shrinks up to twice that rate."),
+        (
+            2 / largest,
+            "That forgets the loss: the mean over n points and the 2 of the square make it 1 - 2 alpha lambda / n.",
+        ),
+        (
+            1 / largest,
+            "Mind both: the factor's size must stay below 1 on the negative side too, and the loss is a mean.",
+        ),
+        (
+            8 / (2 * largest),
+            "At this rate the largest error is gone in one step. It still shrinks up to twice that rate.",
+        ),
         (8 / largest.sqrt(), "Eigenvalues of K are needed; singular values of J are their roots."),
-        (8 / torch.linalg.eigvalsh(features @ features.T)[0], "The largest eigenvalue diverges first, not the smallest."),
+        (
+            8 / torch.linalg.eigvalsh(features @ features.T)[0],
+            "The largest eigenvalue diverges first, not the smallest.",
+        ),
     ]
     verdict = compare(result, 8 / largest, mistakes)
-    return right("The same number is 2 / lambda_max of the loss's Hessian, 2 J^T J / n.") if verdict.passed else verdict
+    return (
+        right("The same number is 2 / lambda_max of the loss's Hessian, 2 J^T J / n.")
+        if verdict.passed
+        else verdict
+    )
 
 
 def check_feature_weights(answer) -> Verdict:
@@ -100,14 +156,31 @@ def check_feature_weights(answer) -> Verdict:
         return wrong("One weight for each frequency: its cosine and its sine share it.")
     mean = coefficients.mean(0).unflatten(0, (2, -1)).mean(0)
     mistakes = [
-        (mean, "The mean coefficient is near zero for every frequency. How large are they, whatever their sign?"),
-        (expected.sqrt(), "That is the root: the features are multiplied by it, but the weight is the mean square."),
+        (
+            mean,
+            "The mean coefficient is near zero for every frequency. How large are they, whatever their sign?",
+        ),
+        (
+            expected.sqrt(),
+            "That is the root: the features are multiplied by it, but the weight is the mean square.",
+        ),
         (coefficients[:, :10].square().mean(0), "You used the cosines alone; the sines tell as much."),
-        (coefficients[:, ::2].square().mean(0), "The order is a_1 .. a_D, b_1 .. b_D: d and d + D belong together."),
-        (coefficients.square().mean(0).view(10, 2).mean(1), "The order is a_1 .. a_D, b_1 .. b_D: d and d + D belong together."),
+        (
+            coefficients[:, ::2].square().mean(0),
+            "The order is a_1 .. a_D, b_1 .. b_D: d and d + D belong together.",
+        ),
+        (
+            coefficients.square().mean(0).view(10, 2).mean(1),
+            "The order is a_1 .. a_D, b_1 .. b_D: d and d + D belong together.",
+        ),
     ]
     verdict = compare(result, expected, mistakes)
-    if not verdict.passed and isinstance(result, Tensor) and result.shape == expected.shape and (result > 0).all():
+    if (
+        not verdict.passed
+        and isinstance(result, Tensor)
+        and result.shape == expected.shape
+        and (result > 0).all()
+    ):
         factors = result / expected
         if (factors / factors.mean() - 1).abs().max() < 1e-4:
             return right("Right up to a common factor, which changes no interpolating fit.")
@@ -128,4 +201,6 @@ def check_one_step_rate(answer: float) -> Verdict:
     for value, hint in hints.items():
         if math.isclose(answer, value, rel_tol=1e-3):
             return wrong(hint)
-    return wrong("One step multiplies the residual along an eigenfunction by 1 - 2 alpha lambda. When is that zero?")
+    return wrong(
+        "One step multiplies the residual along an eigenfunction by 1 - 2 alpha lambda. When is that zero?"
+    )

@@ -70,7 +70,9 @@ def train(
                 break
             batch = TaskBatch.cat([tasks.sample(META_BATCH, generator=g) for g in generators])
             batch = TaskBatch.cat([batch] * len(INNER_LRS))  # both ways see the same tasks
-            loss = run_losses(learner, networks[0], theta, batch, rates).sum()  # each run's gradient is its own
+            loss = run_losses(
+                learner, networks[0], theta, batch, rates
+            ).sum()  # each run's gradient is its own
             for p, grad in zip(theta.values(), torch.autograd.grad(loss, list(theta.values()))):
                 p.grad = grad
             optimizer.step()
@@ -91,7 +93,11 @@ def network(way: str, iteration: int, seed: int = 0) -> MLP:
     """
     if iteration == FINAL and seed == 0 and way in CHECKPOINTS:
         return checkpoints.load(CHECKPOINTS[way])[0]
-    for name, value, known in (("way", way, tuple(INNER_LRS)), ("iteration", iteration, ITERATIONS), ("seed", seed, SEEDS)):
+    for name, value, known in (
+        ("way", way, tuple(INNER_LRS)),
+        ("iteration", iteration, ITERATIONS),
+        ("seed", seed, SEEDS),
+    ):
         if value not in known:
             raise ValueError(f"{name} must be one of {known}, not {value!r}")
     at, run = ITERATIONS.index(iteration), list(INNER_LRS).index(way) * len(SEEDS) + SEEDS.index(seed)
