@@ -8,23 +8,51 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from course_lib import plots
 
 Row = dict[str, str]
 TOP_ERROR = 7.0  # of the sinusoid's picture: what diverges leaves it
 
-TRANSDUCTIVE = {"color": plots.BLUE, "marker": "o"}
-INDUCTIVE = {"color": plots.ORANGE, "marker": "s", "markerfacecolor": "white"}
+LOOKS = {  # by "transductive": look, shift, label
+    "yes": ({"color": plots.BLUE, "marker": "o"}, 0.12, "normalised together (transductive)"),
+    "no": (
+        {"color": plots.ORANGE, "marker": "s", "markerfacecolor": "white"},
+        -0.12,
+        "one at a time or by running statistics",
+    ),
+}
+TICKS = (10, 30, 60, 85, 95, 99, 99.9)  # %
 PUBLISHED = {"color": plots.GREY, "marker": "D", "markersize": 5, "linestyle": "none", "alpha": 0.9}
 
 
 def save(family: str, rows: Sequence[Row], published: Sequence[Row], folder: Path) -> Path:
     """Draw league_``family``.svg into ``folder``."""
     path = folder / f"league_{family}.svg"
+    about = {"Date": None, "Title": f"League table: {family}", "Description": describe(rows)}
     with plots.style(), mpl.rc_context({"svg.fonttype": "path"}):
-        draw(rows, published).savefig(path, metadata={"Date": None})
+        draw(rows, published).savefig(path, metadata=about)
     return path
+
+
+def describe(rows: Sequence[Row]) -> str:
+    """The table in words, for a picture's alt text."""
+    images = any(row["ways"] for row in rows)
+    said = [
+        f"{row['method']} {row['mean']} ({_task_in_words(row)})"
+        for row in (reported(rows) if images else rows)
+    ]
+    return f"{rows[0]['family']}, {rows[0]['unit']}: " + "; ".join(said) if rows else "nothing measured yet"
+
+
+def _task_in_words(row: Row) -> str:
+    if not row["ways"]:
+        return f"{row['shots']} points, {row['steps']} steps"
+    within = ", within alphabets" if row["within_alphabet"] == "yes" else ""
+    return f"{row['ways']}-way {row['shots']}-shot{within}" + (
+        ", transductive" * (row["transductive"] == "yes")
+    )
 
 
 def draw(rows: Sequence[Row], published: Sequence[Row]) -> Figure:
@@ -57,39 +85,35 @@ def reported(rows: Sequence[Row]) -> list[Row]:
 def _draw_accuracies(figure: Figure, rows: Sequence[Row], published: Sequence[Row]) -> None:
     rows = reported(rows)
     tasks = sorted({task_of(row) for row in rows}, key=lambda task: (task[2], task))
-    best = {
-        row["method"]: max(float(r["mean"]) for r in rows if r["method"] == row["method"]) for row in rows
-    }
-    methods = sorted(best, key=best.get)
-    figure.set_size_inches(3.1 * max(len(tasks), 2) + 1, 0.42 * len(methods) + 1.7)
-    axes = figure.subplots(1, max(len(tasks), 1), sharey=True, squeeze=False)[0]
+    methods = _order(rows, published)
+    figure.set_size_inches(3.1 * max(len(tasks), 2) + 1, 0.36 * len(methods) + 1.7)
+    axes = figure.subplots(1, max(len(tasks), 1), sharex=True, sharey=True, squeeze=False)[0]
     for axis, task in zip(axes, tasks):
         for row in (r for r in rows if task_of(r) == task):
-            look, shift = (TRANSDUCTIVE, 0.12) if row["transductive"] == "yes" else (INDUCTIVE, -0.12)
-            label = (
-                "normalised together (transductive)"
-                if row["transductive"] == "yes"
-                else "one at a time or by running statistics"
-            )
+            look, shift, label = LOOKS[row["transductive"]]
+            share, half = float(row["mean"]) / 100, float(row["ci95"]) / 100
             y = methods.index(row["method"]) + shift
-            axis.errorbar(
-                float(row["mean"]), y, xerr=float(row["ci95"]), linestyle="none", label=label, **look
-            )
-        for row in (r for r in published if task_of(r) == task and r["method"] in methods):
+            axis.errorbar(share, y, xerr=half, linestyle="none", label=label, **look)
+        for row in (r for r in published if task_of(r) == task):
             fill = {"markerfacecolor": "white"} if row["transductive"] == "no" else {}
-            axis.plot(
-                float(row["mean"]),
-                methods.index(row["method"]),
-                label="published, other splits",
-                **PUBLISHED | fill,
-            )
-        axis.set(
-            title=f"{task[0]}-way {task[1]}-shot" + ("\nwithin alphabets" if task[2] else ""),
-            xlabel="accuracy, %",
-        )
+            y = methods.index(row["method"])
+            axis.plot(float(row["mean"]) / 100, y, label="published, on other splits", **PUBLISHED | fill)
+        title = f"{task[0]}-way {task[1]}-shot" + ("\nwithin alphabets" if task[2] else "")
+        axis.set(title=title, xlabel="accuracy, %", xscale="logit")  # near 100 errors matter, not points
+        axis.set_xticks([tick / 100 for tick in TICKS], [f"{tick:g}" for tick in TICKS])
+        axis.xaxis.set_minor_locator(NullLocator())
         axis.set_yticks(range(len(methods)), methods)
     _one_legend(figure, axes)
     figure.suptitle(f"{rows[0]['family']}: new tasks, 95 % intervals" if rows else "nothing measured yet")
+
+
+def _order(rows: Sequence[Row], published: Sequence[Row]) -> list[str]:
+    """From the bottom up: floors, methods of which only published values are known, then ours by their best."""
+    best = {row["method"]: (1, float(row["mean"])) for row in published}
+    for row in rows:
+        kind = 2 if row["checkpoint"] else 0
+        best[row["method"]] = max((kind, float(row["mean"])), best.get(row["method"], (0, 0.0)))
+    return sorted(best, key=best.get)
 
 
 def _draw_errors(figure: Figure, rows: Sequence[Row], published: Sequence[Row]) -> None:

@@ -155,6 +155,7 @@ def test_shipped_tables_are_of_the_shipped_networks(family):
     assert all(row["tasks"] == "exact" or int(row["tasks"]) >= 600 for row in rows)
     keys = [tuple(row[c] for c in ("method", "checkpoint", *league.TASK)) for row in rows]
     assert len(keys) == len(set(keys))
+    assert all(name in league_figure.describe(rows) for name in {row["method"] for row in rows})
     figure = league_figure.draw(rows, league.read(league.PUBLISHED))
     name = recipes.FAMILIES[family].name
     assert name == "sinusoid" or name in figure.get_suptitle()

@@ -8,9 +8,10 @@ The MLP 1-40-40-1 on sinusoids, Adam 1e-3, 25 tasks of 10 + 10 points an iterati
     union         supervised training on 1,000 tasks that come back, a stored head for each
     one_head      supervised training on new tasks every time under one shared head: the strawman
 
-One meta-gradient of MAML costs twice the floating-point operations of the union's on the same points (counted, not
-guessed), so the union takes two iterations for MAML's one. Scored at three moments on 300 new tasks of 5 and 10 shots:
-with a ridge head (lambda 0.1) on the body, and after 1 and 10 steps of 0.01 on everything.
+One meta-gradient of MAML costs twice the floating-point operations of the union's on the same points
+(counted, not guessed), so the union takes two iterations for MAML's one. Scored at three moments on 300 new
+tasks of 5 and 10 shots: with a ridge head (lambda 0.1) on the body, and after 1 and 10 steps of 0.01 on
+everything.
 Writes equal_compute.json: errors {method: {shots: {score: [moments, seeds]}}}, and the record.
 """
 
@@ -42,7 +43,7 @@ FILE = Path(__file__).with_suffix(".json")
 
 
 def operations(learner: Learner, num_tasks: int | None = None) -> int:
-    """Floating-point operations of one meta-gradient, as PyTorch counts them: matrix products, a multiply and an add.
+    """Floating-point operations of one meta-gradient, as PyTorch counts them: those of matrix products.
 
     >>> operations(MAML(inner_steps=1)) / operations(UnionOfTasks("meta"))
     1.992
@@ -87,9 +88,15 @@ def main() -> None:
         for scores in of_method.values():
             for key, values in scores.items():
                 scores[key] = torch.tensor(values).view(len(MOMENTS), len(SEEDS)).tolist()
-    table = {"moments": MOMENTS, "seeds": SEEDS, "iterations": {method: iterations(method) for method in METHODS}}
+    table = {
+        "moments": MOMENTS,
+        "seeds": SEEDS,
+        "iterations": {method: iterations(method) for method in METHODS},
+    }
     table |= {"meta_batch": META_BATCH, "outer_lr": OUTER_LR, "test_tasks": TEST_TASKS, "errors": errors}
-    table |= checkpoints.provenance("python -m course_lib.experiments.equal_compute", time.perf_counter() - started)
+    table |= checkpoints.provenance(
+        "python -m course_lib.experiments.equal_compute", time.perf_counter() - started
+    )
     FILE.write_text(json.dumps(table, indent=2) + "\n")
     print(f"{FILE.name} in {table['seconds']} s")
 

@@ -2,13 +2,15 @@
 
     python -m course_lib.experiments.inner_rate_sign
 
-The MLP 1-40-40-1 on sinusoids, k = 1, second order, Adam 3e-3, 25 tasks of 10 + 10 points, 600 iterations, with
+The MLP 1-40-40-1 on sinusoids, k = 1, second order, Adam 3e-3, 25 tasks of 10 + 10 points, 600 iterations,
+with
 
     stored   200 tasks that come back and a head of its own for each, trained by the outer loop
     shared   new tasks every time and one head for all, as in MAML
 
-and scored on new tasks in two ways: a ridge head (lambda 0.1) on the body's features, and steps of +0.01 on everything
-as at MAML's test time, whatever the rate in training was. Stored heads begin those steps from their mean.
+and scored on new tasks in two ways: a ridge head (lambda 0.1) on the body's features, and steps of +0.01 on
+everything as at MAML's test time, whatever the rate in training was. Stored heads begin those steps from
+their mean.
 Writes inner_rate_sign.json: errors by head and score, [rates, seeds], and the record.
 """
 
@@ -55,13 +57,14 @@ def train(
     outer_lr: float = OUTER_LR,
     progress: bool = True,
 ) -> Iterator[tuple[int, list[MLP]]]:
-    """Train a network for every rate and seed, all as one batch; yields (iteration, networks) at the iterations ``at``.
+    """Train a network for every rate and seed as one batch; yields (iteration, networks) at each ``at``.
 
-    The networks come with seeds running fastest. Runs of one seed begin with the same weights and see the same tasks.
+    The networks come with seeds running fastest. Runs of one seed begin with the same weights and see the
+    same tasks.
 
     Args:
-        num_tasks: how many tasks there are, each with its stored head; None for new tasks and one shared head.
-        inner_steps: k. With 0 the training is supervised, on support and query points together, whatever the rate.
+        num_tasks: how many there are, each with a stored head; None for new tasks and a shared head.
+        inner_steps: k. With 0 the training is supervised, on support and query points together.
 
     Raises:
         Diverged: a loss is not finite.
@@ -74,7 +77,9 @@ def train(
     }  # [R, ...]
     if num_tasks is not None:
         heads = [random_heads(num_tasks, 40, 1, torch.Generator().manual_seed(seed)) for _, seed in runs]
-        theta |= {name: torch.stack([h[name] for h in heads]).requires_grad_() for name in HEAD}  # [R, tasks, ...]
+        theta |= {
+            name: torch.stack([h[name] for h in heads]).requires_grad_() for name in HEAD
+        }  # [R, tasks, ...]
     rates = torch.tensor([rate for rate, _ in runs]).repeat_interleave(META_BATCH)  # [R T]
     families = [SinusoidTasks(num_tasks=num_tasks, seed=seed) for seed in seeds]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -95,7 +100,7 @@ def train(
 
 
 def beginnings(theta: Params, batch: TaskBatch, num_tasks: int | None) -> Params:
-    """What each task of all runs begins with, {name: [R T, ...]}: its run's body, and its own head where it has one."""
+    """What each task of all runs begins with, {name: [R T, ...]}: its run's body, its own head or the run's."""
     params = {name: p.repeat_interleave(META_BATCH, dim=0) for name, p in theta.items() if name not in HEAD}
     if num_tasks is None:
         return params | {name: theta[name].repeat_interleave(META_BATCH, dim=0) for name in HEAD}
@@ -104,7 +109,7 @@ def beginnings(theta: Params, batch: TaskBatch, num_tasks: int | None) -> Params
 
 
 def losses(model: MLP, params: Params, batch: TaskBatch, rates: Tensor, inner_steps: int) -> Tensor:
-    """The outer loss of every task [R T]: of the adapted parameters on the query points, or of all points with k = 0."""
+    """The outer loss of every task [R T]: after adapting, on the query points; with k = 0 on all points."""
     x, y = batch.query_x, batch.query_y
     if inner_steps == 0:
         x, y = torch.cat([batch.support_x, x], 1), torch.cat([batch.support_y, y], 1)
@@ -148,7 +153,8 @@ def main() -> None:
             ((_, networks),) = train(rates, SEEDS, num_tasks, at=[ITERATIONS])
             scores += [score(network) for network in networks]
         errors[name] = {
-            key: torch.tensor([s[key] for s in scores]).view(len(INNER_LRS), len(SEEDS)).tolist() for key in scores[0]
+            key: torch.tensor([s[key] for s in scores]).view(len(INNER_LRS), len(SEEDS)).tolist()
+            for key in scores[0]
         }
     table = {"inner_lrs": INNER_LRS, "heads": HEADS, "seeds": SEEDS, "iterations": ITERATIONS}
     table |= {"meta_batch": META_BATCH, "outer_lr": OUTER_LR, "test_tasks": TEST_TASKS, "test_lr": TEST_LR}
