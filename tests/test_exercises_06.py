@@ -15,7 +15,11 @@ def squares(z, y, rows):
         (lambda z, y, heads, i: squares(z, y, heads[i]).mean(), True, "nothing adapts"),
         (lambda z, y, heads, i: squares(z, y, heads[: len(i)]).mean(), False, "look its head up"),
         (lambda z, y, heads, i: squares(z, y, heads[:1]).mean(), False, "one shared head"),
-        (lambda z, y, heads, i: squares(z, y, heads.mean(0, keepdim=True)).mean(), False, "mean of the heads"),
+        (
+            lambda z, y, heads, i: squares(z, y, heads.mean(0, keepdim=True)).mean(),
+            False,
+            "mean of the heads",
+        ),
         (lambda z, y, heads, i: squares(z, y, heads[i]).sum(), False, "take means"),
         (lambda z, y, heads, i: squares(z, y, heads[i]).mean(1).sum(), False, "summed the tasks"),
         (lambda z, y, heads, i: squares(z, y, heads[i]).mean(1), False, "one loss for each task"),

@@ -1,4 +1,4 @@
-"""Mixed linear regression over inner rates of either sign: simulated with intervals, and the closed form beside it.
+"""Mixed linear regression over inner rates of either sign: simulated, and the closed form beside it.
 
 Everything is computed live: the problem is linear, so that MAML's solution is one solve for each rate.
 """
@@ -30,7 +30,16 @@ TRAIN_LRS = tuple(np.linspace(-2.0, 1.0, 31).round(2).tolist())
 EVERY = 2  # a simulated dot at every other rate of training
 SIMULATED = TRAIN_LRS[::EVERY]
 ADAPT_LRS = tuple(np.linspace(-0.4, 0.6, 21).round(2).tolist())
-NUM_TASKS = (1, 3, 10, 20, 25, 40, 60, 100)  # times two query points each: above 30 they outnumber the parameters
+NUM_TASKS = (
+    1,
+    3,
+    10,
+    20,
+    25,
+    40,
+    60,
+    100,
+)  # times two query points each: above 30 they outnumber the parameters
 RUNS = {True: 250, False: 40}  # over-parameterised or not; the latter takes longer
 TEST_TASKS, POINTS = 10, 50  # new tasks for each run, with adapt_points to adapt on and the rest to score
 
@@ -48,12 +57,19 @@ def trained(num_tasks: int, noise: float, seed: int) -> tuple[MixedLinear, Tenso
 
 @lru_cache(maxsize=128)
 def against_training(num_tasks: int, noise: float, adapt_lr: float, seed: int) -> dict:
-    """Loss of new tasks against the rate of training, adapted at ``adapt_lr``: simulated dots and the expected curve."""
+    """Loss of new tasks against the rate of training, adapted at ``adapt_lr``: simulated and expected."""
     problem, theta, new = trained(num_tasks, noise, seed)
     dots = theta[:, ::EVERY]  # [R, A, P]
-    mean, half = mean_and_interval(test_losses(dots, new, torch.full((dots.shape[1],), adapt_lr, dtype=FLOAT)))
+    mean, half = mean_and_interval(
+        test_losses(dots, new, torch.full((dots.shape[1],), adapt_lr, dtype=FLOAT))
+    )
     curve = [expected_loss(problem, rate, adapt_lr) for rate in TRAIN_LRS]
-    return {"mean": mean.numpy(), "half": half.numpy(), "curve": np.array(curve), "best": best_train_lr(problem)}
+    return {
+        "mean": mean.numpy(),
+        "half": half.numpy(),
+        "curve": np.array(curve),
+        "best": best_train_lr(problem),
+    }
 
 
 @lru_cache(maxsize=128)
@@ -63,7 +79,12 @@ def against_adapting(num_tasks: int, noise: float, train_lr: float, seed: int) -
     one = theta[:, [TRAIN_LRS.index(train_lr)]].expand(-1, len(ADAPT_LRS), -1)  # [R, A, P]
     mean, half = mean_and_interval(test_losses(one, new, torch.tensor(ADAPT_LRS, dtype=FLOAT)))
     curve = np.array([expected_loss(problem, train_lr, rate) for rate in ADAPT_LRS])
-    return {"mean": mean.numpy(), "half": half.numpy(), "curve": curve, "best": best_adapt_lr(problem, train_lr)}
+    return {
+        "mean": mean.numpy(),
+        "half": half.numpy(),
+        "curve": curve,
+        "best": best_adapt_lr(problem, train_lr),
+    }
 
 
 def compute(values: SimpleNamespace) -> dict:
@@ -91,9 +112,13 @@ def figure(fig) -> SimpleNamespace:
         panel.set(xlim=(low - 0.05, high + 0.05), ylim=(0, 1))
         parts.curves.append(panel.plot([], [], color=plots.BLUE, label="closed form")[0])
         parts.dots.append(
-            panel.errorbar([0], [1], [0.1], fmt="s", color=plots.ORANGE, markersize=4, label="simulated, 95 % interval")
+            panel.errorbar(
+                [0], [1], [0.1], fmt="s", color=plots.ORANGE, markersize=4, label="simulated, 95 % interval"
+            )
         )
-        parts.here.append(panel.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9)[0])
+        parts.here.append(
+            panel.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9)[0]
+        )
         parts.titles.append(panel.set_title(" "))
     alpha = "\N{GREEK SMALL LETTER ALPHA}"
     panels[0].set(xlabel=f"rate in training, {alpha}$_t$", ylabel="loss of new tasks (half the mean square)")
@@ -103,7 +128,9 @@ def figure(fig) -> SimpleNamespace:
 
 
 def draw(artists: SimpleNamespace, data: dict) -> None:
-    for i, (rates, dots, which) in enumerate(((TRAIN_LRS, SIMULATED, "train"), (ADAPT_LRS, ADAPT_LRS, "adapt"))):
+    for i, (rates, dots, which) in enumerate(
+        ((TRAIN_LRS, SIMULATED, "train"), (ADAPT_LRS, ADAPT_LRS, "adapt"))
+    ):
         part = data[which]
         artists.curves[i].set_data(rates, part["curve"])
         line, _, (bars,) = artists.dots[i]
@@ -113,8 +140,12 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         artists.here[i].set_data([data["rates"][i]], [data["loss"]])
         room = 0.15 * (high.max() - low.min()) + 0.01
         plots.set_limits(artists.panels[i], y=(round(low.min() - room, 2), round(high.max() + room, 2)))
-    artists.titles[0].set_text(f"{data['points']} query points, {data['parameters']} parameters: {best_in_words(data)}")
-    artists.titles[1].set_text(f"trained at {data['rates'][0]:g}, best to adapt at {data['adapt']['best']:.2g}")
+    artists.titles[0].set_text(
+        f"{data['points']} query points, {data['parameters']} parameters: {best_in_words(data)}"
+    )
+    artists.titles[1].set_text(
+        f"trained at {data['rates'][0]:g}, best to adapt at {data['adapt']['best']:.2g}"
+    )
 
 
 def best_in_words(data: dict) -> str:
@@ -128,9 +159,10 @@ def alt(data: dict) -> str:
     train_lr, adapt_lr = data["rates"]
     side = "over" if data["over"] else "under"
     return (
-        f"Mixed linear regression, {side}-parameterised ({data['points']} query points, {data['parameters']} parameters). "
-        f"Trained at {train_lr:g} and adapted at {adapt_lr:g} the expected loss is {data['loss']:.3f}; trained at 0 it is "
-        f"{data['at_zero']:.3f}. In training: {best_in_words(data)}. Best rate to adapt with: {data['adapt']['best']:.2g}."
+        f"Mixed linear regression, {side}-parameterised ({data['points']} query points, "
+        f"{data['parameters']} parameters). Trained at {train_lr:g} and adapted at {adapt_lr:g} the expected "
+        f"loss is {data['loss']:.3f}; trained at 0 it is {data['at_zero']:.3f}. In training: "
+        f"{best_in_words(data)}. Best rate to adapt with: {data['adapt']['best']:.2g}."
     )
 
 

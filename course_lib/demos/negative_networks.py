@@ -16,12 +16,16 @@ from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 HEADS = {"stored": "200 tasks that come back, a head each", "shared": "new tasks, one shared head"}
 COLORS = {"stored": plots.BLUE, "shared": plots.ORANGE}
-SCORES = {"ridge head on the body": "ridge", "1 step of +0.01 on everything": "after_1", "10 steps": "after_10"}
+SCORES = {
+    "ridge head on the body": "ridge",
+    "1 step of +0.01 on everything": "after_1",
+    "10 steps": "after_10",
+}
 T95 = 4.303  # Student's t for three seeds: 95 % of a t with two degrees of freedom lies within
 
 
 def summary(errors: list[list[float]]) -> tuple[np.ndarray, np.ndarray]:
-    """Geometric mean over seeds [rates], and the factor [rates] by which its 95 % interval reaches up and down."""
+    """Geometric mean over seeds [rates], and the factor [rates] its 95 % interval reaches up and down."""
     logs = np.log(np.array(errors))  # [rates, seeds]
     return np.exp(logs.mean(1)), np.exp(T95 * logs.std(1, ddof=1) / np.sqrt(logs.shape[1]))
 
@@ -65,10 +69,11 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
 
 def alt(data: dict) -> str:
     parts = [
-        f"{text}: " + ", ".join(f"{mean:.2f} at {rate:g}" for rate, mean in zip(data["rates"], data["mean"][head]))
+        f"{text}: "
+        + ", ".join(f"{mean:.2f} at {rate:g}" for rate, mean in zip(data["rates"], data["mean"][head]))
         for head, text in HEADS.items()
     ]
-    return f"Error on new tasks against the inner rate in training (geometric mean of three seeds). {'; '.join(parts)}."
+    return f"Error on new tasks against the inner rate in training (mean of three seeds). {'; '.join(parts)}."
 
 
 def demo() -> Demo:

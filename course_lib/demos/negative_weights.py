@@ -1,6 +1,7 @@
-"""What an inner step of either sign does: to the loss of each example, and to the weight of each task in the outer loop.
+"""What an inner step of either sign does to the loss of each example and to the weight of each task.
 
-Everything is computed live. A task's weight is the length of its share of the meta-gradient, relative to alpha = 0:
+Everything is computed live. A task's weight is the length of its share of the meta-gradient, relative to
+alpha = 0:
 
     w_i(alpha) = |grad_theta L_i(theta - alpha grad L_i)| / |grad_theta L_i(theta)|
 """
@@ -29,9 +30,11 @@ EXAMPLES = 20  # tasks whose examples are drawn on the left
 
 @lru_cache(maxsize=256)
 def after_step(network: str, rate: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """After one inner step: the loss of each support example [T, S], each query loss [T], and |its gradient| [T]."""
+    """After one inner step: losses of support examples [T, S], query losses [T], |their gradients| [T]."""
     model = MLP(seed=1) if network == "random" else checkpoints.load(f"sinusoid/{network}")[0]
-    batch = SinusoidTasks(shots=10, queries=10).sample(NUM_TASKS, generator=torch.Generator().manual_seed(seed))
+    batch = SinusoidTasks(shots=10, queries=10).sample(
+        NUM_TASKS, generator=torch.Generator().manual_seed(seed)
+    )
     params = {name: p.detach().requires_grad_() for name, p in stack_params(model, NUM_TASKS).items()}
     adapted = adapt(model, params, batch.support_x, batch.support_y, loss_fn=mse, steps=1, lr=rate)
     query = mse(predict(model, adapted, batch.query_x), batch.query_y)  # [T]
@@ -91,27 +94,33 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
     if data["against"] == "loss":
         limits, label = (0, 26), "query loss of the task before the inner step"
     else:
-        limits, label = (-0.05, 0.5) if maml else (-0.02, 0.12), f"share of its loss that a step of +{SMALL} removes"
+        limits, label = (
+            (-0.05, 0.5) if maml else (-0.02, 0.12),
+            f"share of its loss that a step of +{SMALL} removes",
+        )
     plots.set_limits(artists.right, x=limits, y=(0.03, 12) if maml else (0.28, 3.6))
     if artists.right.get_xlabel() != label:
         artists.right.set_xlabel(label)
     sign = "\N{GREEK SMALL LETTER ALPHA}"
     artists.titles[0].set_text(f"{sign} = {data['rate']:g}: mean support loss x {data['growth']:.2f}")
-    artists.titles[1].set_text(f"median weight {data['median']:.2f}, rank correlation {data['correlation']:+.2f}")
+    artists.titles[1].set_text(
+        f"median weight {data['median']:.2f}, rank correlation {data['correlation']:+.2f}"
+    )
 
 
 def alt(data: dict) -> str:
     name = next(text for text, network in NETWORKS.items() if network == data["network"])
+    against = next(text for text, measure in AGAINST.items() if measure == data["against"])
     return (
-        f"{name}, one inner step of {data['rate']:g}: the mean support loss is multiplied by {data['growth']:.2f}. In the "
-        f"outer gradient the median task weighs {data['median']:.2f} times as much as without the step, from "
-        f"{np.min(data['weights']):.2f} to {np.max(data['weights']):.2f}; rank correlation of the weight with "
-        f"{next(text for text, measure in AGAINST.items() if measure == data['against'])}: {data['correlation']:+.2f}."
+        f"{name}, one inner step of {data['rate']:g}: the mean support loss is multiplied by "
+        f"{data['growth']:.2f}. In the outer gradient the median task weighs {data['median']:.2f} times as "
+        f"much as without it, from {np.min(data['weights']):.2f} to {np.max(data['weights']):.2f}; rank "
+        f"correlation of the weight with {against}: {data['correlation']:+.2f}."
     )
 
 
 def demo() -> Demo:
-    """The demo of notebook 06; its default view is a negative rate, which turns up what a step could have fixed."""
+    """The demo of notebook 06; in its default view a negative rate turns up what a step could have fixed."""
     return Demo(
         "The sign of the inner rate: what it does to examples and tasks",
         controls=[

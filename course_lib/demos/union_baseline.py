@@ -1,6 +1,6 @@
-"""The union of tasks beside MAML at equal compute: error on new tasks against the operations spent, from the shipped table.
+"""The union of tasks beside MAML at equal compute: error on new tasks against compute spent.
 
-Nothing is trained here: see ``course_lib.experiments.equal_compute`` and its record.
+The table is shipped: see ``course_lib.experiments.equal_compute`` and its record.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def compute(values: SimpleNamespace) -> dict:
     """Every method's error at every moment: geometric mean, least and greatest of the seeds."""
     table = equal_compute.load()
     keys = {m: OWN.get(m, "ridge") if values.score == "own" else values.score for m in METHODS}
-    errors = {m: np.array(table["errors"][m][str(values.shots)][keys[m]]) for m in METHODS}  # [moments, seeds]
+    errors = {
+        m: np.array(table["errors"][m][str(values.shots)][keys[m]]) for m in METHODS
+    }  # [moments, seeds]
     return {
         "moments": np.array(table["moments"]),
         "shots": values.shots,
@@ -41,13 +43,20 @@ def compute(values: SimpleNamespace) -> dict:
 
 def figure(fig) -> SimpleNamespace:
     panel = fig.subplots()
-    panel.set(xlabel="training compute, in iterations of MAML", ylabel="error on new tasks", xscale="log", yscale="log")
+    panel.set(
+        xlabel="training compute, in iterations of MAML",
+        ylabel="error on new tasks",
+        xscale="log",
+        yscale="log",
+    )
     panel.set(xlim=(80, 1250), ylim=(0.03, 20))
     panel.set_xticks([100, 300, 1000], ["100", "300", "1000"])
     panel.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
     lines, bands = {}, {}
     for (method, text), color, dash, mark in zip(METHODS.items(), COLORS, plots.DASHES, plots.MARKERS):
-        lines[method] = panel.plot([], [], color=color, linestyle=dash, marker=mark, markersize=5, label=text)[0]
+        lines[method] = panel.plot(
+            [], [], color=color, linestyle=dash, marker=mark, markersize=5, label=text
+        )[0]
         bands[method] = panel.fill_between([1], [1], [1], color=color, alpha=0.18, linewidth=0)
     fig.legend(loc="outside lower center", ncols=4)
     return SimpleNamespace(lines=lines, bands=bands, title=panel.set_title(" "))
@@ -56,11 +65,12 @@ def figure(fig) -> SimpleNamespace:
 def draw(artists: SimpleNamespace, data: dict) -> None:
     for method in METHODS:
         artists.lines[method].set_data(data["moments"], data["mean"][method].clip(0.03, 20))
-        artists.bands[method].set_data(data["moments"], data["low"][method], data["high"][method].clip(max=20))
+        artists.bands[method].set_data(
+            data["moments"], data["low"][method], data["high"][method].clip(max=20)
+        )
     maml, union = data["mean"]["maml"][-1], data["mean"]["union"][-1]
-    artists.title.set_text(
-        f"{data['shots']} shots, scored by: {in_words(data)}. In the end MAML {maml:.2f}, the union {union:.2f}"
-    )
+    ends = f"in the end MAML {maml:.2f}, the union {union:.2f}"
+    artists.title.set_text(f"{data['shots']} shots, scored by: {in_words(data)}; {ends}")
 
 
 def in_words(data: dict) -> str:
@@ -70,7 +80,7 @@ def in_words(data: dict) -> str:
 def alt(data: dict) -> str:
     ends = ", ".join(f"{text} {data['mean'][m][-1]:.2f}" for m, text in METHODS.items())
     return (
-        f"Error on new tasks of {data['shots']} shots, scored by: {in_words(data)}, after training compute of "
+        f"Error on new tasks of {data['shots']} shots, scored by: {in_words(data)}, after compute of "
         f"{data['moments'][-1]} iterations of MAML (geometric mean of three seeds): {ends}."
     )
 

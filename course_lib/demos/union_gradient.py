@@ -1,7 +1,7 @@
-"""k = 0, alpha = 0 and the union of tasks are one gradient: MAML's meta-gradient beside that of supervised training.
+"""k = 0, alpha = 0 and the union of tasks are one gradient: MAML's beside that of supervised training.
 
-Everything is computed live, in double precision, on the same points: the union sees them all, and MAML's query set holds
-them all.
+Everything is computed live, in double precision, on the same points: the union sees them all, and MAML's
+query set holds them all.
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ def problem(head: str, seed: int) -> tuple[MLP, str | StoredHeads, TaskBatch, Te
     """A fresh network in float64, its heads, a meta-batch, and the union's gradient [parameters]."""
     model = MLP(seed=seed).double()
     heads = StoredHeads(NUM_TASKS, 40, 1, seed=seed).double() if head == "stored" else head
-    batch = SinusoidTasks(num_tasks=NUM_TASKS, seed=seed).sample(NUM_TASKS, generator=torch.Generator().manual_seed(seed))
-    batch = same_points(batch.map(lambda part: part.double() if part.is_floating_point() else part))
-    return model, heads, batch, flat(UnionOfTasks(heads).meta_gradient(model, batch)[0])
+    batch = SinusoidTasks(num_tasks=NUM_TASKS, seed=seed).sample(
+        NUM_TASKS, generator=torch.Generator().manual_seed(seed)
+    )
+    batch = batch.map(lambda part: part.double() if part.is_floating_point() else part)
+    return model, heads, same_points(batch), flat(UnionOfTasks(heads).meta_gradient(model, batch)[0])
 
 
 @lru_cache(maxsize=512)
@@ -65,7 +67,9 @@ def compute(values: SimpleNamespace) -> dict:
         "rate": values.inner_lr,
         "steps": values.steps,
         "head": values.head,
-        "differences": np.array([[float((g - union).norm() / union.norm()) for g in row] for row in grid]),  # [k, alpha]
+        "differences": np.array(
+            [[float((g - union).norm() / union.norm()) for g in row] for row in grid]
+        ),  # [k, alpha]
         "difference": float((chosen - union).norm() / union.norm()),
         "cosine": float(torch.nn.functional.cosine_similarity(chosen, union, dim=0)),
         "union": (union / union.abs().max()).numpy(),
@@ -82,8 +86,15 @@ def figure(fig) -> SimpleNamespace:
         left.plot([], [], color=color, linestyle=dash, marker=mark, markersize=4, label=f"k = {k}")[0]
         for k, color, dash, mark in zip(STEPS, COLORS, plots.DASHES, plots.MARKERS)
     ]
-    here = left.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=10, label="chosen")[0]
-    right.set(xlabel="gradient of the union of tasks", ylabel="meta-gradient of MAML", xlim=(-1.1, 1.1), ylim=(-1.6, 1.6))
+    here = left.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=10, label="chosen")[
+        0
+    ]
+    right.set(
+        xlabel="gradient of the union of tasks",
+        ylabel="meta-gradient of MAML",
+        xlim=(-1.1, 1.1),
+        ylim=(-1.6, 1.6),
+    )
     right.plot([-2, 2], [-2, 2], **plots.REFERENCE, label="equal")
     weights = right.plot([], [], ".", color=plots.BLUE, markersize=4, label="a weight of the network")[0]
     fig.legend(loc="outside lower center", ncols=7, columnspacing=1.2, handletextpad=0.5)
@@ -102,16 +113,17 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
 
 
 def alt(data: dict) -> str:
+    heads = next(text for text, head in HEADS.items() if head == data["head"])
+    off = max(data["differences"][0].max(), data["differences"][:, RATES.index(0.0)].max())
     return (
-        f"MAML with k = {data['steps']} and alpha = {data['rate']:g} against supervised training on the same points, "
-        f"{next(text for text, head in HEADS.items() if head == data['head'])}: relative difference of the gradients "
-        f"{data['difference']:.2g}, cosine {data['cosine']:.4f}. At alpha = 0 or k = 0 the difference is at most "
-        f"{max(data['differences'][0].max(), data['differences'][:, RATES.index(0.0)].max()):.1g}."
+        f"MAML with k = {data['steps']} and alpha = {data['rate']:g} against supervised training on the same "
+        f"points, {heads}: relative difference of the gradients {data['difference']:.2g}, cosine "
+        f"{data['cosine']:.4f}. At alpha = 0 or k = 0 the difference is at most {off:.1g}."
     )
 
 
 def demo() -> Demo:
-    """The demo of notebook 06; in its default view one step of alpha = 0.006 keeps the two gradients apart."""
+    """The demo of notebook 06; in its default view one step of 0.006 keeps the two gradients apart."""
     return Demo(
         "Turn the inner loop off and the union of tasks is left",
         controls=[

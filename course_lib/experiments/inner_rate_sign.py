@@ -100,7 +100,7 @@ def train(
 
 
 def beginnings(theta: Params, batch: TaskBatch, num_tasks: int | None) -> Params:
-    """What each task of all runs begins with, {name: [R T, ...]}: its run's body, its own head or the run's."""
+    """What each task of all runs begins with, {name: [R T, ...]}: body of the run, head of its own or the run."""
     params = {name: p.repeat_interleave(META_BATCH, dim=0) for name, p in theta.items() if name not in HEAD}
     if num_tasks is None:
         return params | {name: theta[name].repeat_interleave(META_BATCH, dim=0) for name in HEAD}
