@@ -39,7 +39,7 @@ FLOOR, CEILING = 0.1, 6.0
 
 
 def intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Geometric mean over seeds and its 95 % interval (Student's t, on logarithms): [seeds, n] -> [n] each."""
+    """Geometric mean over seeds and its 95 % interval (Student's t of logarithms): [seeds, n] -> [n] each."""
     logs, seeds = np.log(values), len(values)
     middle, half = logs.mean(0), T_95[seeds - 1] * logs.std(0, ddof=1) / math.sqrt(seeds)
     return np.exp(middle), np.exp(middle - half), np.exp(middle + half)
@@ -106,8 +106,8 @@ def in_words(data: dict) -> str:
 
 def alt(data: dict) -> str:
     return (
-        f"{AXIS[data['number']].capitalize()} with {data['num_tasks']} tasks and k = {data['steps']}, mean of "
-        f"three seeds. {in_words(data)}."
+        f"{AXIS[data['number']].capitalize()} with {data['num_tasks']} tasks and k = {data['steps']}, "
+        f"mean of three seeds. {in_words(data)}."
     )
 
 

@@ -1,8 +1,8 @@
 """Where a head points the body: the body's gradient under a fresh, a remembered and a fitted head.
 
 With residual r(x) = w z(x) - y the body's gradient is the mean over x of 2 r(x) dz(x)/dbody^T w: the head w
-says which features are to grow and which to shrink. A random w says nothing about the task. Everything is computed
-live; the bodies are kept from the runs of ``experiments.task_heads``.
+says which features are to grow and which to shrink. A random w says nothing about the task. Everything is
+computed live; the bodies are kept from the runs of ``experiments.task_heads``.
 """
 
 from __future__ import annotations

@@ -211,8 +211,9 @@ def alt(data: dict) -> str:
     at = data["visit"] - 1
     return (
         f"Visit {data['visit']}, {data['steps']} steps on {len(data['now'][0])} new points each. "
-        f"Mean held-out error of {NUM_TASKS} tasks: {in_words(data)}; the best head for this visit's points "
-        f"{data['errors']['solved_visit'][at]:.2g}, for all points so far {data['errors']['solved_all'][at]:.2g}."
+        f"Mean held-out error of {NUM_TASKS} tasks: {in_words(data)}; the best head for this visit's "
+        f"points {data['errors']['solved_visit'][at]:.2g}, for all points so far "
+        f"{data['errors']['solved_all'][at]:.2g}."
     )
 
 
