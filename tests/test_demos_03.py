@@ -67,7 +67,8 @@ def test_networks_are_calm_well_below_the_border_and_explode_far_beyond():
     for problem in ("random", "maml"):
         scape = k_border.landscape(problem)
         relative = scape.norms / scape.norms[:, :1]
-        assert (relative[RATES < 0.5 * scape.border] < 1.05).all()
+        soon = relative[:, : k_border.STEPS.index(20) + 1]  # later lambda_max may have grown past the border
+        assert (soon[RATES < 0.5 * scape.border] < 1.05).all()
         assert not (relative[RATES > 8 * scape.border, k_border.STEPS.index(10)] < 10).any()
 
 
