@@ -63,6 +63,7 @@ What to know:
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import SimpleNamespace
@@ -70,6 +71,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from course_lib.demos.controls import Button, Choice, Control, Notches, Run, Slider, Switch
 from course_lib.demos.panel import Panel
@@ -246,9 +248,16 @@ class Demo:
         bundle = {
             **view,
             "text/plain": f"{self.title}. {self.alt}",
-            "image/png": base64.b64encode(self.png).decode(),
+            "image/png": base64.b64encode(smaller(self.png)).decode(),
         }
         return bundle, {"image/png": {"alt": self.alt, "width": width, "height": height}}
+
+
+def smaller(png: bytes) -> bytes:
+    """The same picture with the size, not the speed, of the encoding in mind: it is kept in a file."""
+    out = io.BytesIO()
+    Image.open(io.BytesIO(png)).save(out, "png", optimize=True)
+    return out.getvalue()
 
 
 def _count_nonfinite(entry: Any) -> tuple[int, int]:
