@@ -134,6 +134,21 @@ def test_no_checkpoint_trains_nothing_and_says_so(tmp_path, monkeypatch, capsys)
     assert {row["checkpoint"] for row in league.read(tmp_path / "league_glyphs.csv")} == {""}
 
 
+def test_train_makes_what_is_missing_by_recipe(tmp_path, monkeypatch):
+    tiny = {
+        "tiny": recipes.Recipe("maml", "a test", {"inner_steps": 1}, iterations=2, meta_batch=2, steps=(0, 1))
+    }
+    monkeypatch.setattr(recipes, "SINUSOID", tiny)
+    monkeypatch.setitem(recipes.RECIPES, "sinusoid", tiny)
+    monkeypatch.setattr(checkpoints, "FOLDER", tmp_path)
+    command = ["league", "sinusoid", "--train", "--tasks", "3", "--out", str(tmp_path)]
+    assert main(command) == 0
+    rows = league.read(tmp_path / "league_sinusoid.csv")
+    assert [r["steps"] for r in rows if r["checkpoint"] == "sinusoid/tiny"] == ["0", "1", "0", "1"]
+    weights = (tmp_path / "sinusoid" / "tiny.safetensors").read_bytes()
+    assert main(command) == 0 and (tmp_path / "sinusoid" / "tiny.safetensors").read_bytes() == weights
+
+
 def test_published_values_have_sources():
     with league.PUBLISHED.open(newline="") as file:
         rows = list(csv.DictReader(file))
