@@ -133,6 +133,8 @@ def meta_train(
     if state_file is not None and Path(state_file).exists():
         history = load_state(state_file, run, model, learner, updates, generator)
 
+    if device.type != "cpu" and hasattr(tasks, "to"):
+        tasks = tasks.to(device)  # pictures are then picked where they are used
     first = history.iterations + 1
     batches = (tasks.sample(meta_batch, generator=generator).to(device) for _ in range(first, iterations + 1))
     meta_gradient = make_meta_gradient(learner, model, tasks_at_once=tasks_at_once, compile=compile)
