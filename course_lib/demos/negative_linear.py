@@ -121,7 +121,7 @@ def figure(fig) -> SimpleNamespace:
         )
         parts.titles.append(panel.set_title(" "))
     alpha = "\N{GREEK SMALL LETTER ALPHA}"
-    panels[0].set(xlabel=f"rate in training, {alpha}$_t$", ylabel="loss of new tasks (half the mean square)")
+    panels[0].set(xlabel=f"rate in training, {alpha}$_t$", ylabel="loss of new tasks")
     panels[1].set(xlabel=f"rate of adapting at test time, {alpha}$_r$")
     fig.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return parts
@@ -138,7 +138,7 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         low, high = part["mean"] - part["half"], part["mean"] + part["half"]
         bars.set_segments(np.stack([np.stack([dots, low], 1), np.stack([dots, high], 1)], 1))
         artists.here[i].set_data([data["rates"][i]], [data["loss"]])
-        room = 0.15 * (high.max() - low.min()) + 0.01
+        room = 0.15 * (high.max() - low.min()) + 0.03
         plots.set_limits(artists.panels[i], y=(round(low.min() - room, 2), round(high.max() + room, 2)))
     artists.titles[0].set_text(
         f"{data['points']} query points, {data['parameters']} parameters: {best_in_words(data)}"

@@ -77,7 +77,7 @@ def figure(fig) -> SimpleNamespace:
     left.set(xlim=(1e-2, 100), ylim=(1e-2, 100))
     left.plot([1e-2, 100], [1e-2, 100], **plots.REFERENCE, label="unchanged")
     examples = left.plot([], [], ".", color=plots.BLUE, markersize=5, label="a support example")[0]
-    right.set(ylabel="weight in the outer gradient", yscale="log", ylim=(0.28, 3.6), xlim=(-0.02, 0.12))
+    right.set(ylabel="weight in the outer gradient", yscale="log", ylim=(0.28, 3.6), xlim=(-0.01, 0.11))
     right.set_yticks([0.1, 0.3, 0.5, 1, 2, 3, 10], ["0.1", "0.3", "0.5", "1", "2", "3", "10"])
     right.minorticks_off()
     right.axhline(1, **plots.REFERENCE)
@@ -92,11 +92,11 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
     artists.tasks.set_data(data["measure"], data["weights"].clip(0.03, 12))
     maml = data["network"] == "maml_k1"
     if data["against"] == "loss":
-        limits, label = (0, 26), "query loss of the task before the inner step"
+        limits, label = (0, 26), "query loss before the inner step"
     else:
         limits, label = (
-            (-0.05, 0.5) if maml else (-0.02, 0.12),
-            f"share of its loss that a step of +{SMALL} removes",
+            (-0.05, 0.5) if maml else (-0.01, 0.11),
+            f"share removed by a step of +{SMALL}",
         )
     plots.set_limits(artists.right, x=limits, y=(0.03, 12) if maml else (0.28, 3.6))
     if artists.right.get_xlabel() != label:
@@ -104,7 +104,7 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
     sign = "\N{GREEK SMALL LETTER ALPHA}"
     artists.titles[0].set_text(f"{sign} = {data['rate']:g}: mean support loss x {data['growth']:.2f}")
     artists.titles[1].set_text(
-        f"median weight {data['median']:.2f}, rank correlation {data['correlation']:+.2f}"
+        f"median {data['median']:.2f}, rank correlation {data['correlation']:+.2f}"
     )
 
 

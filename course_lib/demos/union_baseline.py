@@ -58,7 +58,7 @@ def figure(fig) -> SimpleNamespace:
             [], [], color=color, linestyle=dash, marker=mark, markersize=5, label=text
         )[0]
         bands[method] = panel.fill_between([1], [1], [1], color=color, alpha=0.18, linewidth=0)
-    fig.legend(loc="outside lower center", ncols=4)
+    fig.legend(loc="outside lower center", ncols=2)
     return SimpleNamespace(lines=lines, bands=bands, title=panel.set_title(" "))
 
 
