@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import asyncio
 import base64
+import io
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from jupyter_client.manager import start_new_kernel
+from PIL import Image
 
 from course_lib.demos.kit import Choice, Demo, NonFiniteError, Notches, Slider, check
 from tests.browser import sine_demo
@@ -216,7 +218,8 @@ def test_a_run_is_true_for_the_computation_that_it_starts_only(demo):
 def test_bundle_has_the_widget_and_for_other_places_the_picture_and_its_words(demo):
     bundle, metadata = demo._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert base64.b64decode(bundle["image/png"]) == demo.png
+    kept = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
+    assert (np.asarray(kept) == demo.picture.pixels[..., :3]).all()
     assert metadata["image/png"]["alt"] == demo.alt and demo.alt in bundle["text/plain"]
     assert demo.panel.picture.tooltip == demo.alt and demo.alt in demo.panel.caption.value
 

@@ -104,6 +104,7 @@ def compute(values: SimpleNamespace) -> dict:
     found = cosines(values.body, values.iteration, values.points, values.steps, values.rate, values.new_tasks)
     at = VISITS.index(values.visit)
     return {
+        "body": next(words for words, body in BODIES.items() if body == values.body),
         "iteration": values.iteration,
         "visit": values.visit,
         "steps": values.steps,
@@ -150,7 +151,7 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         low, high = data["mean"][name] - data["half"][name], data["mean"][name] + data["half"][name]
         artists.bands[name].set_data(VISITS, low, high)
     artists.here.set_xdata([data["visit"], data["visit"]])
-    artists.titles[0].set_text(f"{NUM_TASKS} tasks at visit {data['visit']}")
+    artists.titles[0].set_text(f"Body: {data['iteration']} iterations, {data['body']}")
     artists.titles[1].set_text(in_words(data))
 
 
@@ -161,7 +162,7 @@ def in_words(data: dict) -> str:
 
 def alt(data: dict) -> str:
     return (
-        f"Body after {data['iteration']} iterations, visit {data['visit']}, {data['steps']} steps a visit. "
+        f"Body after {data['iteration']} iterations with {data['body']}, {NUM_TASKS} tasks at visit {data['visit']}, {data['steps']} steps a visit. "
         f"{in_words(data)}. Averaged over tasks first, the gradients have cosines "
         f"{data['of_means']['fresh']:.2f} and {data['of_means']['kept']:.2f}."
     )

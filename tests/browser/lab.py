@@ -296,13 +296,17 @@ class LiveDemo:
             control.focus()
             yield "Enter"
 
+    def reset(self) -> None:
+        """Press reset, so that what is moved next is moved from the default view."""
+        self.box.locator(".demo-reset").click()
+
     def move(self, control: Locator) -> None:
         """Move a control by keyboard; AssertionError if no new picture comes, or an error box."""
         before = self.wait_until_steady()
         for key in self.keys(control):
             self.page.keyboard.press(key)
             try:
-                self.wait_for_change(before, patience=8.0)
+                self.wait_for_change(before, patience=15.0)
                 break
             except AssertionError:
                 assert not self.problem, f"{self.title!r}, {control.get_attribute('class')}: {self.problem}"

@@ -108,5 +108,6 @@ def test_every_control_of_every_demo_of_a_notebook_changes_its_picture(open_note
         assert demo.caption and not demo.problem
         for control in demo.controls():
             demo.move(control)
+            demo.reset()
         if FOLDER_OF_SCREENSHOTS:
             demo.box.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / f"{path.stem}_{number}.png")
