@@ -52,10 +52,23 @@ def predict_one_by_one(model: nn.Module, params: Params, support_x: Tensor, quer
     Args:
         params: {name: [1, ...]}. support_x: [1, S, ...]. query_x: [1, Q, ...].
     """
-    queries = query_x.transpose(0, 1)  # [Q, 1, ...]
-    batches = torch.cat([support_x.expand(len(queries), *support_x.shape[1:]), queries], 1)  # [Q, S + 1, ...]
-    copies = {name: p.expand(len(queries), *p.shape[1:]) for name, p in params.items()}
-    return predict(model, copies, batches)[:, -1].unsqueeze(0)  # [1, Q, W]
+    return predict_in_groups(model, params, support_x, query_x, 1)
+
+
+def predict_in_groups(
+    model: nn.Module, params: Params, support_x: Tensor, query_x: Tensor, size: int
+) -> Tensor:
+    """As ``predict_one_by_one``, but with ``size`` query images to a batch, in their order.
+
+    Raises:
+        ValueError: ``size`` does not divide the number of query images.
+    """
+    if query_x.shape[1] % size:
+        raise ValueError(f"{query_x.shape[1]} query images do not make groups of {size}")
+    groups = query_x.unflatten(1, (-1, size)).squeeze(0)  # [G, size, ...]
+    batches = torch.cat([support_x.expand(len(groups), *support_x.shape[1:]), groups], 1)  # [G, S + size, ...]
+    copies = {name: p.expand(len(groups), *p.shape[1:]) for name, p in params.items()}
+    return predict(model, copies, batches)[:, -size:].flatten(0, 1).unsqueeze(0)  # [1, Q, W]
 
 
 def accuracies(
