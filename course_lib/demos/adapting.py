@@ -46,13 +46,14 @@ def fine_tune(
     x = (X_RANGE[0] + (X_RANGE[1] - X_RANGE[0]) * unit)[None, :, None]  # [1, S, 1]
     y = sinusoid(x, torch.tensor([amplitude]), torch.tensor([phase]))  # [1, S, 1]
     model, params = initialisations()
-    support_x, support_y, grid = x.expand(3, -1, -1), y.expand(3, -1, -1), GRID.expand(3, -1, -1)
-    fits, support_errors = [], []
-    for adapted in path(model, params, support_x, support_y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr):
-        with torch.no_grad():
-            fits.append(predict(model, adapted, grid)[..., 0])  # [3, 101]
-            support_errors.append(mse(predict(model, adapted, support_x), support_y))  # [3]
-    return x[0, :, 0], y[0, :, 0], torch.stack(fits), torch.stack(support_errors)
+    support_x, support_y = x.expand(3, -1, -1), y.expand(3, -1, -1)  # [3, S, 1]
+    trail = list(path(model, params, support_x, support_y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
+    after = {name: torch.cat([adapted[name] for adapted in trail]) for name in params}  # [51 * 3, ...]
+    with torch.no_grad():
+        fits = predict(model, after, GRID.expand(3 * len(trail), -1, -1))[..., 0]  # [51 * 3, 101]
+        at_support = predict(model, after, x.expand(3 * len(trail), -1, -1))[..., 0]  # [51 * 3, S]
+    support_errors = (at_support - y[..., 0]).square().mean(-1)  # [51 * 3]
+    return x[0, :, 0], y[0, :, 0], fits.view(-1, 3, fits.shape[1]), support_errors.view(-1, 3)
 
 
 def compute(values: SimpleNamespace) -> dict:
