@@ -160,7 +160,7 @@ TWO_CORES = {
         "fomaml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
     ),
     "anil": Recipe(
-        "anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
+        "anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=1500, steps=(0, 1, 3), **STEPPED
     ),
     "reptile": Recipe(
         "reptile",
