@@ -27,6 +27,7 @@ if __name__ == "__main__" and sys.argv[1:2] == ["doctor"]:  # it also says what 
 from course_lib import checkpoints, league, recipes
 from course_lib.algorithms import LEARNERS
 from course_lib.evaluation import LEARNERS_CHOICE, evaluate
+from course_lib.hot_path import PRECISIONS
 from course_lib.recipes import FAMILIES, Recipe
 from course_lib.training import Diverged, meta_train
 
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto")
     train.add_argument("--tasks-at-once", type=int, help="bounds memory (default: by device and model)")
     train.add_argument("--compile", action="store_true", help="compile the step; needs a C++ compiler and half a minute")
+    train.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the forward passes")
     train.add_argument("--out", type=Path, help="checkpoint to write (default: runs/FAMILY/METHOD)")
     train.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
 
@@ -119,6 +121,7 @@ def run_train(args: argparse.Namespace) -> int:
         schedule=recipe.schedule,
         tasks_at_once=args.tasks_at_once,
         compile=args.compile,
+        precision=args.precision,
         state_file=state,
     )
     cpu_seconds = time.process_time() - cpu_seconds
@@ -137,6 +140,7 @@ def run_train(args: argparse.Namespace) -> int:
             "schedule": getattr(recipe.schedule, "__name__", None),
             "optimizer": recipe.optimizer.__name__,
             "seed": args.seed,
+            "precision": args.precision,
         },
         "score": {"tasks": result.num_tasks, "steps": result.steps, "mean": result.mean, "ci95": result.ci95},
         **checkpoints.provenance(args.command_line, history.seconds),

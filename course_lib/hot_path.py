@@ -6,8 +6,9 @@
     GPU                  all tasks at once                  nothing waits for the device
     compile=True         all tasks at once, one kernel      several times faster on small networks, after
                          after another, no Python           10 to 60 s of compiling
+    precision="bfloat16" forward passes in half the bits    for large batches of images on a GPU
 
-All of them are ``learner.meta_gradient`` and differ from it by rounding at most; sums have a fixed order, so
+All but the last are ``learner.meta_gradient`` and differ from it by rounding at most; sums have a fixed order, so
 the same seed gives the same bits. ``benchmarks/run.py`` measures what each is worth.
 """
 
@@ -28,12 +29,17 @@ from course_lib.models import check_model, has_convolutions
 from course_lib.tasks.base import TaskBatch, check_count
 
 MetaGradient = Callable[[TaskBatch], tuple[dict[str, Tensor], dict[str, Tensor]]]
+PRECISIONS = ("float32", "bfloat16")
 
 IMAGES_AT_ONCE = 80  # support and query images that one core works on together
 
 
 def make_meta_gradient(
-    learner: Learner, model: nn.Module, tasks_at_once: int | None = None, compile: bool = False
+    learner: Learner,
+    model: nn.Module,
+    tasks_at_once: int | None = None,
+    compile: bool = False,
+    precision: str = "float32",
 ) -> MetaGradient:
     """A function batch -> (grads, info), equal to ``learner.meta_gradient(model, batch)`` up to rounding.
 
@@ -42,10 +48,14 @@ def make_meta_gradient(
             chooses by device and model.
         compile: run the whole step through torch.compile. A batch of shapes not met before takes 10 to 60 s.
             The learner's settings are those of that moment.
+        precision: "float32", or "bfloat16" to run forward passes under ``torch.autocast``: convolutions and
+            matrix products in bfloat16; parameters, inner steps, losses, solved heads and the gradients
+            returned stay in float32.
 
     Raises:
         RuntimeError: ``compile`` on a machine without a C++ compiler.
-        ValueError: ``compile`` together with ``tasks_at_once``, or ``tasks_at_once`` below 1.
+        ValueError: ``compile`` together with ``tasks_at_once`` or "bfloat16", ``tasks_at_once`` below 1, or
+            another precision.
 
     >>> from course_lib.algorithms import MAML
     >>> from course_lib.models import MLP
@@ -58,13 +68,34 @@ def make_meta_gradient(
     check_model(model)
     if tasks_at_once is not None:
         check_count("tasks_at_once", tasks_at_once, 1)
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; not {precision!r}")
+    mixed = precision == "bfloat16"
     if compile:
-        if tasks_at_once is not None:
-            raise ValueError("a compiled step takes all tasks at once: leave out tasks_at_once or compile")
+        if tasks_at_once is not None or mixed:
+            raise ValueError(
+                "a compiled step takes all tasks at once, in float32: leave out tasks_at_once and precision, "
+                "or leave out compile"
+            )
         return compiled(learner, model)
-    if next(model.parameters()).device.type == "cpu" and has_convolutions(model):
-        return in_threads(learner, model, tasks_at_once)
-    return lambda batch: learner.meta_gradient(model, batch, tasks_at_once)
+    device = next(model.parameters()).device.type
+    compute = autocast_forward(learner.meta_gradient, device) if mixed else learner.meta_gradient
+    if device == "cpu" and has_convolutions(model):
+        return in_threads(learner, model, tasks_at_once, compute)
+    return lambda batch: compute(model, batch, tasks_at_once)
+
+
+def autocast_forward(meta_gradient: Callable, device: str) -> Callable:
+    """``meta_gradient`` with its forward passes in bfloat16 (``inner_loop.backward`` leaves autocast).
+
+    Casts are not cached, since each piece of a meta-batch frees its own graph.
+    """
+
+    def compute(*arguments):
+        with torch.autocast(device, torch.bfloat16, cache_enabled=False):
+            return meta_gradient(*arguments)
+
+    return compute
 
 
 def cores() -> int:
@@ -72,24 +103,26 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(learner: Learner, model: nn.Module, tasks_at_once: int | None) -> MetaGradient:
+def in_threads(
+    learner: Learner, model: nn.Module, tasks_at_once: int | None, compute: Callable
+) -> MetaGradient:
     """A worker thread to each core, each taking ``tasks_at_once`` tasks at a time.
 
-    PyTorch leaves the interpreter free while it computes, so the threads do run side by side.
+    ``compute`` is ``learner.meta_gradient``, or that in another precision. PyTorch leaves the interpreter free while it computes, so the threads do run side by side.
     """
     pool = ThreadPoolExecutor(cores(), thread_name_prefix="meta-gradient")
 
     def work(chunk: TaskBatch, share: float) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
         torch.set_num_threads(1)  # of this worker, for the kernels inside
         worker_model = copy_sharing_parameters(model)
-        grads, info = learner.meta_gradient(worker_model, chunk)
+        grads, info = compute(worker_model, chunk)
         buffers = dict(worker_model.named_buffers())
         return {name: share * grad for name, grad in grads.items()}, info["task_losses"], buffers
 
     def meta_gradient(batch: TaskBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         pieces = chunks(batch := learner.prepare(model, batch), tasks_at_once or few_tasks(batch))
         if len(pieces) == 1:  # nothing to share out: leave the cores to the kernels
-            return learner.meta_gradient(model, batch)
+            return compute(model, batch)
         shares = [piece.num_tasks / batch.num_tasks for piece in pieces]
         threads_before = torch.get_num_threads()
         sums, arrived, task_losses = None, {}, []

@@ -8,6 +8,7 @@ This is lines 5 and 6 of algorithm 1 (MAML, arXiv 1703.03400). It is the only in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -96,9 +97,18 @@ def adapt(
     rate = _rate_per_task(lr, params)
     for _ in range(steps):
         task_losses = loss_fn(predict(model, params, x), y)  # [T]
-        grads = torch.autograd.grad(task_losses.sum(), [params[n] for n in names], create_graph=second_order)
+        with backward(x.device):
+            grads = torch.autograd.grad(task_losses.sum(), [params[n] for n in names], create_graph=second_order)
         params = params | {n: descend(params[n], rate(n, g), g) for n, g in zip(names, grads)}
     return params
+
+
+def backward(device: torch.device):
+    """Where gradients are taken. Autocast, if someone switched it on, is for forward passes: each backward then
+    runs in the precision of its forward, and that of a solved head in full.
+    """
+    mixed = torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if mixed else nullcontext()
 
 
 def descend(theta: Tensor, rate: float | Tensor, grad: Tensor) -> Tensor:

@@ -92,6 +92,7 @@ def meta_train(
     schedule: Callable[[float], float] | None = None,
     tasks_at_once: int | None = None,
     compile: bool = False,
+    precision: str = "float32",
     state_file: str | os.PathLike | None = None,
     save_every: int = 1000,
     progress: bool = True,
@@ -106,7 +107,7 @@ def meta_train(
         device: "auto" (see ``pick_device``), "cpu", "cuda", ...
         optimizer: (parameters, lr) -> optimiser. Reptile's own is ``torch.optim.SGD``, which interpolates.
         schedule: progress 0..1 -> factor on ``outer_lr``; None keeps it constant.
-        tasks_at_once, compile: see ``make_meta_gradient``.
+        tasks_at_once, compile, precision: see ``make_meta_gradient``.
         state_file: where to keep the whole state of the run, every ``save_every`` iterations and at the end. If the
             file is there the run goes on from it, and ends with exactly the parameters of an uninterrupted one.
         progress: show a bar with the loss.
@@ -129,7 +130,7 @@ def meta_train(
     updates = optimizer(parameters.values(), outer_lr)
     generator = torch.Generator().manual_seed(seed)
     history = History()
-    run = describe_run(learner, tasks, meta_batch, outer_lr, seed)
+    run = describe_run(learner, tasks, meta_batch, outer_lr, seed, precision)
     if state_file is not None and Path(state_file).exists():
         history = load_state(state_file, run, model, learner, updates, generator)
 
@@ -137,7 +138,7 @@ def meta_train(
         tasks = tasks.to(device)  # pictures are then picked where they are used
     first = history.iterations + 1
     batches = (tasks.sample(meta_batch, generator=generator).to(device) for _ in range(first, iterations + 1))
-    meta_gradient = make_meta_gradient(learner, model, tasks_at_once=tasks_at_once, compile=compile)
+    meta_gradient = make_meta_gradient(learner, model, tasks_at_once, compile, precision)
     started = time.perf_counter() - history.seconds
     losses: list[Tensor] = []  # on the device until the next look: reading a number would stall a GPU
 
@@ -225,7 +226,9 @@ def threads_for(model: nn.Module, device: torch.device) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def describe_run(learner: Learner, tasks, meta_batch: int, outer_lr: float, seed: int) -> dict:
+def describe_run(
+    learner: Learner, tasks, meta_batch: int, outer_lr: float, seed: int, precision: str = "float32"
+) -> dict:
     """What makes two runs the same run, apart from how long they go on."""
     return {
         "learner": type(learner).__name__,
@@ -235,4 +238,5 @@ def describe_run(learner: Learner, tasks, meta_batch: int, outer_lr: float, seed
         "meta_batch": meta_batch,
         "outer_lr": outer_lr,
         "seed": seed,
+        "precision": precision,
     }

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from course_lib import losses
 from course_lib.algorithms.heads import MetaHead, make_head
-from course_lib.inner_loop import LossFn, Params, Rate, adapt, predict, stack_params
+from course_lib.inner_loop import LossFn, Params, Rate, adapt, backward, predict, stack_params
 from course_lib.models import check_model
 from course_lib.tasks.base import TaskBatch, check_count
 
@@ -110,7 +110,8 @@ class Learner(nn.Module):
         for chunk in chunks(batch, tasks_at_once):
             chunk_losses = self.task_losses(model, chunk)  # [chunk]
             loss = chunk_losses.sum() / batch.num_tasks
-            chunk_grads = torch.autograd.grad(loss, parameters, materialize_grads=True)
+            with backward(loss.device):
+                chunk_grads = torch.autograd.grad(loss, parameters, materialize_grads=True)
             grads = chunk_grads if grads is None else [a + b for a, b in zip(grads, chunk_grads)]
             task_losses.append(chunk_losses.detach())
         return dict(zip(names, grads)), loss_info(task_losses)
