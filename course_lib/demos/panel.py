@@ -34,6 +34,10 @@ CSS = """<style>
 .course-demo .demo-wide .widget-readout { min-width: 4em; }
 .course-demo .demo-control.widget-checkbox, .course-demo .demo-large-print { width: auto; }
 .course-demo .demo-control { margin: 2px; }
+.course-demo .drawing-canvas { border: 1px solid #767676; border-radius: 4px; background: white;
+  cursor: crosshair; touch-action: none; }
+.course-demo .drawing-canvas:focus-visible { outline: 3px solid #E69F00; }
+.course-demo .demo-drawing .jupyter-button { padding: 0 8px; }
 .course-demo .widget-radio { display: flex; flex-direction: row; align-items: baseline; }
 .course-demo .widget-radio-box { display: flex; flex-flow: row wrap; column-gap: 14px; margin: 0; }
 .course-demo .jupyter-button { width: auto; padding: 0 14px; }
@@ -120,7 +124,7 @@ class Panel:
         """Show the demo's values now, to the last frame, for a cell or a test: an error is raised."""
         self._version += 1
         self._drawn = self._version
-        self._match_widgets()
+        self.match_widgets()
         try:
             self.demo._show_last_frame()
         except Exception as error:
@@ -227,7 +231,7 @@ class Panel:
 
     def _reset(self) -> None:
         self.demo.accept(self.demo.defaults())
-        self._match_widgets()
+        self.match_widgets()
         self._update()
 
     def _stop(self) -> None:
@@ -253,7 +257,7 @@ class Panel:
             widget.on_click(lambda _: self._pressed(control))
         else:
             widget.observe(lambda change: self._changed(control.name, change["new"]), "value")
-            if not isinstance(control, Switch):
+            if hasattr(widget, "style") and not isinstance(control, Switch):
                 widget.style.description_width = label_width
                 words = "".join(str(option) for option in getattr(control, "options", ()))
                 widget.add_class(
@@ -261,7 +265,7 @@ class Panel:
                 )
         return widget
 
-    def _match_widgets(self) -> None:
+    def match_widgets(self) -> None:
         """Move the widgets to the demo's values without being called back."""
         self._quiet = True
         try:
