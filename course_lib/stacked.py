@@ -1,7 +1,8 @@
 """Modules with a task dimension: one forward pass for T tasks, each with parameters of its own.
 
 Every parameter carries a leading dimension [T, ...]. A linear layer is then one batched matrix product, a
-convolution one convolution in T groups, [T, N, C, H, W] seen as [N, T C, H, W]. What has no rule here goes
+convolution one convolution in T groups, [T, N, C, H, W] seen as [N, T C, H, W]. One task alone has no groups,
+and its channels are kept last in memory, where a CPU pools several times faster. What has no rule here goes
 through ``torch.func.vmap``, which is the same arithmetic, so any module works.
 """
 
@@ -35,7 +36,7 @@ def call(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     """``module`` on x [T, N, ...], task t with its own parameters params[...][t] -> [T, N, ...]."""
     kind, images = type(module), x.ndim == 5
     if kind.forward is nn.Sequential.forward:
-        for name, child in module.named_children():
+        for name, child in pool_early(list(module.named_children())):
             x = call(child, child_params(params, name), x)
         return x
     if kind is nn.Linear and module.bias is not None and x.ndim == 3:
@@ -55,6 +56,19 @@ def call(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     return vmap(lambda p, task_x: functional_call(module, p, (task_x,)))(params, x)
 
 
+def pool_early(children: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+    """ReLU and a max pooling behind it, swapped: the same numbers and gradients, a quarter of the work.
+
+    >>> [name for name, _ in pool_early([("relu", nn.ReLU()), ("pool", nn.MaxPool2d(2))])]
+    ['pool', 'relu']
+    """
+    children = list(children)
+    for i, pair in enumerate(zip(children, children[1:])):
+        if [type(child) for _, child in pair] == [nn.ReLU, nn.MaxPool2d]:
+            children[i : i + 2] = pair[::-1]
+    return children
+
+
 def fold(x: Tensor) -> Tensor:
     """Tasks as channels: [T, N, C, H, W] -> [N, T C, H, W]. What ``unfold`` returned comes back uncopied."""
     return x.transpose(0, 1).flatten(1, 2)
@@ -68,11 +82,22 @@ def unfold(x: Tensor, num_tasks: int) -> Tensor:
 def convolution(module: nn.Conv2d, params: Params, x: Tensor) -> Tensor:
     """A convolution in T groups: x [T, N, in, H, W], weight [T, out, in, h, w] -> [T, N, out, H', W']."""
     num_tasks = x.shape[0]
+    if num_tasks == 1:
+        weight, bias = params["weight"][0], params["bias"][0] if module.bias is not None else None
+        settings = (module.stride, module.padding, module.dilation, module.groups)
+        return F.conv2d(channels_last(x[0]), channels_last(weight), bias, *settings).unsqueeze(0)
     weight = params["weight"].flatten(0, 1)  # [T out, in, h, w]
     bias = params["bias"].flatten() if module.bias is not None else None  # [T out]
     groups = num_tasks * module.groups
     out = F.conv2d(fold(x), weight, bias, module.stride, module.padding, module.dilation, groups)
     return unfold(out, num_tasks)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """[N, C, H, W] as it is, its channels last in memory; a single channel is only declared to be."""
+    if x.shape[1] == 1:
+        return x.squeeze(1).unsqueeze(-1).movedim(-1, 1)  # [N, H, W, 1], seen as [N, 1, H, W]
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def batch_norm(module: nn.BatchNorm2d, params: Params, x: Tensor) -> Tensor:

@@ -46,18 +46,22 @@ def conv(**settings) -> tuple[Conv4, torch.Tensor]:
     return Conv4(**settings).double(), x
 
 
+@pytest.mark.parametrize("num_tasks", [1, 2])  # one task has a path of its own
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("settings", CONVS.values(), ids=CONVS)
-def test_all_tasks_at_once_equal_task_by_task(settings, training):
+def test_all_tasks_at_once_equal_task_by_task(settings, training, num_tasks):
     model, x = conv(**settings)
+    x = x[:num_tasks]
     model.train(training)
     params = stacked_noise(model, len(x))
     expected = task_by_task(model, params, x)
     torch.testing.assert_close(call(model, params, x), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_second_derivatives_through_the_stacked_rules_agree():
+@pytest.mark.parametrize("num_tasks", [1, 2])
+def test_second_derivatives_through_the_stacked_rules_agree(num_tasks):
     model, x = conv()
+    x = x[:num_tasks]
     params, labels = stacked_noise(model, len(x)), torch.tensor([[0, 1, 2, 0]] * len(x))
 
     def twice(forward):
@@ -88,6 +92,22 @@ def test_other_layers_too(layer):
     x = torch.rand(3, 4, 2, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     params = stacked_noise(layer, 3)
     torch.testing.assert_close(call(layer, params, x), task_by_task(layer, params, x))
+
+
+@pytest.mark.parametrize("num_tasks", [1, 3])
+def test_pooling_before_the_relu_gives_the_same_bits(num_tasks):
+    body = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+    x = torch.randn(num_tasks, 4, 2, 6, 6).round().requires_grad_()  # whole numbers: windows with ties
+    direction = torch.randn(num_tasks, 4, 18)
+    ours, plain = call(body, {}, x), torch.stack([body(task_x) for task_x in x])
+    assert torch.equal(ours, plain)
+    assert torch.equal(*(torch.autograd.grad((out * direction).sum(), x)[0] for out in (ours, plain)))
+
+
+def test_one_task_keeps_its_channels_last():
+    model = Conv4(filters=8, seed=0)
+    out = call(model.features[:3], stack_params(model.features[:3], 1), torch.rand(1, 5, 1, 28, 28))
+    assert out[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_tasks_stay_in_the_layout_of_the_convolutions():
