@@ -40,7 +40,7 @@ from course_lib.curvature import Curvature, flatten
 from course_lib.inner_loop import Params, adapt, predict, stack_params
 from course_lib.losses import mse
 from course_lib.models import MLP
-from course_lib.tasks import SinusoidTasks
+from course_lib.tasks import SinusoidTasks, TaskBatch
 
 METHODS = ("maml", "fomaml", "reptile", "joint")
 NETWORKS = {"random": "random, ReLU", "tanh": "random, tanh", "reptile": "Reptile's, ReLU"}
@@ -174,6 +174,11 @@ def minibatches(seed: int, num_tasks: int = NUM_TASKS) -> tuple[Tensor, Tensor]:
     return cut(batch.support_x), cut(batch.support_y)
 
 
+def as_episode(x: Tensor, y: Tensor) -> TaskBatch:
+    """Two minibatches of each task [T, 2, B, ...] as support and query set, for the library's learners."""
+    return TaskBatch(x[:, 0], y[:, 0], x[:, 1], y[:, 1])
+
+
 def sharpness(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """lambda_max of each task's loss on all its minibatches x, y [T, k, B, ...], the mean over tasks."""
     theta = detached(stack_params(model, x.shape[0]))
@@ -195,7 +200,7 @@ def table(names: Sequence[str], seeds: Sequence[int], steps: Sequence[int], rate
             model, (x, y) = network(name, seed), minibatches(seed)
             rows["lambda_max"].append(sharpness(model, x, y))
             grid = [[measure(model, x[:, :k], y[:, :k], rate) for rate in rates] for k in steps]
-            over = lambda number: [[number(directions) for directions in row] for row in grid]
+            over = lambda number: [[float(f"{number(d):.4g}") for d in row] for row in grid]
             for m in METHODS:
                 rows["cosines"][m].append(over(lambda d: d.cosine(m, "maml")))
                 rows["theory"][m].append(over(lambda d: d.cosine(m, "maml", theory=True)))

@@ -1,6 +1,7 @@
 """Reptile trained beside MAML and FOMAML; its minibatches; its outer rate. For notebook 08.
 
-    python -m course_lib.experiments.reptile_training
+    python -m course_lib.experiments.reptile_training                          everything
+    python -m course_lib.experiments.reptile_training falling constant_1       some of it; the rest is kept
 
 The MLP 1-40-40-1 on sinusoids, k = 5, three seeds, in three comparisons:
 
@@ -9,18 +10,20 @@ The MLP 1-40-40-1 on sinusoids, k = 5, three seeds, in three comparisons:
                   iterations for one of MAML, which costs about that much more
     minibatches   Reptile with three inner loops: the same 10 points at every step; all 20 at every step;
                   minibatches of 10 of the 20. And k = 1 on all 20, which is joint training
-    outer rate    Reptile with 5 tasks an iteration: epsilon falling from 1 to 0 in a line, and constant
+    outer rate    Reptile with 1 task an iteration, as in its paper: epsilon falling from 1 to 0 in a line,
+                  and constant
 
 All runs of a method train as one batch. Scored at several moments on 200 new tasks of 10 shots after 1, 5
 and 10 steps at the method's own alpha; and the agreement of gradients, g_1 . g_2 over |g|^2 in the mean, of
 two disjoint sets of 10 points of a new task at the initialisation.
 Writes reptile_training.json: errors {method: {score: [moments, seeds]}}, seconds of CPU an iteration of one run
-(interleaved, the least of several), and the record: about 4 minutes on one CPU core.
+(interleaved, the least of several), and a record for each method: about 4 minutes on one CPU core in all.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -75,21 +78,20 @@ def reptile(**changes) -> Method:
     return Method(Reptile(**learner), **changes)
 
 
-def methods() -> dict[str, Method]:
-    """Everything that is trained, by name; fresh learners, since a Reptile counts its draws."""
+def methods(steps: int = K) -> dict[str, Method]:
+    """Everything that is trained, by name, with k = ``steps``; fresh learners, since a Reptile counts its draws."""
     gradient = {"outer_lr": 1e-3, "optimizer": adam, "schedule": None}
-    few = {"meta_batch": 5}
     return {
-        "maml": Method(MAML(K, MAML_LR), **gradient),
-        "fomaml": Method(MAML(K, MAML_LR, second_order=False), iterations=2 * ITERATIONS, **gradient),
-        "reptile": reptile(iterations=2 * ITERATIONS),
+        "maml": Method(MAML(steps, MAML_LR), **gradient),
+        "fomaml": Method(MAML(steps, MAML_LR, second_order=False), iterations=2 * ITERATIONS, **gradient),
+        "reptile": reptile(inner_steps=steps, iterations=2 * ITERATIONS),
         "minibatches": reptile(),
         "same_10": reptile(inner_batch=None, use_queries=False),
         "all_20": reptile(inner_batch=None),
         "joint": reptile(inner_batch=None, inner_steps=1),
-        "falling": reptile(**few),
-        "constant_1": reptile(schedule=None, **few),
-        "constant_0.1": reptile(schedule=None, outer_lr=0.1, **few),
+        "falling": reptile(meta_batch=1),
+        "constant_1": reptile(meta_batch=1, schedule=None),
+        "constant_0.1": reptile(meta_batch=1, schedule=None, outer_lr=0.1),
     }
 
 
@@ -180,7 +182,7 @@ def seconds_per_iteration(names: Sequence[str], blocks: int = 8, iterations: int
 
 @lru_cache(maxsize=1)
 def load() -> dict:
-    """The shipped table: "moments", "scores" {method: {score: [moments, seeds]}}, "iterations", "seconds_each".
+    """The shipped table: "moments", "scores" {method: {score: [moments, seeds]}}, "seconds_each", "records".
 
     >>> sorted(load()["scores"]["reptile"])
     ['after_1', 'after_10', 'after_5', 'agreement']
@@ -188,26 +190,30 @@ def load() -> dict:
     return json.loads(FILE.read_text())
 
 
-def main() -> None:
-    """Train and score everything, and write the table with its record."""
-    started = time.perf_counter()
+def main(names: Sequence[str] = ()) -> None:
+    """Train and score the methods named, or all, and write them into the table with their records."""
     torch.set_num_threads(1)
-    each = seconds_per_iteration(["maml", "fomaml", "reptile"])
-    scores = {}
-    for name, method in methods().items():
-        rows = []  # [moments] of [seeds] of scores
+    unknown = set(names) - methods().keys()
+    if unknown:
+        raise SystemExit(f"No method {sorted(unknown)}. There are: {', '.join(methods())}.")
+    chosen = {name: method for name, method in methods().items() if not names or name in names}
+    table = {"scores": {}, "moments": {}, "records": {}}
+    if names and FILE.exists():
+        table = json.loads(FILE.read_text())
+    else:
+        table["seconds_each"] = seconds_per_iteration(["maml", "fomaml", "reptile"])
+    for name, method in chosen.items():
+        started, rows = time.perf_counter(), []  # [moments] of [seeds] of scores
         for _, networks in train(method, SEEDS, at=method.moments()):
             rows.append([score(method.learner, network) for network in networks])
-        scores[name] = {key: [[of_seed[key] for of_seed in row] for row in rows] for key in rows[0][0]}
-        print(f"{name:>14s}: " + ", ".join(f"{error:.2f}" for error in scores[name]["after_10"][-1]), flush=True)
-    table = {"seeds": SEEDS, "k": K, "inner_lr": {"maml": MAML_LR, "fomaml": MAML_LR, "reptile": REPTILE_LR}}
-    table |= {"moments": {name: method.moments() for name, method in methods().items()}}
-    table |= {"seconds_each": each, "test_tasks": TEST_TASKS, "scores": scores}
-    command = "python -m course_lib.experiments.reptile_training"
-    table |= checkpoints.provenance(command, time.perf_counter() - started)
+        table["scores"][name] = {key: [[of_seed[key] for of_seed in row] for row in rows] for key in rows[0][0]}
+        table["moments"][name] = method.moments()
+        command = f"python -m course_lib.experiments.reptile_training {name}"
+        table["records"][name] = checkpoints.provenance(command, time.perf_counter() - started)
+        print(f"{name:>14s}: " + ", ".join(f"{error:.2f}" for error in table["scores"][name]["after_10"][-1]), flush=True)
+    table |= {"seeds": SEEDS, "k": K, "test_tasks": TEST_TASKS}
     FILE.write_text(json.dumps(table) + "\n")
-    print(f"{FILE.name} in {table['seconds']} s")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
