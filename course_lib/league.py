@@ -3,6 +3,7 @@
     python -m course_lib league omniglot        5 and 20 ways, 1 and 5 shots, normalised together or not
     python -m course_lib league sinusoid        error after 0, 1, 5, 10 steps
     python -m course_lib league glyphs          as for Omniglot, on drawn glyphs: no data, no network
+    python -m course_lib league omniglot --ways 5 --shots 1 --tasks 10000       one kind of task, more of them
 
 Nothing is trained unless ``--train`` asks for what is missing. A row is written as soon as it is measured, and
 a row that is there for the same weights is not measured again. What was not measured is not in the table.
@@ -17,7 +18,7 @@ import argparse
 import csv
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,16 +72,20 @@ SINE_CELLS = (Cell(None, 10), Cell(None, 5))
 SERVED_BY = {"sinusoid": ("sinusoid",), "omniglot": ("omniglot",), "glyphs": ("glyphs", "omniglot")}
 
 
-def measure(family: str, names: Iterable[str], num_tasks: int, seed: int, known: list[Row]) -> Iterator[Row]:
+def measure(
+    family: str, cells: Iterable[Cell], names: Iterable[str], num_tasks: int, seed: int, known: list[Row]
+) -> Iterator[Row]:
     """Rows that are not ``known``, as they are measured: floors first, then the checkpoints ``names``."""
     done = {_key(row) for row in known}
     rows = _sinusoid_rows if family == "sinusoid" else _image_rows
     for name in (None, *names):
-        yield from rows(family, name, num_tasks, seed, done)
+        yield from rows(family, cells, name, num_tasks, seed, done)
 
 
-def _sinusoid_rows(family: str, name: str | None, num_tasks: int, seed: int, done: set) -> Iterator[Row]:
-    for cell in SINE_CELLS:
+def _sinusoid_rows(
+    family: str, cells: Iterable[Cell], name: str | None, num_tasks: int, seed: int, done: set
+) -> Iterator[Row]:
+    for cell in cells:
         row = _row(family, cell, num_tasks, seed, ERROR)
         if name is None:
             zero = {"method": "zero predictor", "steps": 0, "tasks": "exact", "seed": ""}
@@ -97,13 +102,15 @@ def _sinusoid_rows(family: str, name: str | None, num_tasks: int, seed: int, don
         yield from _new(_results(row, steps, result.query_losses), done)
 
 
-def _image_rows(family: str, name: str | None, num_tasks: int, seed: int, done: set) -> Iterator[Row]:
+def _image_rows(
+    family: str, cells: Iterable[Cell], name: str | None, num_tasks: int, seed: int, done: set
+) -> Iterator[Row]:
     model, learner, about, steps = None, None, {}, [0]
     if name is not None:
         model, learner, record = checkpoints.load(name)
         about, steps = describe(name, learner, record), record["score"]["steps"]
         model.eval()
-    for cell in IMAGE_CELLS:
+    for cell in cells:
         if learner is not None and cell.ways != model.head.out_features and not serves_any_ways(learner):
             continue
         for transductive in (True, False):
@@ -191,6 +198,24 @@ def fingerprint(name: str) -> str:
     return hashlib.sha256(checkpoints.path_of(name).read_bytes()).hexdigest()[:12]
 
 
+def rank_agreement(rows: Sequence[Row], others: Sequence[Row], transductive: str) -> tuple[float, int]:
+    """Spearman's rank correlation of two tables' accuracies at 5 ways and 1 shot, and over how many networks
+    and floors. NaN over fewer than two."""
+    from course_lib.league_figure import reported, task_of
+
+    scores = [
+        {
+            (row["method"], row["weights"]): float(row["mean"])
+            for row in reported(table)
+            if task_of(row) == (5, 1, False) and row["transductive"] == transductive
+        }
+        for table in (rows, others)
+    ]
+    both = sorted(scores[0].keys() & scores[1].keys())
+    ranks = torch.tensor([[score[key] for key in both] for score in scores]).argsort(1).argsort(1)  # [2, N]
+    return (torch.corrcoef(ranks.double())[0, 1].item() if len(both) > 1 else float("nan")), len(both)
+
+
 def _row(family: str, cell: Cell, num_tasks: int, seed: int, unit: str) -> Row:
     name = recipes.FAMILIES[family].name
     within = "" if cell.ways is None else "yes" if cell.within_alphabet else "no"
@@ -246,6 +271,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--tasks", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0, help="of the test tasks")
+    parser.add_argument("--ways", type=int, help="only tasks of so many ways")
+    parser.add_argument("--shots", type=int, help="only tasks of so many shots")
     parser.add_argument("--train", action="store_true", help="train what is missing, by recipe")
     parser.add_argument("--afresh", action="store_true", help="measure again what is in the table")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the table and its picture")
@@ -261,7 +288,12 @@ def main(argv: list[str] | None = None) -> int:
     rows = [
         row for row in rows if row["weights"] == weights.get(row["checkpoint"], row["weights"])
     ]  # no older ones
-    for row in measure(args.family, names, args.tasks, args.seed, rows):
+    cells = [
+        cell
+        for cell in (SINE_CELLS if args.family == "sinusoid" else IMAGE_CELLS)
+        if args.ways in (None, cell.ways) and args.shots in (None, cell.shots)
+    ]
+    for row in measure(args.family, cells, names, args.tasks, args.seed, rows):
         print(summary(row), flush=True)
         rows.append(row)
         write(path, rows)
@@ -273,6 +305,10 @@ def main(argv: list[str] | None = None) -> int:
     from course_lib.league_figure import save
 
     print(f"{len(rows)} rows in {path}; picture in {save(args.family, rows, read(PUBLISHED), args.out)}")
+    if args.family == "glyphs":
+        for transductive in ("yes", "no"):
+            rho, count = rank_agreement(rows, read(FOLDER / "league_omniglot.csv"), transductive)
+            print(f"5-way 1-shot, transductive: {transductive}: {count} rows rank as on Omniglot with rho = {rho:.2f}")
     return 0
 
 

@@ -73,13 +73,18 @@ def task_of(row: Row) -> tuple[int, int, bool]:
 
 
 def reported(rows: Sequence[Row]) -> list[Row]:
-    """Of each network and task the row with the most fine-tuning steps, which the recipe fixed beforehand."""
+    """Of each network and task the row with the most fine-tuning steps, which the recipe fixed beforehand, and
+    of those the one over the most test tasks."""
     last: dict[tuple, Row] = {}
     for row in rows:
         key = (row["method"], row["checkpoint"], *task_of(row), row["transductive"])
-        if key not in last or int(row["steps"]) > int(last[key]["steps"]):
+        if key not in last or _length(row) > _length(last[key]):
             last[key] = row
     return list(last.values())
+
+
+def _length(row: Row) -> tuple[int, int]:
+    return int(row["steps"]), int(row["tasks"])
 
 
 def _draw_accuracies(figure: Figure, rows: Sequence[Row], published: Sequence[Row]) -> None:
@@ -104,7 +109,15 @@ def _draw_accuracies(figure: Figure, rows: Sequence[Row], published: Sequence[Ro
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_yticks(range(len(methods)), methods)
     _one_legend(figure, axes)
-    figure.suptitle(f"{rows[0]['family']}: new tasks, 95 % intervals" if rows else "nothing measured yet")
+    title = f"{rows[0]['family']}: new tasks, 95 % intervals{_elsewhere(rows)}" if rows else "nothing measured yet"
+    figure.suptitle(title)
+
+
+def _elsewhere(rows: Sequence[Row]) -> str:
+    """Where networks were trained on something else than they are judged on: on what."""
+    own = "Glyph" if "glyphs" in rows[0]["family"] else rows[0]["family"]
+    trained = {row["trained_on"] for row in rows} - {own, ""}
+    return f"\nnetworks trained on {', '.join(sorted(trained))}" if trained else ""
 
 
 def _order(rows: Sequence[Row], published: Sequence[Row]) -> list[str]:

@@ -117,6 +117,9 @@ def test_one_command_measures_writes_and_draws(two_networks, monkeypatch):
     assert solved[0]["mean"] == f"{100 * whole.mean():.4g}"
 
     assert main(command) == 0 and table.read_bytes() == first  # nothing is measured twice
+    few = ["league", "glyphs", "--tasks", "2", "--out", str(two_networks / "few"), "--checkpoints", names[0]]
+    assert main([*few, "--ways", "5", "--shots", "1"]) == 0
+    assert {r["ways"] for r in league.read(two_networks / "few" / "league_glyphs.csv")} == {"5"}
     assert main([*command[:-1]]) == 0 and table.read_bytes() == first  # other networks' rows stay
     model, learner, record = checkpoints.load(names[1])
     checkpoints.save(names[1], Conv4(**model.config | {"seed": 5}), learner, record)
@@ -149,6 +152,29 @@ def test_train_makes_what_is_missing_by_recipe(tmp_path, monkeypatch):
     assert main(command) == 0 and (tmp_path / "sinusoid" / "tiny.safetensors").read_bytes() == weights
 
 
+def row(method: str, mean: float, transductive: str = "yes", **changes: object) -> league.Row:
+    task = {"ways": 5, "shots": 1, "within_alphabet": "no", "transductive": transductive}
+    values = {"method": method, "mean": mean, "steps": 0, "tasks": 600} | task | changes
+    return dict.fromkeys(league.COLUMNS, "") | {name: str(value) for name, value in values.items()}
+
+
+def test_rank_agreement_is_spearmans():
+    stats = pytest.importorskip("scipy.stats")
+    names, first, second = "abcde", [90.0, 95.0, 97.0, 40.0, 55.0], [80.0, 91.0, 90.0, 50.0, 45.0]
+    here = [row(name, mean) for name, mean in zip(names, first)]
+    there = [row(name, mean) for name, mean in zip(names, second)]
+    rho, count = league.rank_agreement(here, there, "yes")
+    assert count == 5 and rho == pytest.approx(stats.spearmanr(first, second).statistic)
+    elsewhere = [row("a", 0.0, ways=20), row("b", 0.0, "no"), row("alone", 1.0)]  # none of these takes part
+    assert league.rank_agreement(here + elsewhere, there, "yes") == (rho, count)
+    assert league.rank_agreement(here[:1], there, "yes")[1] == 1
+
+
+def test_more_tasks_and_more_steps_are_what_is_reported():
+    rows = [row("a", 1), row("a", 2, tasks=10_000), row("a", 3), row("b", 4, steps=3), row("b", 5)]
+    assert [r["mean"] for r in league_figure.reported(rows)] == ["2", "4"]
+
+
 def test_published_values_have_sources():
     with league.PUBLISHED.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -156,7 +182,7 @@ def test_published_values_have_sources():
     assert all(0 < float(row["mean"]) <= 100 for row in rows)
 
 
-@pytest.mark.parametrize("family", ["omniglot", "sinusoid"])
+@pytest.mark.parametrize("family", ["omniglot", "sinusoid", "glyphs"])
 def test_shipped_tables_are_of_the_shipped_networks(family):
     rows = league.read(league.FOLDER / f"league_{family}.csv")
     measured = {row["checkpoint"]: row["weights"] for row in rows if row["checkpoint"]}
@@ -174,3 +200,11 @@ def test_shipped_tables_are_of_the_shipped_networks(family):
     figure = league_figure.draw(rows, league.read(league.PUBLISHED))
     name = recipes.FAMILIES[family].name
     assert name == "sinusoid" or name in figure.get_suptitle()
+    assert ("networks trained on Omniglot" in figure.get_suptitle()) == (family == "glyphs")
+
+
+@pytest.mark.parametrize("transductive", ["yes", "no"])
+def test_methods_rank_on_glyphs_as_on_omniglot(transductive):
+    glyphs, omniglot = (league.read(league.FOLDER / f"league_{name}.csv") for name in ("glyphs", "omniglot"))
+    rho, count = league.rank_agreement(glyphs, omniglot, transductive)
+    assert rho > 0.8 and count >= 5
