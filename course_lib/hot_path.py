@@ -108,7 +108,8 @@ def in_threads(
 ) -> MetaGradient:
     """A worker thread to each core, each taking ``tasks_at_once`` tasks at a time.
 
-    ``compute`` is ``learner.meta_gradient``, or that in another precision. PyTorch leaves the interpreter free while it computes, so the threads do run side by side.
+    ``compute`` is ``learner.meta_gradient``, or that in another precision. PyTorch leaves the interpreter free
+    while it computes, so the threads do run side by side.
     """
     pool = ThreadPoolExecutor(cores(), thread_name_prefix="meta-gradient")
 
