@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from course_lib import checkpoints
 from course_lib.algorithms import MAML, Learner, UnionOfTasks
 from course_lib.algorithms.heads import StoredHeads
-from course_lib.experiments.inner_rate_sign import META_BATCH, OUTER_LR, SEEDS, score, train
+from course_lib.experiments.inner_rate_sign import META_BATCH, SEEDS, score, train
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 
@@ -38,7 +38,7 @@ METHODS = {  # inner steps in training, tasks that come back with a head each (N
     "one_head": (0, None),
 }
 MOMENTS = (100, 300, 1_000, 3_000)  # in iterations of MAML
-SHOTS, TEST_TASKS = (5, 10), 300
+SHOTS, TEST_TASKS, OUTER_LR = (5, 10), 300, 1e-3
 FILE = Path(__file__).with_suffix(".json")
 
 
@@ -79,7 +79,7 @@ def main() -> None:
     started, cpu = time.perf_counter(), time.process_time()
     errors = {method: {str(shots): {} for shots in SHOTS} for method in METHODS}
     for method, (steps, num_tasks) in METHODS.items():
-        for _, networks in train([0.01], SEEDS, num_tasks, iterations(method), steps):
+        for _, networks in train([0.01], SEEDS, num_tasks, iterations(method), steps, OUTER_LR):
             for shots in SHOTS:
                 for network in networks:
                     for key, error in score(network, shots, TEST_TASKS).items():
