@@ -53,7 +53,7 @@ FILE = Path(__file__).with_suffix(".json")
 
 @dataclass(frozen=True)
 class Directions:
-    """The mean direction of each of METHODS as a vector [P]; Reptile's divided by alpha k, a gradient's length.
+    """The mean direction of each of METHODS as a vector [P]; Reptile's divided by alpha k.
 
     ``avg_grad`` and ``avg_grad_inner`` [P] are those of theory; the latter is zero for k = 1.
     """
@@ -69,7 +69,7 @@ class Directions:
         return self.avg_grad + self.inner_lr * coefficient(method, self.steps) * self.avg_grad_inner
 
     def fitted(self, method: str) -> tuple[float, float]:
-        """Least squares of the real direction on both terms: (AvgGrad's coefficient, the other's over alpha)."""
+        """Least squares of the real direction on both terms: coefficients of AvgGrad and alpha AvgGradInner."""
         if self.steps == 1:
             return 1.0, 0.0  # there is no second term
         real = self.vectors[method]
@@ -154,7 +154,7 @@ def two_terms(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def measure(model: nn.Module, x: Tensor, y: Tensor, inner_lr: float) -> Directions:
-    """All directions and theory's terms from k minibatches of each task, x, y [T, k, B, ...], in all orders."""
+    """All directions and theory's terms, from minibatches x, y [T, k, B, ...] in all orders."""
     vectors = in_sequence(model, all_orders(x), all_orders(y), inner_lr)
     return Directions(x.shape[1], inner_lr, vectors, *two_terms(model, x, y))
 
@@ -182,11 +182,13 @@ def as_episode(x: Tensor, y: Tensor) -> TaskBatch:
 def sharpness(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """lambda_max of each task's loss on all its minibatches x, y [T, k, B, ...], the mean over tasks."""
     theta = detached(stack_params(model, x.shape[0]))
-    return float(Curvature(model, theta, x.flatten(1, 2), y.flatten(1, 2), mse).extreme_eigenvalues()[1].mean())
+    return float(
+        Curvature(model, theta, x.flatten(1, 2), y.flatten(1, 2), mse).extreme_eigenvalues()[1].mean()
+    )
 
 
 def table(names: Sequence[str], seeds: Sequence[int], steps: Sequence[int], rates: Sequence[float]) -> dict:
-    """{network: {"lambda_max" [seeds], "cosines", "theory", "missed" and "fitted" {method: [seeds, k, alpha]}}}.
+    """{network: {"lambda_max": [seeds], and by method [seeds, k, alpha]: "cosines", "theory", "missed", "fitted"}}.
 
     "cosines" are those with MAML's direction, "theory" the same for the two terms, "fitted" the coefficient
     of alpha AvgGradInner.

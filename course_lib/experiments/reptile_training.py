@@ -16,8 +16,8 @@ The MLP 1-40-40-1 on sinusoids, k = 5, three seeds, in three comparisons:
 All runs of a method train as one batch. Scored at several moments on 200 new tasks of 10 shots after 1, 5
 and 10 steps at the method's own alpha; and the agreement of gradients, g_1 . g_2 over |g|^2 in the mean, of
 two disjoint sets of 10 points of a new task at the initialisation.
-Writes reptile_training.json: errors {method: {score: [moments, seeds]}}, seconds of CPU an iteration of one run
-(interleaved, the least of several), and a record for each method: about 4 minutes on one CPU core in all.
+Writes reptile_training.json: errors {method: {score: [moments, seeds]}}, seconds of CPU an iteration of one
+run (interleaved, the least of several), a record for each method: about 4 minutes on one CPU core in all.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ FILE = Path(__file__).with_suffix(".json")
 
 @dataclass(frozen=True)
 class Method:
-    """One way to train, all of its settings; ``schedule`` takes progress 0..1 to a factor on the outer rate."""
+    """One way to train: all of its settings, as ``meta_train`` takes them."""
 
     learner: Learner
     outer_lr: float = 1.0
@@ -72,14 +72,14 @@ class Method:
 
 
 def reptile(**changes) -> Method:
-    """Reptile on minibatches of 10 of 20 points, with some settings of its learner or of its training changed."""
+    """Reptile on minibatches of 10 of 20 points, with some settings of learner or training changed."""
     settings = {"inner_steps": K, "inner_lr": REPTILE_LR, "inner_batch": 10, "use_queries": True}
     learner = {name: changes.pop(name, value) for name, value in settings.items()}
     return Method(Reptile(**learner), **changes)
 
 
 def methods(steps: int = K) -> dict[str, Method]:
-    """Everything that is trained, by name, with k = ``steps``; fresh learners, since a Reptile counts its draws."""
+    """Everything that is trained, by name; fresh learners, since a Reptile counts its draws."""
     gradient = {"outer_lr": 1e-3, "optimizer": adam, "schedule": None}
     return {
         "maml": Method(MAML(steps, MAML_LR), **gradient),
@@ -96,7 +96,7 @@ def methods(steps: int = K) -> dict[str, Method]:
 
 
 class Together(Reptile):
-    """Reptile for several runs at once: ``theta`` {name: [R, ...]} holds where the tasks of each run begin."""
+    """Reptile for several runs at once: ``theta`` {name: [R, ...]} is where the tasks of each run begin."""
 
     theta: Params
 
@@ -115,7 +115,7 @@ class Together(Reptile):
 def train(
     method: Method, seeds: Sequence[int], iterations: int | None = None, at: Sequence[int] = ()
 ) -> Iterator[tuple[int, list[nn.Module]]]:
-    """Train one network for each seed as one batch; yields (iteration, networks) at each ``at`` and at the end.
+    """Train one network for each seed, as one batch; yields (iteration, networks) at ``at`` and at the end.
 
     Run r begins with the weights and sees the tasks that ``meta_train`` gives ``seeds[r]``.
     """
@@ -124,7 +124,8 @@ def train(
     model, learner = networks[0], method.learner
     names = [name for name, _ in model.named_parameters()]
     theta = {
-        name: torch.stack([net.get_parameter(name).detach() for net in networks]).requires_grad_() for name in names
+        name: torch.stack([net.get_parameter(name).detach() for net in networks]).requires_grad_()
+        for name in names
     }  # [R, ...]
     together = Together.from_settings(learner.settings()) if isinstance(learner, Reptile) else None
     rates = torch.full((len(networks) * method.meta_batch,), float(learner.inner_lr))  # [R T]
@@ -141,7 +142,9 @@ def train(
             for name, p in theta.items():
                 p.grad = grads[name]
             if method.schedule is not None:
-                updates.param_groups[0]["lr"] = method.outer_lr * method.schedule((iteration - 1) / iterations)
+                updates.param_groups[0]["lr"] = method.outer_lr * method.schedule(
+                    (iteration - 1) / iterations
+                )
             updates.step()
             if iteration in at or iteration == iterations:
                 of_run = lambda r: {name: p[r] for name, p in theta.items()}
@@ -206,11 +209,16 @@ def main(names: Sequence[str] = ()) -> None:
         started, rows = time.perf_counter(), []  # [moments] of [seeds] of scores
         for _, networks in train(method, SEEDS, at=method.moments()):
             rows.append([score(method.learner, network) for network in networks])
-        table["scores"][name] = {key: [[of_seed[key] for of_seed in row] for row in rows] for key in rows[0][0]}
+        table["scores"][name] = {
+            key: [[of_seed[key] for of_seed in row] for row in rows] for key in rows[0][0]
+        }
         table["moments"][name] = method.moments()
         command = f"python -m course_lib.experiments.reptile_training {name}"
         table["records"][name] = checkpoints.provenance(command, time.perf_counter() - started)
-        print(f"{name:>14s}: " + ", ".join(f"{error:.2f}" for error in table["scores"][name]["after_10"][-1]), flush=True)
+        print(
+            f"{name:>14s}: " + ", ".join(f"{error:.2f}" for error in table["scores"][name]["after_10"][-1]),
+            flush=True,
+        )
     table |= {"seeds": SEEDS, "k": K, "test_tasks": TEST_TASKS}
     FILE.write_text(json.dumps(table) + "\n")
 
