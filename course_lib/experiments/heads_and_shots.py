@@ -12,8 +12,9 @@ Beside them MAML itself: one step, as in its training, from its own head, on eve
 Its body normalises each batch by that batch (transductive); the others use running averages.
 
 Writes heads_and_shots.json: means and half widths of 95 % intervals {body: {classes: {head: {shots: [mean, half]}}}},
-paired differences to the ridge head alike, the strengths chosen, and the record. It needs Omniglot; with
-``--family glyphs`` nothing is written and a smaller table of drawn glyphs is printed.
+paired differences to the ridge head alike, the strengths chosen, and the record. ``--bodies`` measures some bodies
+and keeps the rest of the table. It needs Omniglot; with ``--family glyphs`` nothing is written and a smaller table of
+drawn glyphs is printed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from course_lib.solvers import Head, mean_head, ridge_head, svm_head
 from course_lib.tasks import GlyphTasks, OmniglotTasks, TaskBatch
 
 FAMILIES = {"omniglot": OmniglotTasks, "glyphs": GlyphTasks}
-BODIES = ("r2d2", "protonet", "union", "maml", "untrained")
+BODIES = ("r2d2", "metaoptnet", "protonet", "union", "maml", "untrained")
 SHOTS, QUERIES, WAYS = (1, 2, 3, 5, 10), 5, 5
 CLASSES = {"any": False, "one alphabet": True}
 STRENGTHS = {"ridge": (0.01, 0.1, 1.0), "svm": (1.0, 10.0, 100.0), "means": (None,)}  # lambda; C
@@ -161,17 +162,20 @@ def main(argv: list[str] | None = None) -> None:
     """Measure everything; on Omniglot write the table with its record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--family", choices=FAMILIES, default="omniglot")
-    parser.add_argument("--tasks", type=int, default=None, help=f"episodes of each kind (default: {TEST_TASKS})")
+    parser.add_argument("--bodies", nargs="+", choices=BODIES, default=BODIES, help="which to measure (default: all)")
     args = parser.parse_args(argv)
     started = time.perf_counter()
     if args.family == "glyphs":
-        table("glyphs", num_tasks=args.tasks or 40)
+        table("glyphs", args.bodies, num_tasks=40)
         return
-    content = {"family": "Omniglot", "ways": WAYS, "shots": SHOTS, "queries": QUERIES}
-    content |= {"test_tasks": args.tasks or TEST_TASKS} | table("omniglot", num_tasks=args.tasks or TEST_TASKS)
-    content |= checkpoints.provenance(
-        "python -m course_lib.experiments.heads_and_shots", time.perf_counter() - started
-    )
+    new = table("omniglot", args.bodies)
+    kept = {} if set(args.bodies) == set(BODIES) else load()
+    content = {"family": "Omniglot", "ways": WAYS, "shots": SHOTS, "queries": QUERIES, "test_tasks": TEST_TASKS}
+    for part, rows in new.items():
+        rows = kept.get(part, {}) | rows
+        content[part] = {body: rows[body] for body in BODIES if body in rows}
+    seconds = kept.get("seconds", 0) + time.perf_counter() - started
+    content |= checkpoints.provenance("python -m course_lib.experiments.heads_and_shots", seconds)
     FILE.write_text(json.dumps(content, indent=1) + "\n")
     print(f"{FILE.name} in {content['seconds']} s")
 
