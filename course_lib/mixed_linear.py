@@ -244,6 +244,7 @@ def _single_tasks(support: int, queries: int, dim: int) -> tuple[Tensor, Tensor,
     return xq, cross @ x, cross
 
 
+@lru_cache(maxsize=1024)
 def squared_distance(setting: MixedLinear, train_lr: float, *, large_p: bool = False) -> float:
     """D = E ||theta - w0||^2 after training at `train_lr`, brought down to averages over ONE task.
 
