@@ -125,11 +125,13 @@ def test_directions_demo_at_every_end(monkeypatch):
     reptile_directions.at.cache_clear()
 
 
-def test_variants_at_every_end_and_minibatches_end_lowest():
+def test_variants_at_every_end_and_which_ends_lowest():
     demo = reptile_variants.demo()
     check(demo)
-    ends = {name: mean[-1] for name, (mean, _, _) in demo.set().data["error"].items()}
-    assert min(ends, key=ends.get) == "minibatches"
+    for question, best in (("points", "minibatches"), ("rate", "falling")):
+        data = reptile_variants.demo(question).set().data
+        ends = {name: mean[-1] for name, (mean, _, _) in data["error"].items()}
+        assert min(ends, key=ends.get) == best
 
 
 def test_race_at_every_end(monkeypatch):

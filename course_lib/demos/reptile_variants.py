@@ -112,12 +112,12 @@ def alt(data: dict) -> str:
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 08; in its default view minibatches end lowest and agree most."""
+def demo(question: str = "points") -> Demo:
+    """The demo of notebook 08, opened at one of QUESTIONS; minibatches end lowest, and so does a falling rate."""
     return Demo(
         "What happens inside Reptile's loop, and outside",
         controls=[
-            Choice("question", QUESTIONS, "points", "compare"),
+            Choice("question", QUESTIONS, question, "compare"),
             Notches("test_steps", tuple(STEPS_AT_TEST), 10, "steps at test time"),
         ],
         compute=compute,
