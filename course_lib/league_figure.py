@@ -107,10 +107,16 @@ def _draw_accuracies(figure: Figure, rows: Sequence[Row], published: Sequence[Ro
         axis.set(title=title, xlabel="accuracy, %", xscale="logit")  # near 100 errors matter, not points
         axis.set_xticks([tick / 100 for tick in TICKS], [f"{tick:g}" for tick in TICKS])
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.set_yticks(range(len(methods)), methods)
+        axis.set_yticks(range(len(methods)), [_with_minutes(method, rows) for method in methods])
     _one_legend(figure, axes)
     title = f"{rows[0]['family']}: new tasks, 95 % intervals{_elsewhere(rows)}" if rows else "nothing measured yet"
     figure.suptitle(title)
+
+
+def _with_minutes(method: str, rows: Sequence[Row]) -> str:
+    """The method's name, and for how long one CPU core trained it."""
+    seconds = {float(row["cpu_seconds"]) for row in rows if row["method"] == method and row["cpu_seconds"]}
+    return f"{method} (trained {max(seconds) / 60:.0f} min)" if seconds else method
 
 
 def _elsewhere(rows: Sequence[Row]) -> str:

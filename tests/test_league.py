@@ -154,7 +154,7 @@ def test_train_makes_what_is_missing_by_recipe(tmp_path, monkeypatch):
 
 def row(method: str, mean: float, transductive: str = "yes", **changes: object) -> league.Row:
     task = {"ways": 5, "shots": 1, "within_alphabet": "no", "transductive": transductive}
-    values = {"method": method, "mean": mean, "steps": 0, "tasks": 600} | task | changes
+    values = {"method": method, "mean": mean, "ci95": 1, "steps": 0, "tasks": 600} | task | changes
     return dict.fromkeys(league.COLUMNS, "") | {name: str(value) for name, value in values.items()}
 
 
@@ -173,6 +173,12 @@ def test_rank_agreement_is_spearmans():
 def test_more_tasks_and_more_steps_are_what_is_reported():
     rows = [row("a", 1), row("a", 2, tasks=10_000), row("a", 3), row("b", 4, steps=3), row("b", 5)]
     assert [r["mean"] for r in league_figure.reported(rows)] == ["2", "4"]
+
+
+def test_the_picture_says_how_long_a_network_was_trained():
+    rows = [row("a", 50, checkpoint="x", cpu_seconds=130.0), row("floor", 40)]
+    labels = league_figure.draw(rows, []).axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["floor", "a (trained 2 min)"]
 
 
 def test_published_values_have_sources():
