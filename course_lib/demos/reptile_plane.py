@@ -173,8 +173,8 @@ def demo() -> Demo:
         controls=[
             Notches("steps", STEPS, 20, "inner steps k"),
             Slider("outer", 0, 40, 1, "outer steps"),
-            Slider("inner_lr", 0.05, 0.45, 0.2, "inner rate \N{GREEK SMALL LETTER ALPHA}"),
-            Slider("epsilon", 0.1, 1.0, 0.6, "outer rate \N{GREEK SMALL LETTER EPSILON}"),
+            Slider("inner_lr", 0.05, 0.45, 0.2, "inner rate \N{GREEK SMALL LETTER ALPHA}", step=0.05),
+            Slider("epsilon", 0.1, 1.0, 0.6, "outer rate \N{GREEK SMALL LETTER EPSILON}", step=0.1),
             Button("new_tasks", "other tasks"),
         ],
         compute=compute,
