@@ -112,14 +112,29 @@ def test_repaired_loops():
         two_loops.check_repaired(lambda *a: meta_gradient(*a, total=True))
     )
     assert two_loops.check_repaired(lambda *a: ...).passed is None
+    without = lambda *a: meta_gradient(*a) | {"head.bias": None}
+    for check in (two_loops.check_repaired, two_loops.check_meta_gradient):
+        assert check(without).passed is False and "none of them None" in str(check(without))
 
 
 def test_bug_lines():
-    assert two_loops.check_bug(..., 7, "because").passed is None
-    assert two_loops.check_bug(7, 7, "because").passed and "because" in str(
-        two_loops.check_bug(7, 7, "because")
-    )
-    assert two_loops.check_bug(6, 7, "because").passed is False
+    for loop, line, why in ((1, 7, "FOMAML"), (2, 7, "is collected"), (3, 5, "before adapting")):
+        assert two_loops.check_bug(loop, ...).passed is None
+        assert two_loops.check_bug(loop, line).passed and why in str(two_loops.check_bug(loop, line))
+        others = set(range(1, 12)) - {line}
+        assert all(two_loops.check_bug(loop, other).passed is False for other in others)
+    hints = {(1, 8): "remember", (2, 10): "What else", (3, 10): "Which weights", (1, 6): "formula"}
+    hints[1, "7"] = "number"
+    for answer, hint in hints.items():
+        assert hint in str(two_loops.check_bug(*answer))
+
+
+def test_rate_of_a_sum():
+    assert two_loops.check_sum_rate(...).passed is None and two_loops.check_sum_rate(0.01 / 10).passed
+    hints = {0.1: "other way round", 0.01: "How much longer", 1.0: "How many times", "a tenth": "number"}
+    for answer, hint in hints.items():
+        verdict = two_loops.check_sum_rate(answer)
+        assert verdict.passed is False and hint in str(verdict)
 
 
 def test_measure_is_zero_for_the_right_loop_and_large_for_the_wrong_one():

@@ -168,8 +168,8 @@ def alt(data: dict) -> str:
     return (
         f"{PROBLEMS[data['problem']]}. The border 2 / lambda_max at theta_0 lies at {data['border']:.2g}. "
         f"For all rates below it the meta-gradient after {STEPS[-1]} steps is at most {largest:.2g} times "
-        f"its norm at k = 0. At alpha = {RATES[at]:g}, k = {STEPS[k]}: {in_words(data['times'][at, k])}; there "
-        f"alpha lambda_max is {data['stretch'][k]:.2g}, and above 2 a step overshoots."
+        f"its norm at k = 0. At alpha = {RATES[at]:g}, k = {STEPS[k]}: {in_words(data['times'][at, k])}; "
+        f"there alpha lambda_max is {data['stretch'][k]:.2g}, and above 2 a step overshoots."
     )
 
 

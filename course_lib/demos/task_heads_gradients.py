@@ -162,7 +162,8 @@ def in_words(data: dict) -> str:
 
 def alt(data: dict) -> str:
     return (
-        f"Body after {data['iteration']} iterations with {data['body']}, {NUM_TASKS} tasks at visit {data['visit']}, {data['steps']} steps a visit. "
+        f"Body after {data['iteration']} iterations with {data['body']}, {NUM_TASKS} tasks at visit "
+        f"{data['visit']}, {data['steps']} steps a visit. "
         f"{in_words(data)}. Averaged over tasks first, the gradients have cosines "
         f"{data['of_means']['fresh']:.2f} and {data['of_means']['kept']:.2f}."
     )

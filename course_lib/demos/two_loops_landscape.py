@@ -26,11 +26,8 @@ from course_lib.demos.kit import Button, Demo, Slider
 from course_lib.inner_loop import adapt, predict
 from course_lib.losses import mse
 
-NUM_TASKS, OUTER_STEPS, SIZE = (
-    12,
-    40,
-    41,
-)  # tasks, the same at every outer step; points of the landscape a side
+NUM_TASKS, OUTER_STEPS = 12, 40  # tasks, the same at every outer step
+SIZE = 41  # points of the landscape a side
 LEVELS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 1.6, 2.4, 3.2)  # of its contours, mean squared error
 HIGHEST = 4.0  # where its shades end
 FRAME = 4  # outer steps between two pictures
@@ -184,22 +181,7 @@ def demo() -> Demo:
         "What the outer loop descends",
         controls=[
             Slider("steps", 0, 5, 1, "inner steps k"),
-            Slider(
-                "inner_lr",
-                0.02,
-                0.3,
-                0.2,
-                "\N{GREEK SMALL LETTER ALPHA} = \N{GREEK SMALL LETTER ETA} inner",
-                step=0.02,
-            ),
-            Slider(
-                "outer_lr",
-                0.05,
-                0.6,
-                0.3,
-                "\N{GREEK SMALL LETTER BETA} = \N{GREEK SMALL LETTER ETA} outer",
-                step=0.05,
-            ),
+            *plane.rate_sliders(highest_inner=0.3, highest_outer=0.6, outer=0.3),
             Button("new_tasks", "other tasks"),
         ],
         compute=compute,

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from course_lib.algorithms import MAML, Reptile, UnionOfTasks
 from course_lib.algorithms.base import Learner
+from course_lib.demos.kit import Slider
 from course_lib.inner_loop import predict
 from course_lib.losses import mse
 from course_lib.tasks import TaskBatch
@@ -99,6 +100,14 @@ def point(params: dict[str, Tensor]) -> Tensor:
 def at_points(points: Tensor) -> dict[str, Tensor]:
     """Stacked parameters, one "task" a point of the plane: [G, 2] -> {name: [G, ...]}."""
     return {NAMES[0]: points[:, :1], NAMES[1]: points[:, 1, None, None]}
+
+
+def rate_sliders(highest_inner: float, highest_outer: float, outer: float) -> tuple[Slider, Slider]:
+    """Both learning rates, alpha 0.2 at first and beta ``outer``, each with the lecture's name beside it."""
+    return (
+        Slider("inner_lr", 0.02, highest_inner, 0.2, "α = η inner", 0.02),
+        Slider("outer_lr", 0.05, highest_outer, outer, "β = η outer", 0.05),
+    )
 
 
 @lru_cache(maxsize=4)

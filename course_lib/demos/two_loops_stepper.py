@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -24,17 +25,7 @@ from course_lib.losses import mse
 from course_lib.tasks.sinusoid import X_RANGE
 
 NUM_TASKS, ROUNDS = 3, 4  # tasks in a meta-batch, outer steps
-STAGES = (
-    "3",
-    "5",
-    "6",
-    "5",
-    "6",
-    "5",
-    "6",
-    "8",
-    "8",
-)  # the line of algorithm 1 at each stage of one outer step
+STAGES = ("3", *("5", "6") * NUM_TASKS, "8", "8")  # the line of algorithm 1 at each stage of an outer step
 POSITIONS = 1 + ROUNDS * len(STAGES)
 ARROW_STAGE, UPDATE_STAGE = 7, 8
 COLORS = (plots.BLUE, plots.ORANGE, plots.GREEN)
@@ -66,16 +57,15 @@ def batch_of(round_: int, draw: int):
     return plane.sample(NUM_TASKS, seed=1000 * draw + round_)
 
 
-@lru_cache(maxsize=64)
-def outer_path(method: str, steps: int, inner_lr: float, outer_lr: float, draw: int) -> torch.Tensor:
-    """theta before each outer step and after the last: [ROUNDS + 1, 2]."""
-    thetas = [torch.tensor(plane.START, dtype=torch.float64)]
-    for round_ in range(ROUNDS):
-        model = plane.wave(*thetas[-1].tolist())
-        thetas.append(
-            thetas[-1] - outer_lr * plane.direction(method, model, batch_of(round_, draw), steps, inner_lr)
-        )
-    return torch.stack(thetas)
+def outer_path(
+    method: str, steps: int, inner_lr: float, outer_lr: float, draw: int, rounds: int = ROUNDS
+) -> np.ndarray:
+    """theta at the start and after each of so many outer steps: [rounds + 1, 2]."""
+    thetas = [np.array(plane.START)]
+    for round_ in range(rounds):
+        ways = directions(tuple(thetas[-1].tolist()), steps, inner_lr, round_, draw)
+        thetas.append(thetas[-1] + outer_lr * ways[method])
+    return np.stack(thetas)
 
 
 @lru_cache(maxsize=64)
@@ -117,7 +107,8 @@ def compute(values: SimpleNamespace) -> dict:
     """Everything known when the algorithm stands at ``values.position``."""
     settings = (values.method, values.steps, values.inner_lr)
     round_, stage = divmod(values.position - 1, len(STAGES)) if values.position else (0, -1)
-    thetas = outer_path(*settings, values.outer_lr, values.new_tasks)
+    updated = stage == UPDATE_STAGE
+    thetas = outer_path(*settings, values.outer_lr, values.new_tasks, round_ + updated)
     theta = tuple(thetas[round_].tolist())
     result = one_round(theta, *settings, round_, values.new_tasks)
     ways = directions(theta, values.steps, values.inner_lr, round_, values.new_tasks)
@@ -128,10 +119,10 @@ def compute(values: SimpleNamespace) -> dict:
         "round": round_,
         "stage": stage,
         "line": STAGES[stage] if stage >= 0 else "1",
-        "theta": thetas[round_ + (stage == UPDATE_STAGE)].numpy(),
-        "trail": thetas[: round_ + 1 + (stage == UPDATE_STAGE)].numpy(),
+        "theta": thetas[-1],
+        "trail": thetas,
         "arrows": {m: values.outer_lr * way for m, way in ways.items()},
-        "from": thetas[round_].numpy(),
+        "from": thetas[round_],
         "optima": torch.stack([batch.info["phase"], batch.info["amplitude"]], 1).numpy(),  # [T, 2]
         "support": torch.cat([batch.support_x, batch.support_y], 2).numpy(),  # [T, S, 2]
         "query": torch.cat([batch.query_x, batch.query_y], 2).numpy(),  # [T, Q, 2]
@@ -281,22 +272,22 @@ def status(data: dict) -> str:
     stage, k = data["stage"], data["steps"]
     phase, amplitude = data["theta"]
     if stage < 0:
-        return f"theta = ({phase:.2f}, {amplitude:.2f}): one wave,\nnot fitted to anything."
+        return f"θ = ({phase:.2f}, {amplitude:.2f}): one wave,\nnot fitted to anything."
     if stage == 0:
-        return "Three new tasks. Every one of them\nwill start from the same theta."
+        return "Three new tasks. Every one of them\nwill start from the same θ."
     if stage < ARROW_STAGE:
         task, first = (stage + 1) // 2, data["support_losses"][0][(stage - 1) // 2]
         last = data["support_losses"][-1][(stage - 1) // 2]
         if k == 0:
             return f"Task {task}: k = 0, so nothing adapts.\nSupport loss {first:.2f}."
         if stage % 2:
-            return f"Task {task}: the gradient of its support loss,\n{first:.2f} at theta."
+            return f"Task {task}: the gradient of its support loss,\n{first:.2f} at θ."
         steps = f"{k} step{'s' * (k > 1)}"
-        return f"Task {task}: {steps}, from theta. Its support\nloss went from {first:.2f} to {last:.2f}."
-    where = "theta'" if k else "theta"
+        return f"Task {task}: {steps}, from θ. Its support\nloss went from {first:.2f} to {last:.2f}."
+    where = "θ′" if k else "θ"
     if stage == ARROW_STAGE:
         return f"Mean query loss at {where}: {data['query_loss']:.2f}.\nThe black arrow is the outer step."
-    return f"theta moved to ({phase:.2f}, {amplitude:.2f}).\nThe adapted weights are thrown away."
+    return f"θ moved to ({phase:.2f}, {amplitude:.2f}).\nThe adapted weights are thrown away."
 
 
 def alt(data: dict) -> str:
@@ -316,22 +307,7 @@ def demo() -> Demo:
             Slider("position", 0, POSITIONS - 1, 1 + ARROW_STAGE, "walk the lines"),
             Choice("method", {text: name for name, text in plane.METHODS.items()}, "maml", "outer step of"),
             Slider("steps", 0, 8, 3, "inner steps k"),
-            Slider(
-                "inner_lr",
-                0.02,
-                0.4,
-                0.2,
-                "\N{GREEK SMALL LETTER ALPHA} = \N{GREEK SMALL LETTER ETA} inner",
-                step=0.02,
-            ),
-            Slider(
-                "outer_lr",
-                0.05,
-                1.0,
-                0.6,
-                "\N{GREEK SMALL LETTER BETA} = \N{GREEK SMALL LETTER ETA} outer",
-                step=0.05,
-            ),
+            *plane.rate_sliders(highest_inner=0.4, highest_outer=1.0, outer=0.6),
             Button("new_tasks", "other tasks"),
         ],
         compute=compute,

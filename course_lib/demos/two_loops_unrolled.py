@@ -83,7 +83,7 @@ def figure(fig) -> SimpleNamespace:
     norm_axes, cosine_axes = (fig.add_subplot(cell) for cell in lower.subgridspec(1, 2))
     for axes in (norm_axes, cosine_axes):
         axes.set(
-            xlabel="t, at which theta the gradient has arrived",
+            xlabel=r"t: the gradient has come back to $\theta_t$",
             xlim=(-0.5, MAX_STEPS + 0.5),
             xticks=range(0, MAX_STEPS + 1, 2),
         )
@@ -115,9 +115,9 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         artists.titles.norms.set_text("The inner loop diverged: alpha is too large")
         return artists.titles.cosines.set_text(" ")
     artists.titles.norms.set_text(
-        f"Length at theta 0: {data['norms'][0]:.3g}; FOMAML {data['norms'][-1]:.3g}"
+        f"Length at $\\theta_0$: {data['norms'][0]:.3g}; FOMAML {data['norms'][-1]:.3g}"
     )
-    artists.titles.cosines.set_text(f"Cosine at theta 0: {data['cosines'][0]:.2f}")
+    artists.titles.cosines.set_text(f"Cosine at $\\theta_0$: {data['cosines'][0]:.2f}")
 
 
 def alt(data: dict) -> str:
@@ -136,7 +136,7 @@ def alt(data: dict) -> str:
 
 
 def demo() -> Demo:
-    """The demo of notebook 02; its default view has four steps of MAML's start, and a gradient that turns."""
+    """The demo of notebook 02; its default view is four steps from random weights: the gradient turns."""
     return Demo(
         "The inner loop is a recurrent network",
         controls=[

@@ -111,8 +111,8 @@ def check_meta_gradient(meta_gradient) -> Verdict:
     result = run(meta_gradient, model, batch, STEPS, INNER_LR)
     if isinstance(result, Verdict):
         return result
-    if not isinstance(result, dict) or list(result) != [name for name, _ in model.named_parameters()]:
-        return wrong("Return a dictionary {name: gradient} with the names of model.named_parameters().")
+    if not _complete(result, model):
+        return wrong(_INCOMPLETE)
     expected = _gradient(batch)
     swapped = TaskBatch(batch.support_x, batch.support_y, batch.support_x, batch.support_y)
     mistakes = [
@@ -138,6 +138,19 @@ def check_meta_gradient(meta_gradient) -> Verdict:
     return right("This is line 8 of algorithm 1, before the step.") if verdict.passed else verdict
 
 
+_INCOMPLETE = (
+    "Return a dictionary {name: gradient} with the names of model.named_parameters(), none of them None."
+)
+
+
+def _complete(result, model) -> bool:
+    """Whether ``result`` has a gradient for every parameter of the model."""
+    names = [name for name, _ in model.named_parameters()]
+    if not isinstance(result, dict) or list(result) != names:
+        return False
+    return all(isinstance(gradient, Tensor) for gradient in result.values())
+
+
 def _chained(batch: TaskBatch) -> Tensor:
     """The gradient if every task begins with the weights adapted to the one before."""
     model, total = small_model(), 0.0
@@ -158,8 +171,9 @@ def check_repaired(loop) -> Verdict:
         if isinstance(result, Verdict):
             return result
         expected = _gradient(batch, steps)
-        got = flat(result) if isinstance(result, dict) else result
-        verdict = compare(got, expected, [(_gradient(batch, steps, False), _STILL["first order"]),
+        if not _complete(result, model):
+            return wrong(_INCOMPLETE)
+        verdict = compare(flat(result), expected, [(_gradient(batch, steps, False), _STILL["first order"]),
                                           (_gradient(batch, 0), _STILL["before"])])  # fmt: skip
         if not verdict.passed:
             known = any(hint in verdict.message for hint in _STILL.values())
@@ -173,10 +187,48 @@ _STILL = {
 }
 
 
-def check_bug(answer: int, line: int, why: str) -> Verdict:
-    """The number of the line that is wrong; ``why`` explains it to whoever found it."""
+_BUGS = {  # loop: the wrong line, why, and hints for lines that look guilty
+    1: (
+        7,
+        "Without `create_graph=True` the inner gradients are constants to the outer loop: this is FOMAML.",
+        {8: "Line 8 is the step of the formula. Do the gradients it gets remember where they came from?"},
+    ),
+    2: (
+        7,
+        "`backward` adds every support loss's gradient to `.grad`, where the meta-gradient is collected.",
+        {10: "Line 10 puts the meta-gradient into `.grad`, as it should. What else was put there before?"},
+    ),
+    3: (
+        5,
+        "The prediction that is judged was made before adapting; line 5 belongs after the inner loop.",
+        {10: "Line 10 judges the `outputs` it is given. Which weights made them?"},
+    ),
+}
+
+
+def check_bug(loop: int, answer: int) -> Verdict:
+    """Loop 1, 2 or 3 of the notebook: the number of the line that is wrong."""
     if unanswered(answer):
         return WAITING
+    line, why, hints = _BUGS[loop]
     if answer == line:
         return right(why)
-    return wrong("That line does what the formula says. Compare the loop line by line with yours above.")
+    if not isinstance(answer, int):
+        return wrong("Give the number of a line, such as 4.")
+    ordinary = "That line does what the formula says. Compare the loop line by line with yours above."
+    return wrong(hints.get(answer, ordinary))
+
+
+def check_sum_rate(inner_lr: float) -> Verdict:
+    """The rate for a sum over ten points that takes the steps of rate 0.01 for their mean."""
+    if unanswered(inner_lr):
+        return WAITING
+    if not isinstance(inner_lr, (int, float)):
+        return wrong("Give a number.")
+    if abs(inner_lr - 0.001) < 1e-9:
+        return right("The sum's gradient is ten times the mean's: a tenth of the rate takes the same step.")
+    if abs(inner_lr - 0.1) < 1e-9:
+        return wrong("The other way round: the sum's gradient is the longer one.")
+    if abs(inner_lr - 0.01) < 1e-9:
+        return wrong("With the same rate every step is too long. How much longer is the gradient of the sum?")
+    return wrong("How many times the mean is the sum? The gradient grows by the same factor.")
