@@ -292,6 +292,9 @@ class LiveDemo:
         elif control.locator("input[type=checkbox]").count():
             control.locator("input[type=checkbox]").focus()
             yield "Space"
+        elif control.locator("canvas").count():
+            control.get_by_role("button", name="clear").focus()
+            yield "Enter"
         else:
             control.focus()
             yield "Enter"
