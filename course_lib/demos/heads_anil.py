@@ -38,8 +38,8 @@ MEGABYTE = 1e6
 
 @lru_cache(maxsize=None)
 def scores(problem: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """{row: (means, half widths)} after 0, 1, ... steps: error on sinusoids, accuracy in % on images; and the ridge
-    head, which takes none."""
+    """{row: (means, half widths)} after 0, 1, ... steps: error on sinusoids, accuracy in % on images; and the
+    ridge head, which takes none."""
     if problem == "omniglot":
         rows = anil_and_maml.load()["accuracy"]
         return {row: tuple(np.array(part) for part in zip(*rows[row])) for row in rows}
@@ -53,7 +53,7 @@ def scores(problem: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def setting(problem: str):
-    """(network, meta-batch, loss) on which memory and time are taken: 25 sinusoids, or one episode of pictures."""
+    """(network, meta-batch, loss) to take memory and time on: 25 sinusoids, or one episode of pictures."""
     generator = torch.Generator().manual_seed(0)
     if problem == "sinusoid":
         return MLP(seed=0), SinusoidTasks(10, 10).sample(25, generator=generator), mse
@@ -63,7 +63,12 @@ def setting(problem: str):
 
 def methods(steps: int, loss_fn) -> dict:
     rate = 0.01 if loss_fn is mse else 0.4
-    return dict(zip(COSTS, (MAML(steps, rate, loss_fn=loss_fn), ANIL(steps, rate, loss_fn=loss_fn), R2D2(loss_fn=loss_fn))))
+    return dict(
+        zip(
+            COSTS,
+            (MAML(steps, rate, loss_fn=loss_fn), ANIL(steps, rate, loss_fn=loss_fn), R2D2(loss_fn=loss_fn)),
+        )
+    )
 
 
 @lru_cache(maxsize=None)
@@ -74,8 +79,12 @@ def costs(problem: str, steps: int) -> dict[str, dict[str, float]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        saved = {name: meta_gradient_bytes(learner, model, batch) / MEGABYTE for name, learner in learners.items()}
-        calls = {name: lambda of=learner: of.meta_gradient(model, batch) for name, learner in learners.items()}
+        saved = {
+            name: meta_gradient_bytes(learner, model, batch) / MEGABYTE for name, learner in learners.items()
+        }
+        calls = {
+            name: lambda of=learner: of.meta_gradient(model, batch) for name, learner in learners.items()
+        }
         times = cpu_milliseconds(calls)
     finally:
         torch.set_num_threads(threads)
@@ -83,7 +92,7 @@ def costs(problem: str, steps: int) -> dict[str, dict[str, float]]:
 
 
 def cpu_milliseconds(calls: dict, repeats: int = 3) -> dict[str, float]:
-    """Least processor time of each call; calls take turns, and what other programs do meanwhile does not count."""
+    """Least processor time of each call; calls take turns, and other programs do not count."""
     best = dict.fromkeys(calls, np.inf)
     for _ in range(repeats):
         for name, call in calls.items():
@@ -102,7 +111,11 @@ def compute(values: SimpleNamespace) -> dict:
 
 def figure(fig) -> SimpleNamespace:
     grid = fig.add_gridspec(2, 2, width_ratios=(1.45, 1))
-    left, memory, clock = fig.add_subplot(grid[:, 0]), fig.add_subplot(grid[0, 1]), fig.add_subplot(grid[1, 1])
+    left, memory, clock = (
+        fig.add_subplot(grid[:, 0]),
+        fig.add_subplot(grid[0, 1]),
+        fig.add_subplot(grid[1, 1]),
+    )
     left.set(xlabel="steps k at test time", xlim=(-0.3, 10.3), yscale="log")
     left.set_xticks(range(0, 11, 2))
     lines, bands = {}, {}
@@ -117,14 +130,16 @@ def figure(fig) -> SimpleNamespace:
         panel.set_yticks(range(3), labels=list(COSTS))
         panel.grid(False, axis="y")
         for i, (name, color) in enumerate(COSTS.items()):
-            bars[unit, name] = panel.plot([], [], color=color, linestyle="-", linewidth=9, solid_capstyle="butt")[0]
+            bars[unit, name] = panel.plot(
+                [], [], color=color, linestyle="-", linewidth=9, solid_capstyle="butt"
+            )[0]
             texts[unit, name] = panel.text(1, i, "", va="center", size="small")
     memory.set_title("saved for backward (MB, counted)")
     clock.set_title("one meta-gradient here (ms)")
     fig.legend(loc="outside lower center", ncols=3)
     return SimpleNamespace(
-        left=left, memory=memory, clock=clock, lines=lines, bands=bands, ridge=ridge, chosen=chosen, bars=bars,
-        texts=texts, title=left.set_title(" "),
+        left=left, memory=memory, clock=clock, lines=lines, bands=bands, ridge=ridge, chosen=chosen,
+        bars=bars, texts=texts, title=left.set_title(" "),
     )  # fmt: skip
 
 
@@ -154,7 +169,9 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         bar.set_data([0, value], [row, row])
         text = f"{value:.2g}" if value < 100 else f"{value:.0f}"
         artists.texts[unit, name].set(position=(value + 0.02 * room, row), text=text)
-    artists.title.set_text(f"after k = {data['steps']}: " + ", ".join(f"{r} {score_at(data, r)}" for r in ("MAML", "ANIL")))
+    artists.title.set_text(
+        f"after k = {data['steps']}: " + ", ".join(f"{r} {score_at(data, r)}" for r in ("MAML", "ANIL"))
+    )
 
 
 def score_at(data: dict, row: str) -> str:
@@ -170,7 +187,8 @@ def alt(data: dict) -> str:
     memory = ", ".join(f"{name} {value:.2g}" for name, value in data["megabytes"].items())
     return (
         f"{what}: {kind} after {data['steps']} steps: {rows}; ridge head without a step "
-        f"{data['scores']['ridge head'][0][0]:.3g}. One meta-gradient with k = {data['steps']} saves {memory} MB."
+        f"{data['scores']['ridge head'][0][0]:.3g}. "
+        f"One meta-gradient with k = {data['steps']} saves {memory} MB."
     )
 
 

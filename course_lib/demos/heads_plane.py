@@ -1,8 +1,9 @@
 """Three convex heads on one plane of features: their boundaries, the SVM's margins and its support vectors.
 
-Real features of drawn glyphs: the shipped R2D2 body (or an untrained one) looks at 20 drawings of each of three test
-characters. The three class means span a plane, and all drawings are projected on it: that is where the heads are
-fitted, live. The plane was chosen with all drawings in view, so the accuracies flatter; the geometry is the point.
+Real features of drawn glyphs: the shipped R2D2 body (or an untrained one) looks at 20 drawings of each of
+three test characters. The three class means span a plane, and all drawings are projected on it: that is where
+the heads are fitted, live. The plane was chosen with all drawings in view, so the accuracies flatter; the
+geometry is the point.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def margins(scores: Tensor, y: Tensor) -> Tensor:
 
 
 def border(weight: Tensor, bias: Tensor, level: float) -> np.ndarray:
-    """The lines on which the best score is ``level`` above the second best: [2, points], NaN between pieces."""
+    """Where the best score is ``level`` above the second best: [2, points], NaN between pieces."""
     t, pieces = torch.linspace(-2 * REACH, 2 * REACH, 481).double(), []
     for a in range(WAYS):
         for b in range(WAYS):
@@ -100,7 +101,7 @@ def border(weight: Tensor, bias: Tensor, level: float) -> np.ndarray:
 
 
 def paint(weight: Tensor, bias: Tensor, points: Tensor, pictures: Tensor) -> np.ndarray:
-    """The plane as pixels [PIXELS, PIXELS, 3]: each class's region tinted, and the drawings where they lie."""
+    """The plane as pixels [PIXELS, PIXELS, 3]: each class's region tinted, the drawings where they lie."""
     across = (torch.arange(PIXELS).double() + 0.5) / PIXELS * 2 * REACH - REACH
     grid = torch.stack(torch.meshgrid(across, across, indexing="ij")[::-1], -1)  # [PIXELS, PIXELS, 2]: x, y
     best = (grid @ weight.T + bias).argmax(-1).numpy()  # [PIXELS, PIXELS]
@@ -117,11 +118,14 @@ def paint(weight: Tensor, bias: Tensor, points: Tensor, pictures: Tensor) -> np.
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """All three heads on the support drawings' points; regions, margins and support vectors of the chosen one."""
+    """All three heads on the support drawings; regions, margins and support vectors of the chosen one."""
     points, pictures = plane(values.body, values.characters)
     support, query = points[:, : values.shots], points[:, -QUERIES:]
     y = torch.arange(WAYS).repeat_interleave(values.shots)
-    heads = {h: [p[0] for p in fit(h, support.flatten(0, 1)[None], y[None], values.C, values.lam)] for h in HEADS.values()}
+    heads = {
+        h: [p[0] for p in fit(h, support.flatten(0, 1)[None], y[None], values.C, values.lam)]
+        for h in HEADS.values()
+    }
     right = {h: ((query @ w.T + b).argmax(-1) == torch.arange(WAYS)[:, None]) for h, (w, b) in heads.items()}
     weight, bias = heads[values.head]
     own = margins(support.flatten(0, 1) @ weight.T + bias, y)  # [3 shots]
@@ -137,7 +141,9 @@ def compute(values: SimpleNamespace) -> dict:
         "margins": own.numpy(),
         "vectors": (own < 1 + SUPPORT_VECTOR).numpy() if values.head == "svm" else np.zeros(len(own), bool),
         "accuracy": {h: 100 * float(of.double().mean()) for h, of in right.items()},
-        "strength": {"svm": f"C = {values.C:.2g}", "ridge": f"lambda = {values.lam:.2g}", "means": ""}[values.head],
+        "strength": {"svm": f"C = {values.C:.2g}", "ridge": f"lambda = {values.lam:.2g}", "means": ""}[
+            values.head
+        ],
     }
 
 
@@ -147,11 +153,19 @@ def figure(fig) -> SimpleNamespace:
     left.set(ylabel="second feature", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
     left.grid(False)
     image = left.imshow(
-        np.ones((PIXELS, PIXELS, 3)), extent=(-REACH, REACH, -REACH, REACH), origin="lower", interpolation="bilinear"
+        np.ones((PIXELS, PIXELS, 3)),
+        extent=(-REACH, REACH, -REACH, REACH),
+        origin="lower",
+        interpolation="bilinear",
     )
-    borders = {h: left.plot([], [], **look, linewidth=1.6, label=f"boundary: {name}")[0] for (name, h), look in zip(HEADS.items(), LINES.values())}
+    borders = {
+        h: left.plot([], [], **look, linewidth=1.6, label=f"boundary: {name}")[0]
+        for (name, h), look in zip(HEADS.items(), LINES.values())
+    }
     margin = left.plot([], [], color=plots.BLACK, linestyle="--", linewidth=1, label="margin 1 of the SVM")[0]
-    rings = left.plot([], [], "o", color=plots.BLACK, markerfacecolor="none", markersize=24, markeredgewidth=1.3, label="_")[0]
+    rings = left.plot(
+        [], [], "o", color=plots.BLACK, markerfacecolor="none", markersize=24, markeredgewidth=1.3, label="_"
+    )[0]
     queries = [
         left.plot([], [], m, color=c, markersize=4.5, markerfacecolor="white", markeredgewidth=1.3)[0]
         for c, m in zip(COLORS, MARKS)
@@ -162,7 +176,16 @@ def figure(fig) -> SimpleNamespace:
     right.axhline(1, color=plots.BLACK, linestyle="--", linewidth=1)
     right.axhline(0, **plots.REFERENCE)
     bars = [right.plot([], [], m, color=c, markersize=7)[0] for c, m in zip(COLORS, MARKS)]
-    chosen = right.plot([], [], "o", color=plots.BLACK, markerfacecolor="none", markersize=15, markeredgewidth=1.3, label="support vector")[0]
+    chosen = right.plot(
+        [],
+        [],
+        "o",
+        color=plots.BLACK,
+        markerfacecolor="none",
+        markersize=15,
+        markeredgewidth=1.3,
+        label="support vector",
+    )[0]
     fig.legend(loc="outside lower center", ncols=3)
     return SimpleNamespace(
         image=image, borders=borders, margin=margin, rings=rings, queries=queries, missed=missed, bars=bars,
@@ -184,10 +207,12 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         own = slice(way * data["shots"], (way + 1) * data["shots"])
         artists.bars[way].set_data(at[own], shown[own])
     artists.chosen.set_data(at[data["vectors"]], shown[data["vectors"]])
-    scores = ", ".join(f"{name} {data['accuracy'][h]:.0f}" for name, h in HEADS.items())
-    artists.titles[0].set_text(f"held-out (%): {scores}")
+    scores = ", ".join(f"{name.split()[-1]} {data['accuracy'][h]:.0f}" for name, h in HEADS.items())
+    artists.titles[0].set_text(f"right (%): {scores}")
     vectors = f"{data['vectors'].sum()} of {len(at)} are support vectors"
-    artists.titles[1].set_text(vectors if data["head"] == "svm" else f"{name_of(data)}: no margin is asked for")
+    artists.titles[1].set_text(
+        vectors if data["head"] == "svm" else f"{name_of(data)}: no margin is asked for"
+    )
 
 
 def name_of(data: dict) -> str:
@@ -198,12 +223,14 @@ def alt(data: dict) -> str:
     scores = ", ".join(f"{name} {data['accuracy'][h]:.0f}" for name, h in HEADS.items())
     how = f" with {data['strength']}" if data["strength"] else ""
     vectors = (
-        f" {data['vectors'].sum()} of {len(data['margins'])} support drawings are support vectors." if data["head"] == "svm" else ""
+        f" {data['vectors'].sum()} of {len(data['margins'])} support drawings are support vectors."
+        if data["head"] == "svm"
+        else ""
     )
     return (
-        f"Drawn glyphs of three characters in a plane of their features, {data['shots']} support drawings of each. The "
-        f"regions are those of {name_of(data)}{how}; smallest margin {data['margins'].min():.2f}.{vectors} Right on "
-        f"30 held-out drawings, in %: {scores}."
+        f"Drawn glyphs of three characters in a plane of their features, {data['shots']} of each "
+        f"in the support set. The regions are those of {name_of(data)}{how}; smallest margin "
+        f"{data['margins'].min():.2f}.{vectors} Right on 30 held-out drawings, in %: {scores}."
     )
 
 

@@ -1,6 +1,6 @@
-"""The ridge head on learnt features, lambda as a slider, and gradient descent on the same problem run to the end.
+"""The ridge head on learnt features, lambda as a slider, and gradient descent on the same problem.
 
-Live: a task's fit, the error over 100 tasks against lambda, and 10,000 steps of descent towards the same head.
+Live: a task's fit, the error over 100 tasks against lambda, and 10,000 steps of descent to the same head.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def errors(name: str, shots: int, noise: float) -> np.ndarray:
 
 
 def two_solves(z: Tensor, y: Tensor, lam: float) -> tuple[Tensor, Tensor]:
-    """w [D + 1, 1] by the primal and by the dual (Woodbury): features z [S, D + 1] with the ones, y [S, 1]."""
+    """w [D + 1, 1] by the primal and the dual (Woodbury): features z [S, D + 1] with the ones, y [S, 1]."""
     points, weights = z.shape
     primal = torch.linalg.solve(z.T @ z + lam * torch.eye(weights, dtype=z.dtype), z.T @ y)
     dual = z.T @ torch.linalg.solve(z @ z.T + lam * torch.eye(points, dtype=z.dtype), y)
@@ -66,8 +66,8 @@ def descend(z: Tensor, y: Tensor, lam: float, best: Tensor) -> tuple[np.ndarray,
     """Gradient descent from w = 0 with the rate 1 / (largest curvature).
 
     Returns:
-        The relative distance to ``best`` after the steps AT, w after ANIL_STEPS, and the smallest curvature over the
-        largest, among the directions that the points can move.
+        The relative distance to ``best`` after the steps AT, w after ANIL_STEPS, and the smallest curvature
+        over the largest, among the directions that the points can move.
     """
     system, right = (z.T @ z + lam * torch.eye(z.shape[1], dtype=z.dtype)).numpy(), (z.T @ y)[:, 0].numpy()
     curvatures = np.linalg.eigvalsh((z @ z.T).numpy())[-min(z.shape) :] + lam  # of those directions
@@ -122,22 +122,29 @@ def figure(fig) -> SimpleNamespace:
     left.set(xlabel="x", ylabel="y", xlim=(-5.1, 5.1), ylim=(-6, 6))
     truth = left.plot([], [], **plots.TRUTH, label="true curve")[0]
     fit = left.plot([], [], color=plots.PINK, linestyle="-", label="ridge head")[0]
-    early = left.plot([], [], color=plots.GREEN, linestyle="--", label=f"after {ANIL_STEPS} steps of descent")[0]
+    early = left.plot(
+        [], [], color=plots.GREEN, linestyle="--", label=f"after {ANIL_STEPS} steps of descent"
+    )[0]
     points = left.plot([], [], **plots.SUPPORT, label="support points")[0]
     greek = "\N{GREEK SMALL LETTER LAMDA}"
     top.set(xscale="log", yscale="log", xlim=(1e-4, 1e3), ylim=(0.003, 30))
     top.set_ylabel("error, 100 tasks", size="small")
     curve = top.plot([], [], color=plots.PINK, linestyle="-")[0]
     here = top.plot([], [], "D", color=plots.AMBER, markersize=9)[0]
-    bottom.set(xscale="log", yscale="log", xlim=(0.9, 1.1e4), ylim=(1e-16, 10), xlabel="steps of gradient descent")
+    bottom.set(
+        xscale="log", yscale="log", xlim=(0.9, 1.1e4), ylim=(1e-16, 10), xlabel="steps of gradient descent"
+    )
     bottom.set_ylabel("distance to solution", size="small")
     bottom.set_yticks([1e-15, 1e-10, 1e-5, 1])
     bottom.axvline(ANIL_STEPS, color=plots.GREEN, linestyle="--", linewidth=1.5)
-    descent = bottom.plot([], [], color=plots.BLUE, linestyle="-", label="gradient descent to the same head")[0]
+    descent = bottom.plot([], [], color=plots.BLUE, linestyle="-", label="gradient descent to the same head")[
+        0
+    ]
     slowest = bottom.plot([], [], **plots.REFERENCE, label="its slowest direction")[0]
     fig.legend(loc="outside lower center", ncols=3)
     return SimpleNamespace(
-        truth=truth, fit=fit, early=early, points=points, curve=curve, here=here, descent=descent, slowest=slowest,
+        truth=truth, fit=fit, early=early, points=points, curve=curve, here=here, descent=descent,
+        slowest=slowest,
         titles=(left.set_title(" "), top.set_title(f"held-out error against {greek}"), bottom.set_title(" ")),
     )  # fmt: skip
 
@@ -148,7 +155,9 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
     artists.early.set_data(GRID[:, 0].numpy(), data["early"].clip(-20, 20))
     artists.points.set_data(data["x"], data["y"])
     artists.curve.set_data(LAMBDAS, data["errors"].clip(0.003, 30))
-    artists.here.set_data([data["lam"]], [np.interp(np.log(data["lam"]), np.log(LAMBDAS), data["errors"]).clip(0.003, 30)])
+    artists.here.set_data(
+        [data["lam"]], [np.interp(np.log(data["lam"]), np.log(LAMBDAS), data["errors"]).clip(0.003, 30)]
+    )
     artists.descent.set_data(AT, data["distance"].clip(1e-17, 10))
     artists.slowest.set_data(AT, np.exp(AT * np.log1p(-min(data["ratio"], 1 - 1e-12))).clip(1e-17))
     artists.titles[0].set_text(f"{data['shots']} points; held-out error {data['error']:.3g}")
@@ -163,10 +172,11 @@ def steps_needed(data: dict, distance: float = 0.01) -> str:
 def alt(data: dict) -> str:
     name = next(text for text, body in BODIES.items() if body == data["body"])
     return (
-        f"A ridge head with lambda {data['lam']:.2g} on {data['shots']} points of a sinusoid, body: {name}. Held-out "
-        f"error {data['error']:.3g}; over 100 tasks the best of the lambdas gives {data['errors'].min():.3g}. "
-        f"Primal and dual solution differ by {data['apart']:.0e}; gradient descent is within 1 % of them after "
-        f"{steps_needed(data)} steps, and after {ANIL_STEPS} at {data['distance'][ANIL_STEPS - 1]:.2g} of the way."
+        f"A ridge head with lambda {data['lam']:.2g} on {data['shots']} points of a sinusoid, body: {name}. "
+        f"Held-out error {data['error']:.3g}; over 100 tasks the best lambda gives "
+        f"{data['errors'].min():.3g}. Primal and dual differ by {data['apart']:.0e}; gradient descent "
+        f"is within 1 % of them after {steps_needed(data)} steps, and after {ANIL_STEPS} still "
+        f"{100 * data['distance'][ANIL_STEPS - 1]:.0f} % away."
     )
 
 

@@ -56,10 +56,19 @@ def figure(fig) -> SimpleNamespace:
         panel.minorticks_off()
     right.axhline(0, color=plots.PINK, linestyle="-", linewidth=1.5)
     others = {
-        body: left.plot([], [], color="#c4c4c4", linestyle="-", linewidth=1.2, label="ridge on the other bodies" if i == 0 else "_")[0]
+        body: left.plot(
+            [],
+            [],
+            color="#c4c4c4",
+            linestyle="-",
+            linewidth=1.2,
+            label="ridge on the other bodies" if i == 0 else "_",
+        )[0]
         for i, body in enumerate(BODIES.values())
     }
-    maml = left.plot([], [], color=plots.BLUE, linestyle=":", marker="v", markersize=5, label="MAML itself, 1 step")[0]
+    maml = left.plot(
+        [], [], color=plots.BLUE, linestyle=":", marker="v", markersize=5, label="MAML itself, 1 step"
+    )[0]
     lines, gaps, bands = {}, {}, {}
     for (head, color), mark, dash in zip(HEADS.items(), ("o", "s", "D"), ("-", "--", "-.")):
         look = {"color": color, "marker": mark, "markersize": 6, "linestyle": dash}
@@ -105,8 +114,9 @@ def alt(data: dict) -> str:
     where = next(text for text, classes in CLASSES.items() if classes == data["classes"])
     table = heads_and_shots.load()
     return (
-        f"Accuracy in % with 1 and with {data['shots'][-1]} shots on {table['test_tasks']} episodes of Omniglot, 5 "
-        f"{where}, body: {in_words(data)}: {ends}. MAML itself, one step: {data['maml'][0][0]:.1f} and {data['maml'][0][-1]:.1f}."
+        f"Accuracy in % with 1 and with {data['shots'][-1]} shots on {table['test_tasks']} episodes of "
+        f"Omniglot, 5 {where}, body: {in_words(data)}: {ends}. "
+        f"MAML itself, one step: {data['maml'][0][0]:.1f} and {data['maml'][0][-1]:.1f}."
     )
 
 

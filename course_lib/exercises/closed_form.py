@@ -38,7 +38,7 @@ def check_names(names) -> Verdict:
 
 
 def check_ridge(ridge) -> Verdict:
-    """``ridge(z, y, lam) -> w``: z [T, S, D], y [T, S, W] -> [T, D, W], lam against the sum of squares, no bias."""
+    """``ridge(z, y, lam) -> w``: z [T, S, D], y [T, S, W] -> [T, D, W]; lam against the sum of squares."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(3, 6, 4, generator=generator, dtype=torch.float64)
     y = torch.randn(3, 6, 2, generator=generator, dtype=torch.float64)
@@ -46,7 +46,9 @@ def check_ridge(ridge) -> Verdict:
     result = run(ridge, z, y, lam)
     if isinstance(result, Verdict):
         if result.passed is False and "raised" in result.message:
-            return wrong(result.message + " (z.mT transposes the last two dimensions and leaves the tasks alone.)")
+            return wrong(
+                result.message + " (z.mT transposes the last two dimensions and leaves the tasks alone.)"
+            )
         return result
 
     def solution(weight: Tensor) -> Tensor:
@@ -56,28 +58,41 @@ def check_ridge(ridge) -> Verdict:
         return wrong("The shape is [T, W, D]; return w as in z @ w, which is [T, D, W].")
     mistakes = [
         (solution(0 * eye), "That is least squares: lambda is missing."),
-        (solution(lam * 6 * eye), "Here lambda weighs against the SUM of squared errors; you took their mean."),
-        (solution(lam / 6 * eye), "Lambda was divided by the number of points; the sum of squares needs no such thing."),
+        (
+            solution(lam * 6 * eye),
+            "Here lambda weighs against the SUM of squared errors; you took their mean.",
+        ),
+        (
+            solution(lam / 6 * eye),
+            "Lambda was divided by the number of points; the sum of squares needs no such thing.",
+        ),
         (solution(lam**2 * eye), "The penalty is lambda |w|^2, not lambda^2 |w|^2."),
-        (solution(2 * lam * eye), "A factor of 2 too many: both terms have it in the gradient, so it cancels."),
+        (
+            solution(2 * lam * eye),
+            "A factor of 2 too many: both terms have it in the gradient, so it cancels.",
+        ),
         (solution(-lam * eye), "Mind the sign of lambda: a penalty adds to the diagonal."),
         (solution(torch.full_like(eye, lam)), "Lambda goes on the diagonal only: lam * torch.eye(D)."),
         (z.mT @ y, "The system was not solved: that is its right-hand side."),
     ]
     verdict = compare(result, solution(lam * eye), mistakes)
-    return right("And autograd can go through it: the outer loop needs no more.") if verdict.passed else verdict
+    return (
+        right("And autograd can go through it: the outer loop needs no more.") if verdict.passed else verdict
+    )
 
 
 def check_sizes(sizes) -> Verdict:
-    """(side of the smaller system for 5 ways, 1 shot, 256 features; the same for 20 ways, 5 shots, 64 features), with
-    a column of ones for the bias."""
+    """Sides of the smaller system, for 5 ways, 1 shot, 256 features and for 20 ways, 5 shots, 64 features,
+    with a column of ones for the bias."""
     if unanswered(sizes):
         return WAITING
     if not isinstance(sizes, (tuple, list)) or len(sizes) != 2:
         return wrong("Two numbers were expected, such as (7, 7).")
     few, many = sizes
     if few in (256, 257):
-        return wrong("That is the primal, one unknown for each feature. Woodbury has one for each support image.")
+        return wrong(
+            "That is the primal, one unknown for each feature. Woodbury has one for each support image."
+        )
     if few == 1:
         return wrong("One shot of each class, but five classes: count all support images.")
     if many == 100:
@@ -86,11 +101,13 @@ def check_sizes(sizes) -> Verdict:
         return wrong("Nearly: the column of ones is an unknown like any other.")
     if (few, many) == (5, 65):
         return right("A solve of a 5 x 5 system, where MAML would step through a whole network.")
-    return wrong("The primal has as many unknowns as features (and the ones), the dual as many as support images.")
+    return wrong(
+        "The primal has as many unknowns as features (and the ones), the dual as many as support images."
+    )
 
 
 def check_means(means) -> Verdict:
-    """``means(z, y) -> (weight [W, D], bias [W])`` with logits -|z - c_k|^2 up to what is the same for every class."""
+    """``means(z, y) -> (weight [W, D], bias [W])`` with logits -|z - c_k|^2, up to what all classes share."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(9, 4, generator=generator, dtype=torch.float64)
     y = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 2])
@@ -104,7 +121,11 @@ def check_means(means) -> Verdict:
     known = [
         (centers, 0 * bias, "The bias is missing: long means would win everywhere. Expand the square."),
         (weight, 0 * bias, "The bias is missing: long means would win everywhere. Expand the square."),
-        (centers, bias / 2, "The decisions are right, but the logits are half of -|z - c|^2, so a softmax is softer."),
+        (
+            centers,
+            bias / 2,
+            "The decisions are right, but the logits are half of -|z - c|^2, so a softmax is softer.",
+        ),
         (weight, -bias, "Mind the sign of the bias: long means must be handicapped, not helped."),
         (-weight, -bias, "Those are distances; logits are their negatives, so that the nearest mean wins."),
         (2 * sums, -sums.square().sum(1), "Those are sums over the class; divide by how many there are."),

@@ -2,9 +2,10 @@
 
     python -m course_lib.experiments.anil_and_maml
 
-The shipped networks on 5-way 1-shot episodes of Omniglot's test characters, with the rate they were trained with;
-and beside them the ridge head of R2D2's network, which takes no step. MAML and ANIL normalise each batch by that
-batch (transductive), R2D2 uses running averages. Writes anil_and_maml.json: {row: [[mean, half width of the 95 %
+The shipped networks on 5-way 1-shot episodes of Omniglot's test characters, with the rate they were trained
+with; beside them the ridge head of R2D2's network, which takes no step. MAML and ANIL normalise each batch by
+that batch (transductive), R2D2 uses running averages. The networks were trained for different numbers of
+iterations (their records say how many). Writes anil_and_maml.json: {row: [[mean, half width of the 95 %
 interval] after 0, 1, ... steps]} in %, and the record. ``--rows`` measures some rows and keeps the others.
 """
 
@@ -59,7 +60,9 @@ def load() -> dict:
 def main(argv: list[str] | None = None) -> None:
     """Measure, and write the table with its record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which to measure (default: all)")
+    parser.add_argument(
+        "--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which to measure (default: all)"
+    )
     args = parser.parse_args(argv)
     started = time.perf_counter()
     torch.set_num_threads(1)

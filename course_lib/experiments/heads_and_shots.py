@@ -2,19 +2,19 @@
 
     python -m course_lib.experiments.heads_and_shots
 
-The shipped Conv4 bodies and an untrained one, 5-way episodes of test characters that no body has seen, from 1 to
-10 drawings of each. On the features of one episode every convex head is solved for; so all heads see the same
-features of the same drawings, and differences between heads can be paired by episode. Features are centred and
-scaled with the mean and the mean square length of training drawings, one shift and one number for a body, so that
-a lambda or a C means the same to each body. Lambda and C are chosen on episodes of training characters.
+The shipped Conv4 bodies and an untrained one, 5-way episodes of test characters that no body has seen, from
+1 to 10 drawings of each. On the features of one episode every convex head is solved for; so all heads see the
+same features of the same drawings, and differences between heads can be paired by episode. Features are
+centred and scaled with the mean and the mean square length of training drawings, one shift and one number for
+a body, so that a lambda or a C means the same to each. Both are chosen on episodes of training characters.
 
 Beside them MAML itself: one step, as in its training, from its own head, on everything or on the head alone.
 Its body normalises each batch by that batch (transductive); the others use running averages.
 
-Writes heads_and_shots.json: means and half widths of 95 % intervals {body: {classes: {head: {shots: [mean, half]}}}},
-paired differences to the ridge head alike, the strengths chosen, and the record. ``--bodies`` measures some bodies
-and keeps the rest of the table. It needs Omniglot; with ``--family glyphs`` nothing is written and a smaller table of
-drawn glyphs is printed.
+Writes heads_and_shots.json: means and half widths of 95 % intervals {body: {classes: {head: {shots: [mean,
+half]}}}}, paired differences to the ridge head alike, the strengths chosen, and the record. ``--bodies``
+measures some bodies and keeps the rest of the table. It needs Omniglot; with ``--family glyphs`` nothing is
+written and a smaller table of drawn glyphs is printed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from course_lib.solvers import Head, mean_head, ridge_head, svm_head
 from course_lib.tasks import GlyphTasks, OmniglotTasks, TaskBatch
 
 FAMILIES = {"omniglot": OmniglotTasks, "glyphs": GlyphTasks}
-BODIES = ("r2d2", "metaoptnet", "protonet", "union", "maml", "untrained")
+BODIES = ("r2d2", "protonet", "union", "maml", "untrained")
 SHOTS, QUERIES, WAYS = (1, 2, 3, 5, 10), 5, 5
 CLASSES = {"any": False, "one alphabet": True}
 STRENGTHS = {"ridge": (0.01, 0.1, 1.0), "svm": (1.0, 10.0, 100.0), "means": (None,)}  # lambda; C
@@ -66,19 +66,19 @@ class Body:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        """Features [T, N, D] of images [T, N, 1, 28, 28], one task at a time: a task's images are one batch."""
+        """Features [T, N, D] of images [T, N, 1, 28, 28], one task at a time: its images are one batch."""
         return torch.stack([self.model.features(images) - self.center for images in x]) / self.length
 
 
 def fit(head: str, z: Tensor, y: Tensor, strength: float | None) -> Head:
-    """The ``head`` of that name for features z [T, S, D] and labels y [T, S]; ``strength`` is its lambda or C."""
+    """The ``head`` of that name for z [T, S, D] and labels y [T, S]; ``strength`` is its lambda or C."""
     if head == "ridge":
         return ridge_head(z, y, strength, WAYS)
     return svm_head(z, y, strength, WAYS) if head == "svm" else mean_head(z, y, WAYS)
 
 
 def accuracies(body: Body, batch: TaskBatch, heads: dict[str, tuple]) -> dict[str, Tensor]:
-    """Accuracy in % on every task's queries {name: [T]} for ``heads`` {name: (head, strength)} on the same features."""
+    """Accuracy in % on every task's queries {name: [T]}, for ``heads`` {name: (head, strength)}."""
     support, query = body(batch.support_x), body(batch.query_x)  # [T, S, D], [T, Q, D]
     scores = {}
     for name, (head, strength) in heads.items():
@@ -102,7 +102,9 @@ def choose(body: Body, family: str, shots: int, num_tasks: int = TUNING_TASKS) -
     return {head: max(values, key=lambda v: means[head, v]) for head, values in STRENGTHS.items()}
 
 
-def measure(body: Body, family: str, shots: int, classes: str, num_tasks: int, strengths: dict) -> dict[str, Tensor]:
+def measure(
+    body: Body, family: str, shots: int, classes: str, num_tasks: int, strengths: dict
+) -> dict[str, Tensor]:
     """Accuracies of all heads on the same test episodes {head: [T]}."""
     batch = episodes(family, "test", shots, classes, num_tasks)
     return accuracies(body, batch, {head: (head, strength) for head, strength in strengths.items()})
@@ -162,7 +164,9 @@ def main(argv: list[str] | None = None) -> None:
     """Measure everything; on Omniglot write the table with its record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--family", choices=FAMILIES, default="omniglot")
-    parser.add_argument("--bodies", nargs="+", choices=BODIES, default=BODIES, help="which to measure (default: all)")
+    parser.add_argument(
+        "--bodies", nargs="+", choices=BODIES, default=BODIES, help="which to measure (default: all)"
+    )
     args = parser.parse_args(argv)
     started = time.perf_counter()
     if args.family == "glyphs":
@@ -170,7 +174,13 @@ def main(argv: list[str] | None = None) -> None:
         return
     new = table("omniglot", args.bodies)
     kept = {} if set(args.bodies) == set(BODIES) else load()
-    content = {"family": "Omniglot", "ways": WAYS, "shots": SHOTS, "queries": QUERIES, "test_tasks": TEST_TASKS}
+    content = {
+        "family": "Omniglot",
+        "ways": WAYS,
+        "shots": SHOTS,
+        "queries": QUERIES,
+        "test_tasks": TEST_TASKS,
+    }
     for part, rows in new.items():
         rows = kept.get(part, {}) | rows
         content[part] = {body: rows[body] for body in BODIES if body in rows}
