@@ -40,6 +40,7 @@ def test_union_loss(answer, passed, message):
         (lambda alpha, h: (1 + alpha * h) ** 2, False, "Mind the sign"),
         (lambda alpha, h: h * (1 - alpha * h) ** 2, False, "divide by what it is"),
         (lambda alpha, h: 1 - 2 * alpha * h, False, "first order"),
+        (lambda alpha, h: (1 + abs(alpha) * h) ** 2, False, "Mind the sign"),  # right at negative rates only
         (lambda alpha, h: ..., None, "Replace the dots"),
     ],
 )

@@ -7,7 +7,8 @@ from course_lib.exercises import adapting
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 
-def fine_tune(w, x, y, steps, lr, *, total=False, sign=-1, once=False):
+def fine_tune(w, x, y, steps, lr, *, total=False, sign=-1, once=False, zero=False):
+    w = 0 * w if zero else w
     for _ in range(1 if once else steps):
         error = (x @ w - y).square()
         (grad,) = torch.autograd.grad(error.sum() if total else error.mean(), w)
@@ -22,6 +23,7 @@ def fine_tune(w, x, y, steps, lr, *, total=False, sign=-1, once=False):
         ({"once": True}, False, "Repeat it"),
         ({"sign": 1}, False, "uphill"),
         ({"total": True}, False, "their mean"),
+        ({"zero": True}, False, "started from zero"),
     ],
 )
 def test_fine_tune(options, passed, message):
@@ -33,6 +35,31 @@ def test_fine_tune_unanswered_and_broken():
     assert adapting.check_fine_tune(lambda *a: ...).passed is None
     verdict = adapting.check_fine_tune(lambda w, x, y, steps, lr: w @ y)
     assert verdict.passed is False and "raised RuntimeError" in str(verdict)
+
+
+def in_place(w, x, y, steps, lr):
+    for _ in range(steps):
+        (grad,) = torch.autograd.grad((x @ w - y).square().mean(), w)
+        with torch.no_grad():
+            w -= lr * grad
+    return w
+
+
+def from_the_start_only(w, x, y, steps, lr):
+    return w - steps * (w - fine_tune(w, x, y, 1, lr))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (in_place, "changed the initialisation"),
+        (from_the_start_only, "at the newest w"),
+        (lambda w, *rest: w, "have not moved"),
+    ],
+)
+def test_fine_tune_from_where_the_weights_are(answer, message):
+    verdict = adapting.check_fine_tune(answer)
+    assert verdict.passed is False and message in str(verdict)
 
 
 @pytest.mark.parametrize(

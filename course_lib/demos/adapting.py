@@ -1,7 +1,7 @@
-"""Adapting at test time: three initialisations fine-tuned on the same few points of one sinusoid, step by step.
+"""Adapting at test time: three initialisations fine-tuned on the same few points of one sinusoid.
 
-Everything is computed live. The two trained initialisations are checkpoints of this course (see their records): one
-trained by MAML with k = 1, one trained on all tasks together with a single head.
+Everything is computed live. The two trained initialisations are checkpoints of this course (see their
+records): one trained by MAML with k = 1, one trained on all tasks together with a single head.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def initialisations() -> tuple[MLP, Params]:
 def fine_tune(
     shots: int, inner_lr: float, amplitude: float, phase: float, draw: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """All 50 steps of all three starts: support x, y [S], fits [51, 3, 101] on the grid, support errors [51, 3]."""
+    """50 steps of all three starts: support x, y [S], fits on the grid [51, 3, 101], support errors."""
     generator = torch.Generator().manual_seed(draw)
     unit = torch.rand(20, generator=generator)[:shots]  # the first points stay when another is added
     x = (X_RANGE[0] + (X_RANGE[1] - X_RANGE[0]) * unit)[None, :, None]  # [1, S, 1]
@@ -57,7 +57,7 @@ def fine_tune(
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """The fit of the chosen start after ``values.steps`` steps, and the error of all three after every step."""
+    """The fit of the chosen start after ``values.steps`` steps; the error of all three after every step."""
     x, y, fits, support_errors = fine_tune(
         values.shots, values.inner_lr, values.amplitude, values.phase, values.new_points
     )
@@ -86,7 +86,8 @@ def figure(fig) -> SimpleNamespace:
     before = left.plot([], [], color=plots.SKY, linestyle=":", label="before (k = 0)")[0]
     fit = left.plot([], [], color=plots.BLUE, linestyle="-", label="after k steps")[0]
     support = left.plot([], [], **plots.SUPPORT, label="support points")[0]
-    right.set(xlabel="inner steps k", ylabel="error on held-out x", xlim=(-1, 51), ylim=(3e-3, 40), yscale="log")
+    right.set(xlabel="inner steps k", ylabel="error on held-out x", yscale="log")
+    right.set(xlim=(-1, 51), ylim=(3e-3, 40))
     zero = right.plot([], [], **plots.REFERENCE, label="predicting zero")[0]
     curves = [
         right.plot([], [], color=COLORS[start], linestyle=dash, label=text)[0]
@@ -99,9 +100,8 @@ def figure(fig) -> SimpleNamespace:
     right.text(50.5, 3.3e-3, "an oracle that knows A and phase: 0", ha="right", va="bottom", fontsize="small")
     fig.legend(loc="outside lower center", ncols=3)
     titles = (left.set_title(" "), right.set_title(" "))
-    return SimpleNamespace(
-        truth=truth, before=before, fit=fit, support=support, zero=zero, curves=curves, here=here, titles=titles
-    )
+    moving = {"truth": truth, "before": before, "fit": fit, "support": support}
+    return SimpleNamespace(**moving, zero=zero, curves=curves, here=here, titles=titles)
 
 
 def draw(artists: SimpleNamespace, data: dict) -> None:

@@ -1,4 +1,4 @@
-"""A hundred Fourier features, twelve points: which features may carry the task, and weights learned from other tasks."""
+"""A hundred Fourier features, twelve points: weights, learned from other tasks, say which carry the task."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def kept(kind: str, num_tasks: int, rank: int) -> Tensor:
 
 @lru_cache(maxsize=256)
 def median_errors(kind: str, num_tasks: int, points: int, noisy: bool) -> Tensor:
-    """The exact expected error for each of RANKS, median over fifteen sets of points [16]; about a tenth of a second."""
+    """The exact expected error for each of RANKS, median over fifteen sets of points [16]; some 60 ms."""
     g = torch.Generator().manual_seed(2)
     x = pi * (2 * torch.rand(DRAWS, MAX_POINTS, generator=g, dtype=fourier.FLOAT) - 1)[:, :points]  # [15, S]
     family = fourier.FourierFamily(SPECTRUM, NOISE if noisy else 0.0)
@@ -103,9 +103,8 @@ def figure(fig) -> SimpleNamespace:
     support = left.plot([], [], **plots.SUPPORT, label="support points")[0]
     d = range(1, FREQUENCIES + 1)
     bars.set(xlabel="frequency d", ylabel="weight", xlim=(0, FREQUENCIES + 1), ylim=(0, 0.62))
-    bars.plot(
-        d, SPECTRUM, color=plots.GREY, linestyle="none", marker="_", markersize=9, label="power of the family"
-    )
+    dashes = {"color": plots.GREY, "linestyle": "none", "marker": "_", "markersize": 9}
+    bars.plot(d, SPECTRUM, **dashes, label="power of the family")
     shown = bars.fill_between([0, 1], [0, 0], step="mid", alpha=0.7, linewidth=0)
     right.set(xlabel="frequencies kept, r (2r features)", ylabel="expected error", xscale="log", yscale="log")
     right.set(xlim=(0.9, 55), ylim=(0.003, 30))
@@ -154,9 +153,9 @@ def alt(data: dict) -> str:
     at = RANKS.index(data["rank"])
     learned_from = f" from {data['tasks']} training tasks" if data["kind"] == "learned" else ""
     return (
-        f"{data['points']} points fitted with {2 * data['rank']} Fourier features and weights: {data['kind']}{learned_from}. "
-        f"Expected error {data['error']:.3g}, with equal weights on the same features {data['equal'][at]:.3g}; predicting "
-        f"zero costs 1."
+        f"{data['points']} points fitted with {2 * data['rank']} Fourier features and weights: {data['kind']}"
+        f"{learned_from}. Expected error {data['error']:.3g}, with equal weights on the same features "
+        f"{data['equal'][at]:.3g}; predicting zero costs 1."
     )
 
 

@@ -1,4 +1,4 @@
-"""Last-layer features before and after the inner loop: how much is reuse, and which half of the network adapts."""
+"""Last-layer features before and after the inner loop: how much is reuse, and which half adapts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from course_lib import plots
 from course_lib.demos import tangent_setup as setup
-from course_lib.demos.kit import Button, Choice, Demo, Slider
+from course_lib.demos.kit import Button, Demo, Slider
 from course_lib.demos.tangent_setup import GRID, STARTS
 from course_lib.evaluation import path
 from course_lib.inner_loop import features, predict, stack_params
@@ -25,6 +25,8 @@ KEPT = {
     "only the body's change": ("features",),
     "only the head's change": ("head",),
 }
+LOOK = {"extent": (-5, 5, 40, 0), "aspect": "auto", "interpolation": "nearest"}
+LOOK |= {"vmin": 0, "vmax": 1.5, "cmap": "magma"}
 LOOKS = ((plots.BLUE, "-"), (plots.GREEN, "--"), (plots.ORANGE, "-."))
 
 
@@ -39,8 +41,7 @@ class Measured(NamedTuple):
 @lru_cache(maxsize=len(STARTS))
 def measure(start: str) -> Measured:
     """Fine-tune everything; then undo the head's part of the change, or the body's. About half a second."""
-    _, way, iteration = STARTS[start]
-    network = setup.network(way, iteration)
+    network = setup.network_at(start)
     batch, truth = setup.test_tasks(NUM_TASKS, SHOTS)
     grid, truth = GRID[::EVERY].expand(NUM_TASKS, -1, -1), truth[:, ::EVERY]
     before = {name: p.detach() for name, p in stack_params(network, NUM_TASKS).items()}
@@ -58,13 +59,12 @@ def measure(start: str) -> Measured:
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """One task's features before and after k steps, and the median error with both changes or with one alone."""
+    """One task's features before and after k steps; the median error with both changes or with one alone."""
     now = measure(values.start)
     task, steps = values.task % NUM_TASKS, values.steps
     before, after = now.features[0, task].T, now.features[steps, task].T  # [40, 100] each
-    order = (
-        (before * torch.arange(1, 101)).sum(1).div(before.sum(1) + 1e-6).argsort()
-    )  # by where on x a feature is active
+    where = (before * torch.arange(1, 101)).sum(1) / (before.sum(1) + 1e-6)  # [40] on x a feature is active
+    order = where.argsort()
     scale = before.amax(1, keepdim=True).clamp(min=1e-3)  # of each feature, before
     _, truth = setup.test_tasks(NUM_TASKS, SHOTS)
     return {
@@ -85,15 +85,7 @@ def figure(fig) -> SimpleNamespace:
     for panel in (first, second):
         panel.grid(False)
         panel.set(xlabel="x", xticks=[-5, 0, 5], yticks=[])
-        look = {
-            "extent": (-5, 5, 40, 0),
-            "aspect": "auto",
-            "vmin": 0,
-            "vmax": 1.5,
-            "cmap": "magma",
-            "interpolation": "nearest",
-        }
-        images.append(panel.imshow(torch.zeros(2, 2).numpy(), **look))
+        images.append(panel.imshow(torch.zeros(2, 2).numpy(), **LOOK))
     first.set_ylabel("last-layer features, one a row")
     right.set(xlabel="inner steps k", ylabel=f"held-out error, median of {NUM_TASKS} tasks", yscale="log")
     right.set(xlim=(-0.5, MAX_STEPS + 0.5), ylim=(0.02, 10), xticks=range(0, MAX_STEPS + 1, 5))
@@ -124,9 +116,10 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
 def alt(data: dict) -> str:
     errors = ", ".join(f"{text} {e:.3g}" for text, e in zip(KEPT, data["medians"][:, data["steps"]]))
     return (
-        f"From {STARTS[data['start']][0]}, {data['steps']} steps. Two heat maps of the 40 last-layer features over x, before "
-        f"and after; their similarity (linear CKA) is {data['reuse']:.2f}, {data['mean_reuse']:.2f} on average. Median held-out "
-        f"error, keeping: {errors}; predicting zero {data['zero']:.3g}."
+        f"From {STARTS[data['start']][0]}, k = {data['steps']}. Two heat maps of the 40 last-layer features "
+        f"over x, before and after; their similarity (linear CKA) is {data['reuse']:.2f}, on average "
+        f"{data['mean_reuse']:.2f}. Median held-out error, keeping: {errors}; "
+        f"predicting zero {data['zero']:.3g}."
     )
 
 
@@ -135,7 +128,7 @@ def demo() -> Demo:
     return Demo(
         "Which half of the network adapts?",
         controls=[
-            Choice("start", {text: name for name, (text, _, _) in STARTS.items()}, "maml", "start from"),
+            setup.start_choice("start from"),
             Slider("steps", 0, MAX_STEPS, 1, "inner steps k"),
             Button("task", "another task"),
         ],

@@ -37,7 +37,9 @@ def measure(checkpoint: str) -> dict[tuple[str, str | None], Evaluation]:
     model, learner, _ = checkpoints.load(checkpoint)
     options = {"num_tasks": NUM_TASKS, "steps": range(MAX_STEPS + 1), "lr": INNER_LR}
     tasks = SinusoidTasks(shots=SHOTS, queries=50)
-    return {(head, only): evaluate(learner, model, tasks, head=head, only=only, **options) for head, only in CELLS}
+    return {
+        (head, only): evaluate(learner, model, tasks, head=head, only=only, **options) for head, only in CELLS
+    }
 
 
 @lru_cache(maxsize=32)
@@ -75,7 +77,8 @@ def compute(values: SimpleNamespace) -> dict:
 
 def figure(fig) -> SimpleNamespace:
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
-    left.set(xlabel="inner steps k", ylabel="mean held-out error", xlim=(-1, 51), ylim=(0.05, 20), yscale="log")
+    left.set(xlabel="inner steps k", ylabel="mean held-out error", yscale="log")
+    left.set(xlim=(-1, 51), ylim=(0.05, 20))
     left.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
     curves, bands = [], []
     for text, color, dash in zip(CELLS.values(), COLORS, plots.DASHES):
@@ -107,15 +110,17 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
     artists.fit.set_data(data["grid"], data["fit"])
     artists.fit.set_color(COLORS[chosen])
     mean, half = (data[name][chosen, data["steps"]] for name in ("mean", "half"))
-    artists.titles[0].set_text(f"{NUM_TASKS} tasks: {mean:.2f} \N{PLUS-MINUS SIGN} {half:.2f} after k = {data['steps']}")
+    score = f"{mean:.2f} \N{PLUS-MINUS SIGN} {half:.2f}"
+    artists.titles[0].set_text(f"{NUM_TASKS} tasks: {score} after k = {data['steps']}")
     artists.titles[1].set_text(list(CELLS.values())[chosen].capitalize())
 
 
 def alt(data: dict) -> str:
     at = data["steps"]
-    cells = [f"{text} {m[at]:.2f} +- {h[at]:.2f}" for text, m, h in zip(CELLS.values(), data["mean"], data["half"])]
+    rows = zip(CELLS.values(), data["mean"], data["half"])
+    cells = [f"{text} {mean[at]:.2f} +- {half[at]:.2f}" for text, mean, half in rows]
     return (
-        f"Body: {data['start']}. Mean held-out error of {NUM_TASKS} tasks after {at} steps: {'; '.join(cells)}. "
+        f"Body: {data['start']}. Mean held-out error of {NUM_TASKS} tasks, k = {at}: {'; '.join(cells)}. "
         f"On the right one task, {list(CELLS.values())[data['cell']]}."
     )
 

@@ -1,4 +1,4 @@
-"""Held-out data is what counts: support error and query error part ways as k grows, the more so with few shots."""
+"""Held-out data is what counts: support and query error part ways as k grows, the more so with few shots."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from course_lib import plots
-from course_lib.algorithms import MAML
 from course_lib.demos import adapting
 from course_lib.demos.kit import Button, Choice, Demo, Slider
-from course_lib.evaluation import path, score
+from course_lib.evaluation import path
+from course_lib.inner_loop import predict
+from course_lib.losses import mse
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
@@ -22,18 +23,24 @@ WORST = 1e3  # errors are cut off here: a task may diverge
 
 @lru_cache(maxsize=64)
 def measure(start: str, shots: int, inner_lr: float, draw: int) -> tuple[Tensor, Tensor]:
-    """Support and query error of 60 tasks after 0, 1, ..., 50 steps: [51, 60] each; WORST where a task diverged."""
+    """Support and query error of 60 tasks after 0, 1, ..., 50 steps [51, 60]; WORST where a task diverged."""
     model, stacked = adapting.initialisations()
     chosen = list(adapting.STARTS).index(start)
     params = {name: p[chosen].expand(NUM_TASKS, *p.shape[1:]) for name, p in stacked.items()}
     generator = torch.Generator().manual_seed(draw)
     batch = SinusoidTasks(shots=20, queries=QUERIES).sample(NUM_TASKS, generator=generator)
     batch.support_x, batch.support_y = batch.support_x[:, :shots], batch.support_y[:, :shots]
-    learner = MAML(inner_lr=inner_lr)
-    options = {"loss_fn": learner.loss_fn, "steps": MAX_STEPS, "lr": inner_lr}
-    tuned = path(model, params, batch.support_x, batch.support_y, **options)
-    query, support, _ = zip(*(score(learner, model, p, batch) for p in tuned))
-    return tuple(torch.stack(errors).nan_to_num(WORST, WORST).clip(max=WORST) for errors in (support, query))
+    x, y = batch.support_x, batch.support_y
+    trail = list(path(model, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
+    stages = {name: torch.cat([tuned[name] for tuned in trail]) for name in params}  # [51 * 60, ...]
+
+    def errors(x: Tensor, y: Tensor) -> Tensor:
+        x, y = (part.repeat(len(trail), 1, 1) for part in (x, y))  # [51 * 60, N, 1]
+        found = mse(predict(model, stages, x), y).view(len(trail), NUM_TASKS)
+        return found.nan_to_num(WORST, WORST).clip(max=WORST)
+
+    with torch.no_grad():
+        return errors(x, y), errors(batch.query_x, batch.query_y)
 
 
 def compute(values: SimpleNamespace) -> dict:
@@ -52,16 +59,18 @@ def compute(values: SimpleNamespace) -> dict:
 
 def figure(fig) -> SimpleNamespace:
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
-    left.set(xlabel="inner steps k", ylabel="median error over tasks", xlim=(-1, 51), ylim=(1e-6, 30), yscale="log")
+    left.set(xlabel="inner steps k", ylabel="median error over tasks", yscale="log")
+    left.set(xlim=(-1, 51), ylim=(1e-6, 30))
     left.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
     curves = (
         left.plot([], [], color=plots.BLACK, linestyle="-", label="on the support set")[0],
         left.plot([], [], color=plots.PINK, linestyle="--", label="on the query set (held out)")[0],
     )
     markers = (left.plot([], [], **plots.SUPPORT)[0], left.plot([], [], **plots.QUERY)[0])
-    right.set(xlabel="support error (left edge: 1e-6 or less)", ylabel="query error", xscale="log", yscale="log")
-    right.set(xlim=(1e-6, WORST), ylim=(1e-4, WORST))
-    right.plot([1e-6, WORST], [1e-6, WORST], **plots.REFERENCE, label="as good held out as on the support set")
+    right.set(xlabel="support error (left edge: 1e-6 or less)", ylabel="query error")
+    right.set(xscale="log", yscale="log", xlim=(1e-6, WORST), ylim=(1e-4, WORST))
+    equal = "as good held out as on the support set"
+    right.plot([1e-6, WORST], [1e-6, WORST], **plots.REFERENCE, label=equal)
     tasks = right.plot([], [], "o", color=plots.BLUE, alpha=0.6, label="a task")[0]
     fig.legend(loc="outside lower center", ncols=3)
     titles = (left.set_title(" "), right.set_title(f"{NUM_TASKS} tasks after k steps"))
@@ -83,9 +92,9 @@ def alt(data: dict) -> str:
     at = data["steps"]
     worse = int((data["query"] > data["support"]).sum())
     return (
-        f"{adapting.STARTS[data['start']]}, {data['shots']} shots, {at} steps: median support error "
-        f"{data['support_curve'][at]:.2g}, median query error {data['query_curve'][at]:.2g}; the query error is the "
-        f"larger one in {worse} of {NUM_TASKS} tasks."
+        f"{adapting.STARTS[data['start']]}, {data['shots']} shots, k = {at}: median support error "
+        f"{data['support_curve'][at]:.2g}, median query error {data['query_curve'][at]:.2g}; the query error "
+        f"is the larger one in {worse} of {NUM_TASKS} tasks."
     )
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from course_lib import plots
@@ -30,16 +31,8 @@ TRAIN_LRS = tuple(np.linspace(-2.0, 1.0, 31).round(2).tolist())
 EVERY = 2  # a simulated dot at every other rate of training
 SIMULATED = TRAIN_LRS[::EVERY]
 ADAPT_LRS = tuple(np.linspace(-0.4, 0.6, 21).round(2).tolist())
-NUM_TASKS = (
-    1,
-    3,
-    10,
-    20,
-    25,
-    40,
-    60,
-    100,
-)  # times two query points each: above 30 they outnumber the parameters
+ADAPTED = ADAPT_LRS[::EVERY]
+NUM_TASKS = (1, 3, 10, 20, 25, 40, 60, 100)  # two query points each: above 30 they outnumber the parameters
 RUNS = {True: 250, False: 40}  # over-parameterised or not; the latter takes longer
 TEST_TASKS, POINTS = 10, 50  # new tasks for each run, with adapt_points to adapt on and the rest to score
 
@@ -76,8 +69,8 @@ def against_training(num_tasks: int, noise: float, adapt_lr: float, seed: int) -
 def against_adapting(num_tasks: int, noise: float, train_lr: float, seed: int) -> dict:
     """Loss of new tasks against the rate they adapt with, trained at ``train_lr``, one of TRAIN_LRS."""
     problem, theta, new = trained(num_tasks, noise, seed)
-    one = theta[:, [TRAIN_LRS.index(train_lr)]].expand(-1, len(ADAPT_LRS), -1)  # [R, A, P]
-    mean, half = mean_and_interval(test_losses(one, new, torch.tensor(ADAPT_LRS, dtype=FLOAT)))
+    one = theta[:, [TRAIN_LRS.index(train_lr)]].expand(-1, len(ADAPTED), -1)  # [R, A, P]
+    mean, half = mean_and_interval(test_losses(one, new, torch.tensor(ADAPTED, dtype=FLOAT)))
     curve = np.array([expected_loss(problem, train_lr, rate) for rate in ADAPT_LRS])
     return {
         "mean": mean.numpy(),
@@ -110,15 +103,13 @@ def figure(fig) -> SimpleNamespace:
     for panel, low, high in zip(panels, (TRAIN_LRS[0], ADAPT_LRS[0]), (TRAIN_LRS[-1], ADAPT_LRS[-1])):
         panel.axvline(0, color=plots.GREY, linewidth=1)
         panel.set(xlim=(low - 0.05, high + 0.05), ylim=(0, 1))
+        panel.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        panel.yaxis.set_major_formatter("{x:.2f}")  # of one width, so that panels keep their place
         parts.curves.append(panel.plot([], [], color=plots.BLUE, label="closed form")[0])
-        parts.dots.append(
-            panel.errorbar(
-                [0], [1], [0.1], fmt="s", color=plots.ORANGE, markersize=4, label="simulated, 95 % interval"
-            )
-        )
-        parts.here.append(
-            panel.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9)[0]
-        )
+        look = {"fmt": "s", "color": plots.ORANGE, "markersize": 4, "label": "simulated, 95 % interval"}
+        parts.dots.append(panel.errorbar([0], [1], [0.1], **look))
+        ring = {"color": plots.BLACK, "markerfacecolor": "white", "markersize": 9}
+        parts.here.append(panel.plot([], [], "o", **ring)[0])
         parts.titles.append(panel.set_title(" "))
     alpha = "\N{GREEK SMALL LETTER ALPHA}"
     panels[0].set(xlabel=f"rate in training, {alpha}$_t$", ylabel="loss of new tasks")
@@ -129,7 +120,7 @@ def figure(fig) -> SimpleNamespace:
 
 def draw(artists: SimpleNamespace, data: dict) -> None:
     for i, (rates, dots, which) in enumerate(
-        ((TRAIN_LRS, SIMULATED, "train"), (ADAPT_LRS, ADAPT_LRS, "adapt"))
+        ((TRAIN_LRS, SIMULATED, "train"), (ADAPT_LRS, ADAPTED, "adapt"))
     ):
         part = data[which]
         artists.curves[i].set_data(rates, part["curve"])
@@ -138,8 +129,9 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         low, high = part["mean"] - part["half"], part["mean"] + part["half"]
         bars.set_segments(np.stack([np.stack([dots, low], 1), np.stack([dots, high], 1)], 1))
         artists.here[i].set_data([data["rates"][i]], [data["loss"]])
-        room = 0.15 * (high.max() - low.min()) + 0.03
-        plots.set_limits(artists.panels[i], y=(round(low.min() - room, 2), round(high.max() + room, 2)))
+        step = plots.nice_ceiling(high.max() - low.min() + 0.05) / 5  # coarse, so that limits seldom change
+        bottom, top = np.floor(low.min() / step - 0.2) * step, np.ceil(high.max() / step + 0.2) * step
+        plots.set_limits(artists.panels[i], y=(round(float(bottom), 3), round(float(top), 3)))
     artists.titles[0].set_text(
         f"{data['points']} query points, {data['parameters']} parameters: {best_in_words(data)}"
     )

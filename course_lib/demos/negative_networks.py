@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from course_lib import plots
-from course_lib.demos.kit import Choice, Demo
+from course_lib.demos.kit import Choice, Demo, Notches
 from course_lib.experiments import inner_rate_sign
+from course_lib.experiments.inner_rate_sign import MOMENTS
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 HEADS = {"stored": "200 tasks that come back, a head each", "shared": "new tasks, one shared head"}
@@ -24,20 +25,23 @@ SCORES = {
 T95 = 4.303  # Student's t for three seeds: 95 % of a t with two degrees of freedom lies within
 
 
-def summary(errors: list[list[float]]) -> tuple[np.ndarray, np.ndarray]:
+def summary(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Geometric mean over seeds [rates], and the factor [rates] its 95 % interval reaches up and down."""
-    logs = np.log(np.array(errors))  # [rates, seeds]
+    logs = np.log(errors)  # [rates, seeds]
     return np.exp(logs.mean(1)), np.exp(T95 * logs.std(1, ddof=1) / np.sqrt(logs.shape[1]))
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """Error of both kinds of head against the rate in training, scored as chosen."""
+    """Error of both kinds of head against the rate in training, scored when and as chosen."""
     table = inner_rate_sign.load()
-    results = {head: summary(table["errors"][head][values.score]) for head in HEADS}
+    moment = MOMENTS.index(values.iterations)
+    seeds = {head: np.array(table["errors"][head][values.score][moment]) for head in HEADS}  # [rates, seeds]
+    results = {head: summary(errors) for head, errors in seeds.items()}
     return {
         "score": values.score,
+        "iterations": values.iterations,
         "rates": np.array(table["inner_lrs"]),
-        "seeds": {head: np.array(table["errors"][head][values.score]) for head in HEADS},
+        "seeds": seeds,
         "mean": {head: mean for head, (mean, _) in results.items()},
         "factor": {head: factor for head, (_, factor) in results.items()},
     }
@@ -53,8 +57,9 @@ def figure(fig) -> SimpleNamespace:
     for (head, text), dash, mark in zip(HEADS.items(), plots.DASHES, plots.MARKERS):
         lines[head] = panel.plot([], [], color=COLORS[head], linestyle=dash, label=text)[0]
         bands[head] = panel.fill_between([0], [1], [1], color=COLORS[head], alpha=0.2, linewidth=0)
-        dots[head] = panel.plot([], [], mark, color=COLORS[head], markersize=5, label="one seed")[0]
-    fig.legend(loc="outside lower center", ncols=3)
+        dots[head] = panel.plot([], [], mark, color=COLORS[head], markersize=5)[0]
+    panel.plot([], [], "o", color=plots.BLACK, markersize=5, label="dots: one seed each")
+    fig.legend(loc="outside lower center", ncols=2)
     return SimpleNamespace(lines=lines, bands=bands, dots=dots, title=panel.set_title(" "))
 
 
@@ -64,7 +69,11 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         artists.lines[head].set_data(data["rates"], mean)
         artists.bands[head].set_data(data["rates"], (mean / factor).clip(0.03), (mean * factor).clip(max=20))
         artists.dots[head].set_data(np.repeat(data["rates"], seeds.shape[1]), seeds.ravel())
-    artists.title.set_text(f"Scored by: {next(text for text, key in SCORES.items() if key == data['score'])}")
+    artists.title.set_text(f"After {data['iterations']:,} iterations, scored by: {in_words(data)}")
+
+
+def in_words(data: dict) -> str:
+    return next(text for text, key in SCORES.items() if key == data["score"])
 
 
 def alt(data: dict) -> str:
@@ -73,14 +82,20 @@ def alt(data: dict) -> str:
         + ", ".join(f"{mean:.2f} at {rate:g}" for rate, mean in zip(data["rates"], data["mean"][head]))
         for head, text in HEADS.items()
     ]
-    return f"Error on new tasks against the inner rate in training (mean of three seeds). {'; '.join(parts)}."
+    return (
+        f"Error on new tasks after {data['iterations']:,} iterations, scored by: {in_words(data)}, against "
+        f"the inner rate in training (geometric mean of three seeds). {'; '.join(parts)}."
+    )
 
 
 def demo() -> Demo:
     """The demo of notebook 06; its default view is the error of a ridge head on the trained body."""
     return Demo(
         "Networks on both sides of zero",
-        controls=[Choice("score", SCORES, "ridge", "at test time")],
+        controls=[
+            Choice("score", SCORES, "ridge", "at test time"),
+            Notches("iterations", MOMENTS, MOMENTS[-1], "training iterations"),
+        ],
         compute=compute,
         figure=figure,
         draw=draw,

@@ -104,7 +104,7 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
     sign = "\N{GREEK SMALL LETTER ALPHA}"
     artists.titles[0].set_text(f"{sign} = {data['rate']:g}: mean support loss x {data['growth']:.2f}")
     artists.titles[1].set_text(
-        f"median {data['median']:.2f}, rank correlation {data['correlation']:+.2f}"
+        f"median weight {data['median']:.2f}, rank corr. {data['correlation']:+.2f}"
     )
 
 

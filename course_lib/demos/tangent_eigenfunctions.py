@@ -27,9 +27,7 @@ def compute(values: SimpleNamespace) -> dict:
     now = setup.spectrum(values.way, values.iteration)
     functions = now.functions[:, :MAX_RANK]  # [200, 8]
     chosen = functions[:, values.rank - 1]  # [200]
-    nearest = (
-        FAMILY.T @ torch.linalg.lstsq(FAMILY.T, chosen[:, None]).solution
-    )  # [200, 1] in the family's plane
+    nearest = FAMILY.T @ torch.linalg.lstsq(FAMILY.T, chosen[:, None]).solution  # [200, 1] in its plane
     return {
         "way": values.way,
         "iteration": values.iteration,
@@ -82,13 +80,9 @@ def figure(fig) -> SimpleNamespace:
     tracks = []
     for way, dash in (("maml", "-"), ("plain", "--")):
         color = setup.COLORS[way]
-        seeds = [time.plot([], [], color=color, linestyle=dash, linewidth=1.2)[0] for _ in setup.SEEDS]
-        tracks.append(
-            (
-                seeds,
-                time.plot([], [], color=color, linestyle=dash, linewidth=1.2, marker="s", markersize=4)[0],
-            )
-        )
+        line = {"color": color, "linestyle": dash, "linewidth": 1.2}
+        seeds = [time.plot([], [], **line)[0] for _ in setup.SEEDS]
+        tracks.append((seeds, time.plot([], [], **line, marker="s", markersize=4)[0]))
     moment = time.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9)[0]
 
     keys = [
@@ -150,10 +144,10 @@ def _short(iteration: int) -> str:
 def alt(data: dict) -> str:
     shares = ", ".join(f"{share:.0%}" for share in data["each"])
     return (
-        f"{NAMES[data['way']]} training, after {data['iteration']:,} iterations. The first eight eigenfunctions of the tangent "
-        f"kernel hold {shares} of the sinusoids' energy; the top {data['rank']} together "
-        f"{data['shares'][data['rank'] - 1]:.0%}, before training {data['before'][data['rank'] - 1]:.0%}. The "
-        f"kernel's alignment with the family is {data['aligned']:.2f}."
+        f"{NAMES[data['way']]} training, after {data['iteration']:,} iterations. The first eight "
+        f"eigenfunctions of the tangent kernel hold {shares} of the sinusoids' energy; the top {data['rank']} "
+        f"together {data['shares'][data['rank'] - 1]:.0%}, before training {data['before'][data['rank'] - 1]:.0%}. "
+        f"The kernel's alignment with the family is {data['aligned']:.2f}."
     )
 
 

@@ -30,9 +30,7 @@ def compute(values: SimpleNamespace) -> dict:
     moved = (predict(network, adapted, GRID[None]) - network(GRID[None])).detach()[0, :, 0]  # [200]
     nearest = (GRID[:, 0] - values.x).abs().argmin()
     column = 2 * values.inner_lr * now.kernel[:, nearest]  # [200] what the linearised network does
-    family = torch.cos(
-        GRID[:, 0] - values.x
-    )  # [200] E f(x) f(x0) / E f(x0)^2: the best guess from this point alone
+    family = torch.cos(GRID[:, 0] - values.x)  # [200] E f(x) f(x0) / E f(x0)^2: the best guess from one point
     return {
         "way": values.way,
         "iteration": values.iteration,
@@ -69,9 +67,8 @@ def figure(fig) -> SimpleNamespace:
     values.set(xlim=(0, NUM_VALUES + 1), ylim=(1e-4, 3e2), xticks=[1, 5, 10, 15, 20])
     index = range(1, NUM_VALUES + 1)
     ones, now_look = [1] * NUM_VALUES, {"color": plots.BLUE, "marker": "o", "markersize": 4, "linestyle": "-"}
-    before = values.plot(index, ones, color=plots.GREY, linestyle="-.", label="eigenvalues before training")[
-        0
-    ]
+    grey = {"color": plots.GREY, "linestyle": "-.", "label": "eigenvalues before training"}
+    before = values.plot(index, ones, **grey)[0]
     now = values.plot(index, ones, **now_look, label="eigenvalues now")[0]
     fig.legend(loc="outside lower center", ncols=3)
     titles = (heat.set_title(" "), push.set_title(" "), values.set_title("Spectrum"))
@@ -105,10 +102,11 @@ def alt(data: dict) -> str:
     way = {"maml": "MAML", "plain": "Ordinary training"}[data["way"]]
     at = int(abs(data["x"] - X).argmin())
     return (
-        f"{way} after {data['iteration']:,} iterations. The tangent kernel's alignment with the family of sinusoids is "
-        f"{data['aligned']:.2f}, its largest eigenvalue {data['values'][0]:.3g} (before training {data['before'][0]:.3g}). "
-        f"One step on a point at x = {data['x']:.1f} moves the output there by {data['moved'][at]:.2f}; the linearised "
-        f"network's change has cosine {data['similar']:.2f} with cos(x - x0)."
+        f"{way} after {data['iteration']:,} iterations. The tangent kernel's alignment with the family of "
+        f"sinusoids is {data['aligned']:.2f}, its largest eigenvalue {data['values'][0]:.3g} (before "
+        f"training {data['before'][0]:.3g}). One step on a point at x = {data['x']:.1f} moves the output "
+        f"there by {data['moved'][at]:.2f}; the linearised network's change has cosine {data['similar']:.2f} with "
+        f"cos(x - x0)."
     )
 
 

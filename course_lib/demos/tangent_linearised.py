@@ -1,4 +1,4 @@
-"""Fine-tuning the real network, the linearised one, and gradient flow: where they agree and where they part."""
+"""Fine-tuning the real network, the linearised one, and gradient flow: where they agree, where they part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from course_lib import plots
 from course_lib.demos import tangent_setup as setup
-from course_lib.demos.kit import Button, Choice, Demo, Slider
+from course_lib.demos.kit import Button, Demo, Slider
 from course_lib.demos.tangent_setup import STARTS
 from course_lib.evaluation import path
 from course_lib.inner_loop import predict, stack_params
@@ -35,16 +35,16 @@ class Measured(NamedTuple):
 @lru_cache(maxsize=32)
 def measure(start: str, inner_lr: float) -> Measured:
     """All 50 steps of all three on the same tasks; about a third of a second."""
-    _, way, iteration = STARTS[start]
-    network = setup.network(way, iteration)
+    network = setup.network_at(start)
     batch, truth = setup.test_tasks(NUM_TASKS, SHOTS)
     grid, truth = setup.GRID[::EVERY], truth[:, ::EVERY]  # [100, 1], [T, 100]
     x, y = batch.support_x, batch.support_y
     params = stack_params(network, NUM_TASKS)
-    stepped = path(network, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr)
-    real = torch.stack(
-        [predict(network, p, grid.expand(NUM_TASKS, -1, -1)).detach()[..., 0] for p in stepped]
-    )
+    stepped = list(path(network, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
+    stages = {name: torch.cat([p[name] for p in stepped]) for name in params}  # [51 * T, ...]
+    with torch.no_grad():
+        outputs = predict(network, stages, grid.expand(len(stepped) * NUM_TASKS, -1, -1))  # [51 * T, 100, 1]
+    real = outputs[..., 0].unflatten(0, (len(stepped), NUM_TASKS))  # [51, T, 100]
     support = tangent_features(network, x.flatten(0, 1)).unflatten(0, (NUM_TASKS, SHOTS))  # [T, S, P]
     residual = (y - network(x)).detach()[..., 0]  # [T, S]
     options = {"steps": MAX_STEPS, "lr": inner_lr}
@@ -120,9 +120,9 @@ def alt(data: dict) -> str:
         f"{text} {error:.3g}" for text, error in zip(MODELS, data["medians"][:, data["steps"]])
     )
     return (
-        f"From {STARTS[data['start']][0]}, {data['steps']} steps of rate {data['inner_lr']:g}. Median held-out error: "
-        f"{errors}; predicting zero {data['zero']:.3g}. The border 2 / lambda_max has median {data['border']:.2g}, and the "
-        f"rate lies above it in {data['over']:.0%} of the tasks."
+        f"From {STARTS[data['start']][0]}, k = {data['steps']} with rate {data['inner_lr']:g}. Median "
+        f"held-out error: {errors}; predicting zero {data['zero']:.3g}. The border 2 / lambda_max has median "
+        f"{data['border']:.2g}, and the rate lies above it in {data['over']:.0%} of the tasks."
     )
 
 
@@ -131,7 +131,7 @@ def demo() -> Demo:
     return Demo(
         "The linearised network against the real one",
         controls=[
-            Choice("start", {text: name for name, (text, _, _) in STARTS.items()}, "maml", "start from"),
+            setup.start_choice("start from"),
             Slider("steps", 0, MAX_STEPS, 10, "inner steps k"),
             Slider("inner_lr", 1e-4, 0.1, 0.001, f"inner rate {ALPHA}", log=True),
             Button("task", "another task"),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from course_lib import plots
 from course_lib.demos import tangent_setup as setup
-from course_lib.demos.kit import Button, Choice, Demo, Notches, Slider
+from course_lib.demos.kit import Button, Demo, Notches, Slider
 from course_lib.demos.tangent_setup import GRID, STARTS
 from course_lib.tangent import minimum_norm_fit, principal_directions, tangent_features
 
@@ -20,10 +20,9 @@ RANKS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 17, 20, 25, 30, 40, 60, 
 
 @lru_cache(maxsize=len(STARTS))
 def coordinates(start: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """In the 200 principal directions: the grid's features [200, 200] and those of 60 tasks' points [60, 20, 200];
-    and the outputs before fine-tuning, [200] and [60, 20]."""
-    _, way, iteration = STARTS[start]
-    network = setup.network(way, iteration)
+    """In the 200 principal directions: the features of the grid [200, 200] and of 60 tasks' points
+    [60, 20, 200]; and the outputs before fine-tuning, [200] and [60, 20]."""
+    network = setup.network_at(start)
     batch, _ = setup.test_tasks(NUM_TASKS, MOST_SHOTS)
     features = tangent_features(network, GRID)  # [200, P]
     directions = principal_directions(features, RANKS[-1])  # [P, 200]
@@ -82,9 +81,8 @@ def figure(fig) -> SimpleNamespace:
     right.set_xticks([1, 2, 3, 5, 10, 20, 50, 100, 200], ["1", "2", "3", "5", "10", "20", "50", "100", "all"])
     right.minorticks_off()
     zero = right.plot([], [], **plots.REFERENCE, label="predicting zero")[0]
-    peak = right.plot(
-        [], [], color=plots.GREY, linestyle="-", linewidth=1, label="r = number of support points"
-    )[0]
+    thin = {"color": plots.GREY, "linestyle": "-", "linewidth": 1}
+    peak = right.plot([], [], **thin, label="r = number of support points")[0]
     curves = [
         right.plot([], [], color=setup.COLORS[s], linestyle=setup.DASHES[s], label=text)[0]
         for s, (text, _, _) in STARTS.items()
@@ -128,9 +126,10 @@ def _features(rank: int) -> str:
 
 def alt(data: dict) -> str:
     return (
-        f"From {STARTS[data['start']][0]}, {data['shots']} support points fitted with {_features(data['rank'])}: median "
-        f"held-out error {data['error']:.3g}. The best r is {data['best'][0]} with {data['best'][1]:.3g}; all features "
-        f"give {data['medians'][list(STARTS).index(data['start'])][-1]:.3g}; predicting zero {data['zero']:.3g}."
+        f"From {STARTS[data['start']][0]}, {data['shots']} support points, {_features(data['rank'])}: median "
+        f"held-out error {data['error']:.3g}. The best r is {data['best'][0]} with {data['best'][1]:.3g}; "
+        f"all features give {data['medians'][list(STARTS).index(data['start'])][-1]:.3g}; predicting zero "
+        f"{data['zero']:.3g}."
     )
 
 
@@ -139,7 +138,7 @@ def demo() -> Demo:
     return Demo(
         "The shortest fit from the top r features",
         controls=[
-            Choice("start", {text: name for name, (text, _, _) in STARTS.items()}, "maml", "features of"),
+            setup.start_choice("features of"),
             Notches("rank", RANKS, 3, "principal features r"),
             Slider("shots", 2, MOST_SHOTS, 10, "support points S"),
             Button("task", "another task"),

@@ -1,4 +1,4 @@
-"""What the demos of tangent features share: networks along training, their kernels, and the family they serve.
+"""What the demos of tangent features share: networks along training, their kernels, the family they serve.
 
 Everything is in float64, on 200 points of [-5, 5]. The networks are the snapshots of
 ``course_lib.experiments.tangent_training`` and the checkpoints sinusoid/maml_k1 and sinusoid/pretrained.
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from course_lib import plots
+from course_lib.demos.kit import Choice
 from course_lib.experiments import tangent_training
 from course_lib.experiments.tangent_training import FINAL, ITERATIONS, SEEDS
 from course_lib.models import MLP
@@ -33,8 +34,8 @@ MAX_RANK = 8
 
 GRID = torch.linspace(*X_RANGE, 200, dtype=torch.float64)[:, None]  # [200, 1]
 X = GRID[:, 0].numpy()
-# A sin(x - phase) = a sin x + b cos x, and over the family a and b are uncorrelated, of one variance: the energy
-# of the whole family within any set of functions is that of these two curves.
+# A sin(x - phase) = a sin x + b cos x, and over the family a and b are uncorrelated, of one variance: the
+# energy of the whole family within any set of functions is that of these two curves.
 FAMILY = torch.stack([GRID[:, 0].sin(), GRID[:, 0].cos()])  # [2, 200]
 
 
@@ -60,6 +61,17 @@ def network(way: str, iteration: int, seed: int = 0) -> MLP:
     return tangent_training.network(way, iteration, seed).double()
 
 
+def network_at(start: str) -> MLP:
+    """The network of one of STARTS."""
+    _, way, iteration = STARTS[start]
+    return network(way, iteration)
+
+
+def start_choice(label: str) -> Choice:
+    """The control that picks one of STARTS, MAML's at first."""
+    return Choice("start", {text: name for name, (text, _, _) in STARTS.items()}, "maml", label)
+
+
 @lru_cache(maxsize=64)
 def spectrum(way: str, iteration: int, seed: int = 0) -> Spectrum:
     features = tangent_features(network(way, iteration, seed), GRID)  # [200, P]
@@ -83,7 +95,7 @@ def history() -> Tensor:
 
 @lru_cache(maxsize=8)
 def test_tasks(num_tasks: int, shots: int, draw: int = 0) -> tuple[TaskBatch, Tensor]:
-    """New tasks in float64, and their true curves on the grid [T, 200]; the first points stay when shots grow."""
+    """New tasks in float64, and their true curves on the grid [T, 200]; more shots keep the first."""
     generator = torch.Generator().manual_seed(draw)
     batch = (
         SinusoidTasks(shots=20, queries=1).sample(num_tasks, generator=generator).map(lambda t: t.double())

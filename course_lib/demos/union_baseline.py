@@ -43,20 +43,15 @@ def compute(values: SimpleNamespace) -> dict:
 
 def figure(fig) -> SimpleNamespace:
     panel = fig.subplots()
-    panel.set(
-        xlabel="training compute, in iterations of MAML",
-        ylabel="error on new tasks",
-        xscale="log",
-        yscale="log",
-    )
-    panel.set(xlim=(80, 1250), ylim=(0.03, 20))
-    panel.set_xticks([100, 300, 1000], ["100", "300", "1000"])
+    panel.set(xlabel="training compute, in iterations of MAML", ylabel="error on new tasks")
+    panel.set(xscale="log", yscale="log", xlim=(80, 3750), ylim=(0.03, 20))
+    panel.set_xticks(equal_compute.MOMENTS, [f"{moment:,}" for moment in equal_compute.MOMENTS])
+    panel.minorticks_off()
     panel.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
     lines, bands = {}, {}
     for (method, text), color, dash, mark in zip(METHODS.items(), COLORS, plots.DASHES, plots.MARKERS):
-        lines[method] = panel.plot(
-            [], [], color=color, linestyle=dash, marker=mark, markersize=5, label=text
-        )[0]
+        look = {"color": color, "linestyle": dash, "marker": mark, "markersize": 5}
+        lines[method] = panel.plot([], [], **look, label=text)[0]
         bands[method] = panel.fill_between([1], [1], [1], color=color, alpha=0.18, linewidth=0)
     fig.legend(loc="outside lower center", ncols=2)
     return SimpleNamespace(lines=lines, bands=bands, title=panel.set_title(" "))
@@ -78,10 +73,11 @@ def in_words(data: dict) -> str:
 
 
 def alt(data: dict) -> str:
-    ends = ", ".join(f"{text} {data['mean'][m][-1]:.2f}" for m, text in METHODS.items()).replace("nan", "diverged")
+    ends = ", ".join(f"{text} {data['mean'][m][-1]:.2f}" for m, text in METHODS.items())
+    ends = ends.replace("nan", "diverged")
     return (
         f"Error on new tasks of {data['shots']} shots, scored by: {in_words(data)}, after compute of "
-        f"{data['moments'][-1]} iterations of MAML (geometric mean of three seeds): {ends}."
+        f"{data['moments'][-1]:,} iterations of MAML (geometric mean of three seeds): {ends}."
     )
 
 

@@ -86,15 +86,10 @@ def figure(fig) -> SimpleNamespace:
         left.plot([], [], color=color, linestyle=dash, marker=mark, markersize=4, label=f"k = {k}")[0]
         for k, color, dash, mark in zip(STEPS, COLORS, plots.DASHES, plots.MARKERS)
     ]
-    here = left.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=10, label="chosen")[
-        0
-    ]
-    right.set(
-        xlabel="gradient of the union of tasks",
-        ylabel="meta-gradient of MAML",
-        xlim=(-1.1, 1.1),
-        ylim=(-1.6, 1.6),
-    )
+    ring = {"color": plots.BLACK, "markerfacecolor": "white", "markersize": 10}
+    here = left.plot([], [], "o", **ring, label="chosen")[0]
+    right.set(xlabel="gradient of the union of tasks", ylabel="meta-gradient of MAML")
+    right.set(xlim=(-1.1, 1.1), ylim=(-1.6, 1.6))
     right.plot([-2, 2], [-2, 2], **plots.REFERENCE, label="equal")
     weights = right.plot([], [], ".", color=plots.BLUE, markersize=4, label="a weight of the network")[0]
     fig.legend(loc="outside lower center", ncols=7, columnspacing=1.2, handletextpad=0.5)

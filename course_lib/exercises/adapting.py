@@ -11,29 +11,35 @@ from course_lib.tasks.sinusoid import AMPLITUDE, ZERO_PREDICTOR_MSE
 
 
 def check_fine_tune(fine_tune) -> Verdict:
-    """``fine_tune(w, x, y, steps, lr) -> w`` for the model y = x w with mean squared error, x [S, D], w [D]."""
+    """``fine_tune(w, x, y, steps, lr) -> w`` for y = x w with mean squared error, x [S, D], w [D]."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(8, 3, generator=generator, dtype=torch.float64)
     y = torch.randn(8, generator=generator, dtype=torch.float64)
-    w = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    start = torch.randn(3, generator=generator, dtype=torch.float64)
+    w = start.clone().requires_grad_()
     result = run(fine_tune, w, x, y, 4, 0.1)
     if isinstance(result, Verdict):
         return result
-    if torch.equal(w, result) and w.abs().max() > 0:
-        return wrong("Your steps changed the initialisation itself, which the next task needs too. Make a new w.")
+    if not torch.equal(w, start):
+        return wrong("Your steps changed the initialisation itself, which the next task needs. Make a new w.")
+    once = _descent(start, x, y, 1, 0.1)
     mistakes = [
-        (_descent(x, y, 1, 0.1), "That is the result of one step. Repeat it `steps` times, each from the new w."),
-        (_descent(x, y, 4, -0.1), "The steps go uphill: mind the sign."),
-        (_descent(x, y, 4, 0.1 * len(x)), "You summed the squared errors over the points; the loss is their mean."),
-        (_descent(x, y, 4, 0.05), "A factor of two is missing: the derivative of a square."),
-        (4 * _descent(x, y, 1, 0.1), "All your gradients are taken at the initialisation. Take each at the newest w."),
+        (start, "Your steps have not moved the weights: return the new ones."),
+        (once, "That is the result of one step. Repeat it `steps` times, each from the new w."),
+        (_descent(0 * start, x, y, 4, 0.1), "You started from zero. Start from the w that is given."),
+        (_descent(start, x, y, 4, -0.1), "The steps go uphill: mind the sign."),
+        (_descent(start, x, y, 4, 0.8), "You summed the squared errors over points; the loss is their mean."),
+        (_descent(start, x, y, 4, 0.05), "A factor of two is missing: the derivative of a square."),
+        (
+            start + 4 * (once - start),
+            "All your gradients are taken at the initialisation. Take each at the newest w.",
+        ),
     ]
-    verdict = compare(result, _descent(x, y, 4, 0.1), mistakes)
+    verdict = compare(result, _descent(start, x, y, 4, 0.1), mistakes)
     return right("This is the inner loop of every notebook to come.") if verdict.passed else verdict
 
 
-def _descent(x: Tensor, y: Tensor, steps: int, lr: float) -> Tensor:
-    w = torch.zeros(x.shape[1], dtype=x.dtype)
+def _descent(w: Tensor, x: Tensor, y: Tensor, steps: int, lr: float) -> Tensor:
     for _ in range(steps):
         w = w - lr * 2 / len(x) * x.T @ (x @ w - y)
     return w
@@ -50,15 +56,15 @@ def check_zero_predictor(answer: float) -> Verdict:
         ZERO_PREDICTOR_MSE / 2: "The mean of sin^2 over a uniform phase is 1/2, not 1/4.",
     }
     if abs(answer - ZERO_PREDICTOR_MSE) < 0.01:
-        return right(f"E[A^2] / 2 = {ZERO_PREDICTOR_MSE:.4f}: every error in this course is to be compared with it.")
+        return right(f"E[A^2] / 2 = {ZERO_PREDICTOR_MSE:.4f}: compare every error in this course with it.")
     for value, hint in mistakes.items():
         if abs(answer - value) < 0.01:
             return wrong(hint)
-    return wrong("Average (A sin(x - phase))^2: the phase is uniform over half a period, A uniform on [0.1, 5].")
+    return wrong("Average (A sin(x - phase))^2: the phase is uniform over half a period, A on [0.1, 5].")
 
 
 def check_oracle(oracle) -> Verdict:
-    """``oracle(x, y, new_x) -> new_y`` for one task, x, y, new_x [N], that knows the family is a sin x + b cos x."""
+    """``oracle(x, y, new_x) -> new_y`` for one task, x, y, new_x [N]: it knows that y = a sin x + b cos x."""
     batch = SinusoidTasks(shots=3, queries=50).sample(5, generator=torch.Generator().manual_seed(1))
     for task in range(5):
         x, y, new_x, new_y = (t[task, :, 0].double() for t in _parts(batch))
@@ -67,10 +73,10 @@ def check_oracle(oracle) -> Verdict:
             return result
         verdict = compare(result, new_y, [(torch.zeros_like(new_y), "That predicts zero.")])
         if not verdict.passed and "largest difference" in verdict.message:
-            return wrong("Fit two numbers: y = a sin x + b cos x is linear in a and b, so least squares finds them.")
+            return wrong("Fit two numbers: y = a sin x + b cos x is linear, so least squares finds them.")
         if not verdict.passed:
             return verdict
-    return right("Three points, no error: two perfect features are all this family needs. MAML does not know them.")
+    return right("Three points, no error: two perfect features are all this family needs.")
 
 
 def _parts(batch) -> tuple[Tensor, ...]:

@@ -66,7 +66,7 @@ def check_tangent_features(answer) -> Verdict:
 
 
 def check_energy_share(answer) -> Verdict:
-    """``answer(functions, curves, r) -> share``: functions [N, R] of mean square 1, curves [M, N], in the top r."""
+    """``answer(functions, curves, r)``: the top r's share; functions [N, R], mean square 1, curves [M, N]."""
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(40, 12, generator=generator, dtype=torch.float64)
     functions = eigenfunctions(root @ root.T).functions  # [40, 40]
@@ -110,7 +110,7 @@ def check_energy_share(answer) -> Verdict:
 
 
 def check_border(answer) -> Verdict:
-    """``answer(J) -> largest alpha`` at which fine-tuning on the mean squared error of J's n rows still converges."""
+    """``answer(J)``: the largest alpha at which fine-tuning on J's n rows, mean squared error, converges."""
     features = torch.randn(8, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     result = run(answer, features)
     if isinstance(result, Verdict):
@@ -120,11 +120,11 @@ def check_border(answer) -> Verdict:
     mistakes = [
         (
             2 / largest,
-            "That forgets the loss: the mean over n points and the 2 of the square make it 1 - 2 alpha lambda / n.",
+            "That forgets the loss: with the mean over n points a step leaves 1 - 2 alpha lambda / n.",
         ),
         (
             1 / largest,
-            "Mind both: the factor's size must stay below 1 on the negative side too, and the loss is a mean.",
+            "Mind both: the factor's size may reach 1 on the negative side too, and the loss is a mean.",
         ),
         (
             8 / (2 * largest),
@@ -145,7 +145,7 @@ def check_border(answer) -> Verdict:
 
 
 def check_feature_weights(answer) -> Verdict:
-    """``answer(coefficients) -> weights``: training tasks' a_1..a_D, b_1..b_D [T, 2 D] -> one weight a frequency [D]."""
+    """``answer(coefficients)``: training tasks' a_1..a_D, b_1..b_D [T, 2 D] -> one weight a frequency [D]."""
     family = fourier.FourierFamily(fourier.bump_spectrum(10))
     coefficients = family.sample(200, 1, 0, torch.Generator().manual_seed(2)).coefficients  # [200, 20]
     result = run(answer, coefficients)
@@ -188,12 +188,12 @@ def check_feature_weights(answer) -> Verdict:
 
 
 def check_one_step_rate(answer: float) -> Verdict:
-    """The eigenvalue of the kernel (as an integral operator) whose residual one step with alpha = 0.01 removes."""
+    """The kernel's eigenvalue (as an integral operator) whose residual one step with alpha = 0.01 removes."""
     if unanswered(answer):
         return WAITING
     hints = {
         100.0: "Nearly: the square in the loss gives another factor of 2.",
-        200.0: "At 2 / alpha the residual would come back with the other sign, even without the 2 of the square.",
+        200.0: "At 2 / alpha the residual would come back with the other sign, and larger.",
         0.02: "That is 2 alpha; solve 1 - 2 alpha lambda = 0 for lambda.",
     }
     if math.isclose(answer, 50, rel_tol=1e-3):

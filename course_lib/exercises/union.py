@@ -47,25 +47,22 @@ def check_union_loss(union_loss) -> Verdict:
 def check_weight(weight) -> Verdict:
     """``weight(alpha, h)``: the outer gradient of a MAML step on h/2 (theta - w)^2, relative to alpha = 0."""
     curvature = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
-    alpha = torch.tensor(-0.3, dtype=torch.float64)
-    result = run(weight, alpha, curvature)
-    if isinstance(result, Verdict):
-        return result
-    left = 1 - alpha * curvature  # what a step leaves of the error
-    mistakes = [
-        (
-            left,
-            "One factor is missing: the error shrinks by 1 - alpha h; the chain rule brings it again.",
-        ),
-        ((1 + alpha * curvature).square(), "Mind the sign: the step is theta - alpha h (theta - w)."),
-        (1 + alpha * curvature, "Mind the sign, and the chain rule's second factor."),
-        (curvature * left.square(), "That is the gradient itself; divide by what it is at alpha = 0."),
-        (1 - 2 * alpha * curvature, "That is the first order in alpha; the square is exact."),
-    ]
-    verdict = compare(result, left.square(), mistakes)
-    return (
-        right("A curvature of 0, which no step can change, always weighs 1.") if verdict.passed else verdict
-    )
+    for alpha in torch.tensor([-0.3, 0.2], dtype=torch.float64):  # either sign
+        result = run(weight, alpha, curvature)
+        if isinstance(result, Verdict):
+            return result
+        left = 1 - alpha * curvature  # what a step leaves of the error
+        mistakes = [
+            (left, "One factor is missing: the error shrinks by 1 - alpha h; the chain rule repeats it."),
+            ((1 + alpha * curvature).square(), "Mind the sign: the step is theta - alpha h (theta - w)."),
+            (1 + alpha * curvature, "Mind the sign, and the chain rule's second factor."),
+            (curvature * left.square(), "That is the gradient itself; divide by what it is at alpha = 0."),
+            (1 - 2 * alpha * curvature, "That is the first order in alpha; the square is exact."),
+        ]
+        verdict = compare(result, left.square(), mistakes)
+        if not verdict.passed:
+            return verdict
+    return right("A curvature of 0, which no step can change, always weighs 1.")
 
 
 def check_rate_for_weight(alpha: float) -> Verdict:

@@ -102,7 +102,7 @@ def train(
 
 
 def beginnings(theta: Params, batch: TaskBatch, num_tasks: int | None) -> Params:
-    """What each task of all runs begins with {name: [R T, ...]}: the run's body, the task's head or the run's."""
+    """What each task of all runs begins with: the run's body, its own head or the run's, [R T, ...]."""
     params = {name: p.repeat_interleave(META_BATCH, dim=0) for name, p in theta.items() if name not in HEAD}
     if num_tasks is None:
         return params | {name: theta[name].repeat_interleave(META_BATCH, dim=0) for name in HEAD}

@@ -2,10 +2,10 @@
 
     python -m course_lib.experiments.tangent_rates
 
-One linearised step multiplies the residual along an eigenfunction by 1 - 2 alpha lambda: it is gone at once where
-lambda = 1 / (2 alpha). So MAML with one step should bring the two eigenvalues that the sinusoids need near that value.
-MAML is trained at three inner rates with three seeds each, all as one batched run, and the kernel's eigenvalues over
-[-5, 5] are written to tangent_rates.json with the record.
+One linearised step multiplies the residual along an eigenfunction by 1 - 2 alpha lambda: it is gone at once
+where lambda = 1 / (2 alpha). So MAML with one step should bring the two eigenvalues that the sinusoids need
+near that value. MAML is trained at three inner rates with three seeds each, all as one batched run, and the
+kernel's eigenvalues over [-5, 5] are written to tangent_rates.json with the record.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def measure(
     iterations: int = ITERATIONS,
     progress: bool = True,
 ) -> list[dict]:
-    """A row for each rate and seed: the top eigenvalues of the tangent kernel, and the share of energy of the top two."""
+    """A row for each rate and seed: the kernel's top eigenvalues, and the share of energy of the top two."""
     rates = [rate for rate in inner_lrs for _ in seeds]
     streams = [seed for _ in inner_lrs for seed in seeds]
     networks = [MLP(seed=seed) for seed in streams]

@@ -7,10 +7,10 @@ Two ways to train the MLP 1-40-40-1 on sinusoids, three seeds each, from the sam
     maml    k = 1, alpha = 0.01 (MAML, arXiv 1703.03400, section 5.1)
     plain   alpha = 0: every gradient is then that of ordinary training on all tasks mixed, with one head
 
-Adam 1e-3, 25 tasks of 10 + 10 points an iteration. All six networks train as one, run r with its own inner rate.
-Writes tangent_training.safetensors, {parameter: [iterations, runs, ...]}, and its record, tangent_training.json.
-After 70,000 iterations seed 0 is where the checkpoints sinusoid/maml_k1 and sinusoid/pretrained come from: the same
-weights at the start and the same stream of tasks.
+Adam 1e-3, 25 tasks of 10 + 10 points an iteration. All six networks train as one, run r with its own inner
+rate. Writes tangent_training.safetensors, {parameter: [iterations, runs, ...]}, and its record,
+tangent_training.json. After 70,000 iterations seed 0 is where the checkpoints sinusoid/maml_k1 and
+sinusoid/pretrained come from: the same weights at the start and the same stream of tasks.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FILE = Path(__file__).with_suffix(".safetensors")
 def train(
     iterations: Sequence[int] = ITERATIONS, seeds: Sequence[int] = SEEDS, progress: bool = True
 ) -> dict[str, Tensor]:
-    """Train every way from every seed at once: {parameter: [len(iterations), ways * seeds, ...]}, seeds running fastest.
+    """Train all ways from all seeds at once: {parameter: [len(iterations), ways * seeds, ...]}, seeds fastest.
 
     Args:
         iterations: when to take a snapshot, increasing; 0 is before the first update.
