@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from course_lib import plots
 from course_lib.algorithms.heads import BIAS, WEIGHT
 from course_lib.demos.kit import Button, Choice, Demo, Notches, Slider
-from course_lib.demos.task_heads_visits import draw_heads, walk, with_one
+from course_lib.demos.task_heads_visits import draw_heads, svd, walk, with_one
 from course_lib.evaluation import interval95
 from course_lib.experiments import task_heads
 from course_lib.inner_loop import predict, stack_params
@@ -75,7 +75,8 @@ def setup(body: str, iteration: int, points: int, draw: int) -> dict[str, Tensor
         target = body_gradients(model, fitted, batch.query_x, batch.query_y)
     z = with_one(model.features(x[..., None]))  # [T, V, S, D + 1]
     first = draw_heads(NUM_TASKS * VISITS[-1], z.shape[-1] - 1, generator).view(NUM_TASKS, VISITS[-1], -1, 1)
-    return {"y": y, "z": z, "first": first, "x_all": batch.query_x, "y_all": batch.query_y, "target": target}
+    judge = {"x_all": batch.query_x, "y_all": batch.query_y, "target": target}
+    return {"y": y, "z": z, "parts": svd(z), "first": first} | judge
 
 
 @lru_cache(maxsize=64)
@@ -87,11 +88,11 @@ def cosines(body: str, iteration: int, points: int, steps: int, rate: float, dra
     data, model = setup(body, iteration, points, draw), network(body, iteration)
     kept, result = data["first"][:, 0], {name: [] for name in ("fresh", "kept", "fresh_mean", "kept_mean")}
     for v in range(VISITS[-1]):
-        z, y = data["z"][:, v], data["y"][:, v, :, None]
-        kept = walk(z, y, kept, rate, steps)
+        z, y, parts = data["z"][:, v], data["y"][:, v, :, None], [part[:, v] for part in data["parts"]]
+        kept = walk(z, y, kept, rate, steps, parts)
         if v + 1 not in VISITS:
             continue
-        for name, w in (("fresh", walk(z, y, data["first"][:, v], rate, steps)), ("kept", kept)):
+        for name, w in (("fresh", walk(z, y, data["first"][:, v], rate, steps, parts)), ("kept", kept)):
             grads = body_gradients(model, w, data["x_all"], data["y_all"])  # [T, P]
             result[name].append(torch.cosine_similarity(grads, data["target"], dim=1))
             means = grads.mean(0), data["target"].mean(0)

@@ -38,7 +38,12 @@ def with_one(z: Tensor) -> Tensor:
     return torch.cat([z, torch.ones_like(z[..., :1])], dim=-1)
 
 
-def walk(z: Tensor, y: Tensor, w: Tensor, rate: float, steps: int) -> Tensor:
+def svd(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Thin singular value decomposition of the last two dimensions: u, s, vh."""
+    return torch.linalg.svd(z, full_matrices=False)
+
+
+def walk(z: Tensor, y: Tensor, w: Tensor, rate: float, steps: int, parts: tuple | None = None) -> Tensor:
     """A linear head after ``steps`` gradient steps on the mean squared error, in closed form.
 
     Along singular direction i of z a step multiplies the distance to the minimum by 1 - rate * 2 s_i^2 / S.
@@ -46,11 +51,12 @@ def walk(z: Tensor, y: Tensor, w: Tensor, rate: float, steps: int) -> Tensor:
     Args:
         z: features with a column of ones [T, S, D + 1]. y: targets [T, S, 1].
         w: the head before [T, D + 1, 1].
+        parts: ``svd(z)``, if it is known already; it depends on neither rate nor steps.
 
     Returns:
         The head after the steps [T, D + 1, 1].
     """
-    u, s, vh = torch.linalg.svd(z, full_matrices=False)  # [T, S, r], [T, r], [T, r, D + 1]
+    u, s, vh = svd(z) if parts is None else parts  # [T, S, r], [T, r], [T, r, D + 1]
     s = s[..., None]  # [T, r, 1]
     shrink = (1 - rate * 2 * s.square() / z.shape[1]) ** steps
     before = vh @ w  # [T, r, 1]
@@ -91,6 +97,7 @@ def visits(body: str, points: int, draw: int) -> dict[str, Tensor]:
         "x": x,
         "y": y,
         "z": z,
+        "parts": svd(z),
         "truth": truth,
         "grid": grid,
         "first": first,
@@ -125,8 +132,8 @@ def learn(body: str, points: int, steps: int, rate: float, draw: int) -> dict[st
     data = visits(body, points, draw)
     kept, errors, fits = data["first"][:, 0], {"fresh": [], "kept": []}, {"fresh": [], "kept": []}
     for v in range(VISITS):
-        z, y = data["z"][:, v], data["y"][:, v, :, None]
-        fresh, kept = walk(z, y, data["first"][:, v], rate, steps), walk(z, y, kept, rate, steps)
+        z, y, parts = data["z"][:, v], data["y"][:, v, :, None], [part[:, v] for part in data["parts"]]
+        fresh, kept = (walk(z, y, w, rate, steps, parts) for w in (data["first"][:, v], kept))
         for name, w in (("fresh", fresh), ("kept", kept)):
             errors[name].append(error_of(w, data))
             fits[name].append((data["grid"][0] @ w[data["shown"]])[:, 0])
