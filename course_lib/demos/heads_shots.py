@@ -13,6 +13,7 @@ from course_lib.experiments import heads_and_shots
 
 BODIES = {
     "ridge head (R2D2)": "r2d2",
+    "SVM (MetaOptNet)": "metaoptnet",
     "class means (ProtoNet)": "protonet",
     "union of tasks": "union",
     "MAML": "maml",

@@ -37,7 +37,7 @@ from course_lib.solvers import Head, mean_head, ridge_head, svm_head
 from course_lib.tasks import GlyphTasks, OmniglotTasks, TaskBatch
 
 FAMILIES = {"omniglot": OmniglotTasks, "glyphs": GlyphTasks}
-BODIES = ("r2d2", "protonet", "union", "maml", "untrained")
+BODIES = ("r2d2", "metaoptnet", "protonet", "union", "maml", "untrained")
 SHOTS, QUERIES, WAYS = (1, 2, 3, 5, 10), 5, 5
 CLASSES = {"any": False, "one alphabet": True}
 STRENGTHS = {"ridge": (0.01, 0.1, 1.0), "svm": (1.0, 10.0, 100.0), "means": (None,)}  # lambda; C
