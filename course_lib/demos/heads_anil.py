@@ -134,8 +134,8 @@ def figure(fig) -> SimpleNamespace:
                 [], [], color=color, linestyle="-", linewidth=9, solid_capstyle="butt"
             )[0]
             texts[unit, name] = panel.text(1, i, "", va="center", size="small")
-    memory.set_title("saved for backward (MB, counted)")
-    clock.set_title("one meta-gradient here (ms)")
+    memory.set_title("kept for backward (MB)")
+    clock.set_title("a meta-gradient here (ms)")
     fig.legend(loc="outside lower center", ncols=3)
     return SimpleNamespace(
         left=left, memory=memory, clock=clock, lines=lines, bands=bands, ridge=ridge, chosen=chosen,
