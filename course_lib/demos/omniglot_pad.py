@@ -19,8 +19,8 @@ from course_lib import plots
 Strokes = tuple[tuple[tuple[float, float], ...], ...]  # strokes of points (x, y) in 0..1, y down
 BLANK: Strokes = ()
 
-PIXELS = 150  # to a side
-PEN = 7.0  # pixels: as wide for the pad as Omniglot's pen for its canvas
+PIXELS = 124  # to a side: six pads stand in a row
+PEN = 6.0  # pixels: as wide for the pad as Omniglot's pen for its canvas
 STEP = 0.05  # sides that an arrow key moves the pen
 ARROWS = {"ArrowLeft": (-1, 0), "ArrowRight": (1, 0), "ArrowUp": (0, -1), "ArrowDown": (0, 1)}
 

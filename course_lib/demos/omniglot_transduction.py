@@ -125,13 +125,13 @@ def alt(data: dict) -> str:
 
 
 def demo() -> Demo:
-    """The transduction switch of notebook 09; by default each query meets the support set alone."""
+    """The transduction switch of notebook 09; by default five queries of one class share a batch."""
     return Demo(
         "Who else is in the batch?",
         controls=[
             Choice("network", NETWORKS, "maml", "network"),
-            Notches("together", TOGETHER, 1, "queries together"),
-            Switch("one_class", False, "groups of one class"),
+            Notches("together", TOGETHER, 5, "queries together"),
+            Switch("one_class", True, "groups of one class"),
             Button("new_episode", "another episode"),
         ],
         compute=compute,
