@@ -19,7 +19,7 @@ FEW, MANY = 16, 120  # tasks judged at once, and after a press of the button
 FIRST, EVERY = 2, 4  # tasks to the first frame of a measurement, and to each further one
 QUERIES = 5
 USUAL = {"omniglot/maml": replace(MAML, queries=QUERIES), "omniglot/r2d2": replace(SOLVED, queries=QUERIES)}
-TOGETHER = {"the usual": None, "all together": "all", "one at a time": 1}
+TOGETHER = {"the usual": None, "one at a time": 1, "all together": "all"}
 ROWS = 7  # of the table, for the question with the most
 
 # The live measurement
