@@ -19,7 +19,7 @@ FEW, MANY = 16, 120  # tasks judged at once, and after a press of the button
 FIRST, EVERY = 2, 4  # tasks to the first frame of a measurement, and to each further one
 QUERIES = 5
 USUAL = {"omniglot/maml": replace(MAML, queries=QUERIES), "omniglot/r2d2": replace(SOLVED, queries=QUERIES)}
-TOGETHER = {"the usual": None, "one at a time": 1, "all together": "all"}
+TOGETHER = {"the usual": "usual", "one at a time": 1, "all together": "all"}
 ROWS = 7  # of the table, for the question with the most
 
 # The live measurement
@@ -45,7 +45,7 @@ def rules_of(values: SimpleNamespace) -> Rules:
         rules = replace(rules, steps=values.steps, lr=values.inner_lr)
     return replace(
         rules,
-        together=rules.together if values.together is None else values.together,
+        together=rules.together if values.together == "usual" else values.together,
         queries=values.queries,
         rotations=values.rotations,
         within_alphabet=values.within,
@@ -130,7 +130,7 @@ def demo() -> Demo:
         "Change the rules, measure again",
         controls=[
             Choice("network", {"MAML": "omniglot/maml", "R2D2": "omniglot/r2d2"}, "omniglot/maml", "network"),
-            Choice("together", TOGETHER, None, "queries normalised"),
+            Choice("together", TOGETHER, "usual", "queries normalised"),
             Notches("steps", [1, 3, 5, 10], 3, "MAML's steps"),
             Notches("inner_lr", [ALPHA / 5, ALPHA, 5 * ALPHA], 5 * ALPHA, "MAML's alpha"),
             Notches("queries", [1, QUERIES, 15], QUERIES, "queries of a class"),
