@@ -122,7 +122,7 @@ def test_command_line_wins_over_the_recipe(tmp_path):
     _, learner, record = checkpoints.load(out)
     assert (learner.inner_steps, learner.inner_lr) == (5, 0.002)
     assert record["training"]["iterations"] == 4 and record["tasks"]["shots"] == 7
-    assert record["recipe"]["name"] == "maml_k5" and record["cpu_seconds"] > 0
+    assert record["recipe"]["name"] == "maml_k5" and 0 <= record["cpu_seconds"] < 60
     assert json.loads(out.with_suffix(".json").read_text()) == record
 
 

@@ -209,7 +209,7 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
     artists.chosen.set_data(at[data["vectors"]], shown[data["vectors"]])
     scores = ", ".join(f"{name.split()[-1]} {data['accuracy'][h]:.0f}" for name, h in HEADS.items())
     artists.titles[0].set_text(f"right (%): {scores}")
-    vectors = f"{data['vectors'].sum()} of {len(at)} are support vectors"
+    vectors = f"{data['strength']}: {data['vectors'].sum()} of {len(at)} are support vectors"
     artists.titles[1].set_text(
         vectors if data["head"] == "svm" else f"{name_of(data)}: no margin is asked for"
     )
