@@ -9,7 +9,7 @@ STAMP := .venv/installed-$(firstword $(KEY))
 BENCH_KEY := $(shell cksum < benchmarks/requirements.txt)
 BENCH_STAMP := .venv-bench/installed-$(firstword $(KEY))-$(firstword $(BENCH_KEY))
 CELL_TIMEOUT := 300# seconds that one notebook cell may take under test
-TEST_JOBS := 2# processes; a file's tests stay together, so that a notebook's cells share their kernel
+TEST_JOBS := 2# processes; a file's tests stay together, since a notebook's cells share a kernel; the browser's, longest, go first
 
 # The course's networks are tiny: one thread is as fast as several, and leaves the others to the browser.
 test figures notebooks: export OMP_NUM_THREADS ?= 1
@@ -34,7 +34,7 @@ lab: $(STAMP)     ## install what is missing, open JupyterLab on the first noteb
 test: $(STAMP)    ## library tests, doctests, every notebook and the browser tests (TEST_ARGS="-k maml")
 	$(PY) -m pytest -q -rs tests course_lib $(wildcard notebooks) \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
-	    -n $(TEST_JOBS) --dist loadfile --continue-on-collection-errors --durations=10 $(TEST_ARGS)
+	    -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --continue-on-collection-errors --durations=10 $(TEST_ARGS)
 
 doctor: $(STAMP)  ## say in plain words what is right and wrong on this machine
 	@$(PY) -m course_lib doctor
