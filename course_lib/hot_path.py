@@ -6,10 +6,10 @@
     GPU                  all tasks at once                  nothing waits for the device
     compile=True         all tasks at once, one kernel      several times faster on small networks, after
                          after another, no Python           10 to 60 s of compiling
-    precision="bfloat16" forward passes in half the bits    for large batches of images on a GPU
+    precision="bfloat16" forward passes in half the bits    meant for images on a GPU; no faster on a CPU
 
 All but the last are ``learner.meta_gradient`` and differ from it by rounding at most; sums have a fixed order, so
-the same seed gives the same bits. ``benchmarks/run.py`` measures what each is worth.
+the same seed gives the same bits. ``benchmarks/run.py`` measures what the first four are worth.
 """
 
 from __future__ import annotations
