@@ -143,7 +143,7 @@ TWO_CORES = {
         **SOLVED,
     ),
     "metaoptnet": Recipe(
-        "metaoptnet", MINUTES, {"scale": 10.0}, tasks=TWENTY_WAY, iterations=800, meta_batch=2, **SOLVED
+        "metaoptnet", MINUTES, {"scale": 10.0}, tasks=TWENTY_WAY, iterations=2500, meta_batch=2, **SOLVED
     ),
     "union": Recipe(
         "unionoftasks",
@@ -158,20 +158,20 @@ TWO_CORES = {
         "maml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
     ),
     "fomaml": Recipe(
-        "fomaml", SMALLER_STEP, {"inner_steps": 1, "inner_lr": 0.1}, iterations=400, steps=(0, 1, 3), **STEPPED
+        "fomaml", SMALLER_STEP, {"inner_steps": 1, "inner_lr": 0.1}, iterations=2500, steps=(0, 1, 3), **STEPPED
     ),
     "anil": Recipe(
-        "anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=600, steps=(0, 1, 3), **STEPPED
+        "anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
     ),
     "reptile": Recipe(
         "reptile",
         "Reptile (arXiv 1803.02999), appendix A: Adam(beta1 = 0) at 1e-3, 5 steps of 10 images, 10 training "
-        "shots, 5 tasks, interpolation 1 to 0; but 200 iterations, not 100,000, and judged after 20 steps, not 50",
+        "shots, 5 tasks, interpolation 1 to 0; but 2,000 iterations, not 100,000, and judged after 20 steps, not 50",
         {"inner_steps": 5, "inner_lr": 1e-3, "inner_batch": 10, "inner_optimizer": "adam"},
         model=STRIDED | {"statistics": "batch"},
         tasks={"ways": 5, "shots": 10, "queries": 1},
         test=ONE_SHOT,
-        iterations=200,
+        iterations=2000,
         meta_batch=5,
         outer_lr=1.0,
         optimizer=interpolate,
