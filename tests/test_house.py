@@ -92,6 +92,15 @@ def test_a_failing_notebook_is_named_and_left_alone(tmp_path, monkeypatch, capsy
     assert path.read_bytes() == before
 
 
+def test_a_plain_figure_gets_its_cells_description_and_a_demo_keeps_its_own():
+    plain, demo = (nbformat.v4.new_output("display_data", {"image/png": ""}) for _ in range(2))
+    demo.metadata = nbformat.from_dict({"image/png": {"alt": "After 3 steps the error is 0.1.", "width": 900}})
+    cell = nbformat.v4.new_code_cell("draw()", metadata={"alt": "A line."}, outputs=[plain, demo])
+    notebooks.clean(nbformat.v4.new_notebook(cells=[cell]))
+    assert cell.metadata == {"alt": "A line."} and plain.metadata == {"image/png": {"alt": "A line."}}
+    assert demo.metadata == {"image/png": {"alt": "After 3 steps the error is 0.1.", "width": 900}}
+
+
 def executed(path: Path, source: str = "x = 1", count: int = 1, **output) -> Path:
     """A clean notebook at `path` whose one code cell shows `output`."""
     cell = nbformat.v4.new_code_cell(source, execution_count=count)

@@ -36,7 +36,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-CELL_METADATA = {"tags", "jupyter", "jp-MarkdownHeadingCollapsed", "slideshow"}  # what an author may set
+CELL_METADATA = {"tags", "jupyter", "jp-MarkdownHeadingCollapsed", "slideshow", "alt"}  # what an author may set
 
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/])(/(root|home|Users|work|tmp|private|var/folders)/[\w.-]+|[A-Z]:\\\\?Users\\)"
@@ -82,6 +82,9 @@ def clean(notebook: nbformat.NotebookNode) -> list[str]:
             elif not _is_progress_bar(output):
                 if any(kind in output.get("data", {}) for kind in STANDS_IN):
                     output.data.pop(WIDGET, None)  # dead without its kernel: JupyterLab would show an error for it
+                if "alt" in cell.metadata:  # its author's words for a plain figure; a demo brings its own
+                    for kind in _pictures(output):
+                        output.metadata.setdefault(kind, {}).setdefault("alt", cell.metadata["alt"])
                 kept.append(output)
         cell.outputs = kept
     return [line for line in dropped if line.strip()]
@@ -147,6 +150,11 @@ def _code_problems(cell: nbformat.NotebookNode, count: int) -> list[str]:
         if ADDRESS.search(shown):
             found.append(f"prints a memory address: {ADDRESS.search(shown).group()}")
     return found
+
+
+def _pictures(output: nbformat.NotebookNode) -> list[str]:
+    """The kinds of picture that `output` holds, such as ["image/png"]."""
+    return [kind for kind in output.get("data", {}) if kind.startswith("image/")]
 
 
 def _markdown_problems(source: str, folder: Path) -> list[str]:
