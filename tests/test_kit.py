@@ -108,6 +108,11 @@ def test_a_button_counts_and_reset_takes_everything_back(demo):
     assert demo.values == demo.defaults() and demo.png == first and panel.widgets["steps"].value == 10
 
 
+def test_controls_show_what_was_set_before_they_were_made(demo):
+    panel = demo.set(steps=30).panel
+    assert panel.widgets["steps"].value == 30 and panel.picture.value == demo.png
+
+
 # Errors ---------------------------------------------------------------------------------------------------
 
 

@@ -118,6 +118,7 @@ class Panel:
             ),
             "course-demo",
         )
+        self.match_widgets()
         self._publish()
 
     def refresh(self) -> None:
