@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.algorithms.base import Learner, chunks
+from course_lib.algorithms.draws import Draws
 from course_lib.algorithms.heads import random_heads
-from course_lib.inner_loop import Params, Rate, adapt, predict
+from course_lib.inner_loop import LossFn, Params, adapt, predict
 from course_lib.losses import accuracy, cross_entropy
 from course_lib.models import check_model
 from course_lib.tasks.base import TaskBatch, check_count
@@ -95,8 +96,9 @@ def evaluate(
 
     Args:
         steps: numbers of gradient steps, at least 0; sorted and made unique.
-        seed: of the tasks (and of random heads). One seed gives every learner the same tasks.
-        head: "ready" or "random". only: "learner" (what its inner loop changes), None (everything), or a name.
+        seed: of the tasks, and apart from them of random heads: task i gets draw i. One seed gives every learner and
+            every choice of head the same tasks.
+        head: "ready" or "random"; a learner that trained with random heads brings no other. only: "learner" (what its inner loop changes), None (everything), or a name.
         lr: rate of fine-tuning; None is the learner's own.
         tasks_at_once: how many tasks to hold together; None is all for small networks, 1 with convolutions on a CPU.
 
@@ -109,7 +111,7 @@ def evaluate(
     if not steps:
         raise ValueError("steps must name at least one number of steps, such as [0, 1, 10]")
     device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
+    generator, heads = torch.Generator().manual_seed(seed), Draws(seed).at_test_time()
     if tasks_at_once is None and device.type == "cpu" and has_convolutions(model):
         tasks_at_once = 1
     only = learner.only if only == LEARNERS_CHOICE else only
@@ -122,7 +124,7 @@ def evaluate(
             for first in range(0, num_tasks, DRAW_AT_ONCE):
                 drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
                 for batch in chunks(drawn.to(device), tasks_at_once):
-                    start = begin(learner, model, batch, head, generator)
+                    start = begin(learner, model, batch, head, heads)
                     rate = learner.rate() if lr is None else lr
                     tuned = path(
                         model,
@@ -142,15 +144,18 @@ def evaluate(
     return Evaluation(steps, query, support, accuracies if learner.loss_fn is cross_entropy else None)
 
 
-def begin(learner: Learner, model: nn.Module, batch: TaskBatch, head: str, generator: torch.Generator) -> Params:
-    """Where fine-tuning begins for each task: what the learner brings, with a fresh head if ``head`` is "random"."""
+def begin(
+    learner: Learner, model: nn.Module, batch: TaskBatch, head: str = "ready", heads: torch.Generator | None = None
+) -> Params:
+    """Where fine-tuning begins for each task: what the learner brings, with a head drawn from ``heads`` if ``head`` is
+    "random", or if the learner's own are and there are ``heads`` to draw from."""
     if head not in ("ready", "random"):
         raise ValueError(f'head must be "ready" or "random", not {head!r}')
     start = {name: p.detach() for name, p in learner.start(model, batch.support_x, batch.support_y).items()}
-    if head == "ready":
+    if head == "ready" and (learner.head.kind != "random" or heads is None):
         return start
     num_outputs, num_features = start["head.weight"].shape[1:]
-    fresh = random_heads(batch.num_tasks, num_features, num_outputs, generator)
+    fresh = random_heads(batch.num_tasks, num_features, num_outputs, heads)
     return start | {name: values.to(start[name]) for name, values in fresh.items()}
 
 

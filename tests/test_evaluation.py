@@ -74,6 +74,45 @@ def test_a_few_tasks_at_a_time_give_the_same_numbers():
     torch.testing.assert_close(all_at_once.query_losses, few.query_losses)
 
 
+class Seen(SinusoidTasks):
+    """Keeps the support sets it gave out."""
+
+    def __init__(self):
+        super().__init__()
+        self.support_x = []
+
+    def sample(self, num_tasks, *, generator):
+        batch = super().sample(num_tasks, generator=generator)
+        self.support_x.append(batch.support_x)
+        return batch
+
+
+def test_ready_and_random_heads_meet_the_same_tasks():
+    """Also beyond the first draw of 200."""
+    seen = {head: Seen() for head in ("ready", "random")}
+    for head, tasks in seen.items():
+        evaluate(MAML(), MLP(seed=0), tasks, num_tasks=401, steps=[0], head=head)
+    ready, random = (torch.cat(tasks.support_x) for tasks in seen.values())
+    assert ready.shape[0] == 401 and torch.equal(ready, random)
+
+
+def test_a_learner_of_random_heads_begins_each_task_with_a_draw_of_its_own():
+    """Task i gets draw i, however the tasks are cut up; and asking for random heads outright is the same."""
+    options = {"num_tasks": 203, "steps": [0, 1], "seed": 3}
+    whole = evaluate(MAML(head="random"), MLP(seed=0), SinusoidTasks(), **options)
+    for changes in ({"tasks_at_once": 1}, {"tasks_at_once": 7}, {"head": "random"}):
+        again = evaluate(MAML(head="random"), MLP(seed=0), SinusoidTasks(), **options, **changes)
+        torch.testing.assert_close(again.query_losses, whole.query_losses)
+
+    class OneTask(SinusoidTasks):
+        def sample(self, num_tasks, *, generator):
+            batch = super().sample(1, generator=torch.Generator().manual_seed(0))
+            return batch[torch.zeros(num_tasks, dtype=torch.long)]
+
+    result = evaluate(MAML(head="random"), MLP(seed=0), OneTask(), num_tasks=203, steps=[0], tasks_at_once=1)
+    assert len(result.query_losses.unique()) == 203
+
+
 def test_the_interval_is_the_textbook_one():
     values = torch.tensor([1.0, 2.0, 4.0, 9.0])
     assert interval95(values).item() == pytest.approx(1.96 * torch.std(values).item() / math.sqrt(4))

@@ -200,6 +200,7 @@ def test_settings_describe_the_learner():
         (dict(C=0.0), "C must be positive"),
         (dict(inner_steps=-1), "inner_steps must be a whole number"),
         (dict(head="stored"), "needs sizes"),
+        (dict(head="random"), "random ones learn nothing"),
     ],
 )
 def test_what_a_person_may_get_wrong(wrong, says):

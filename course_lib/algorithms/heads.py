@@ -76,7 +76,8 @@ class MetaHead(nn.Module):
 
 
 class RandomHead(MetaHead):
-    """A fresh head at every visit. On new tasks too: draw i for task i, the same in every evaluation."""
+    """A fresh head at every visit. On new tasks too: task i of a batch gets draw i, the same at every call (and task i of
+    an evaluation, however it is cut into batches: see ``evaluation.begin``)."""
 
     kind = "random"
 

@@ -73,6 +73,8 @@ class UnionOfTasks(FittedHead):
         if not lam >= 0:
             raise ValueError(f"lam must be at least 0, not {lam}")
         self.head = make_head(head)
+        if self.head.kind not in ("meta", "stored"):
+            raise ValueError(f'the union of tasks trains "meta" or stored heads; {self.head.kind} ones learn nothing here')
         self.test_head, self.lam, self.C = test_head, lam, check_C(C)
 
     def fit(self, z: Tensor, y: Tensor) -> Head:
