@@ -24,12 +24,14 @@ from course_lib import doctor
 if __name__ == "__main__" and sys.argv[1:2] == ["doctor"]:  # it also says what is wrong where PyTorch is missing
     sys.exit(doctor.main(sys.argv[2:]))
 
+import torch
+
 from course_lib import checkpoints, league, recipes
 from course_lib.algorithms import LEARNERS
 from course_lib.evaluation import LEARNERS_CHOICE, evaluate
 from course_lib.hot_path import PRECISIONS
 from course_lib.recipes import FAMILIES, Recipe
-from course_lib.training import Diverged, meta_train
+from course_lib.training import Diverged, meta_train, threads_for
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     args.command_line = "python -m course_lib " + shlex.join(argv)
     try:
         return args.run(args)
-    except (ValueError, TypeError, OSError, Diverged) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, Diverged) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -69,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0, help="of the initial weights and of the stream of tasks")
     train.add_argument("--device", default="auto")
     train.add_argument("--tasks-at-once", type=int, help="bounds memory (default: by device and model)")
-    train.add_argument("--compile", action="store_true", help="compile the step; needs a C++ compiler and half a minute")
+    train.add_argument("--compile", action="store_true", help="compile the step; needs a C++ compiler and 10 to 60 s")
     train.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the forward passes")
     train.add_argument("--out", type=Path, help="checkpoint to write (default: runs/FAMILY/METHOD)")
     train.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
@@ -99,13 +101,15 @@ def parser() -> argparse.ArgumentParser:
 
 def run_train(args: argparse.Namespace) -> int:
     recipe = build_recipe(args)
+    out = args.out or Path("runs") / args.family / (args.recipe or recipe.method)
+    state = state_file(out)
+    if args.resume and not state.exists():
+        raise ValueError(f"there is no stopped run to resume ({state}); leave out --resume to begin one")
+    if state.exists() and not args.resume:
+        raise ValueError(f"{state} holds a run that was stopped: add --resume to go on, or delete it to begin afresh")
     tasks = recipe.build_tasks(args.family)
     model = recipe.build_model(args.family, args.seed)
     learner = recipe.build_learner(args.family, model, tasks)
-    out = args.out or Path("runs") / args.family / (args.recipe or recipe.method)
-    state = out.with_name(out.name + ".state")
-    if not args.resume:
-        state.unlink(missing_ok=True)
     print(f"{learner.describe()} on {tasks.describe()}")
     cpu_seconds = time.process_time()
     model, history = meta_train(
@@ -128,6 +132,9 @@ def run_train(args: argparse.Namespace) -> int:
     if history.interrupted:
         print(f"interrupted after {history.iterations} iterations; the same command with --resume goes on")
         return 1
+    device = next(model.parameters()).device
+    with threads_for(model, device):
+        threads = torch.get_num_threads()
     learner = recipes.keep(learner)
     result = evaluate(learner, model, recipe.build_tasks(args.family, test=True), steps=recipe.steps)
     record = {
@@ -143,7 +150,7 @@ def run_train(args: argparse.Namespace) -> int:
             "precision": args.precision,
         },
         "score": {"tasks": result.num_tasks, "steps": result.steps, "mean": result.mean, "ci95": result.ci95},
-        **checkpoints.provenance(args.command_line, history.seconds),
+        **checkpoints.provenance(args.command_line, history.seconds, device, threads),
         "cpu_seconds": None if args.resume else round(cpu_seconds, 1),
     }
     path = checkpoints.save(out, model.cpu(), learner.cpu(), record)
@@ -152,15 +159,21 @@ def run_train(args: argparse.Namespace) -> int:
     return 0
 
 
+def state_file(out: Path) -> Path:
+    """Where the run that is to become the checkpoint ``out`` keeps its state."""
+    return out.with_name(out.name + ".state")
+
+
 def run_evaluate(args: argparse.Namespace) -> int:
     if args.checkpoint == "list":
         print("\n".join(checkpoints.available()))
         return 0
     model, learner, record = checkpoints.load(args.checkpoint)
     changes = given({"ways": args.ways, "shots": args.shots})
-    if "num_tasks" in record["tasks"]:
+    trained_on = checkpoints.task_settings(record)
+    if "num_tasks" in trained_on:
         changes["num_tasks"] = None  # judge on new tasks, not on those it was trained on
-    if "ways" in record["tasks"].get("pool", record["tasks"]):
+    if "ways" in trained_on:
         changes |= {"split": "test", "rotations": False}
     tasks = checkpoints.load_tasks(record, **changes)
     only = None if args.only == "all" else args.only
@@ -194,7 +207,7 @@ def build_recipe(args: argparse.Namespace) -> Recipe:
     inner = {"inner_steps": args.inner_steps, "inner_lr": args.inner_lr}
     counts = {"shots": args.shots, "queries": args.queries}
     counts |= {"ways": args.ways} if images else {"num_tasks": args.num_tasks}
-    outer = {"method": args.method, "iterations": args.iterations, "meta_batch": args.meta_batch, "outer_lr": args.outer_lr}
+    outer = {name: getattr(args, name) for name in ("method", "iterations", "meta_batch", "outer_lr")}
     return replace(
         recipe,
         settings={**recipe.settings, **parse_settings(args.set), **given(inner)},

@@ -177,7 +177,7 @@ def method_name(learner: Learner) -> str:
 
 def describe(name: str, learner: Learner, record: dict) -> Row:
     """The columns that say which network a number is of."""
-    settings = record["tasks"].get("pool", record["tasks"])
+    settings = checkpoints.task_settings(record)
     pooled = "pool" in record["tasks"]
     return {
         "method": method_name(learner),
@@ -212,8 +212,10 @@ def rank_agreement(rows: Sequence[Row], others: Sequence[Row], transductive: str
         for table in (rows, others)
     ]
     both = sorted(scores[0].keys() & scores[1].keys())
-    ranks = torch.tensor([[score[key] for key in both] for score in scores]).argsort(1).argsort(1)  # [2, N]
-    return (torch.corrcoef(ranks.double())[0, 1].item() if len(both) > 1 else float("nan")), len(both)
+    values = torch.tensor([[score[key] for key in both] for score in scores], dtype=torch.float64)  # [2, N]
+    larger = values[:, :, None] - values[:, None]  # [2, N, N]
+    ranks = larger.sign().sum(2)  # twice the rank, up to a constant; those that tie share the mean of their ranks
+    return (torch.corrcoef(ranks)[0, 1].item() if len(both) > 1 else float("nan")), len(both)
 
 
 def _row(family: str, cell: Cell, num_tasks: int, seed: int, unit: str) -> Row:
@@ -322,11 +324,12 @@ def summary(row: Row) -> str:
 
 
 def train_missing(family: str) -> None:
-    """A checkpoint for every two-core recipe of the family that has none."""
-    from course_lib.__main__ import main as command
+    """A checkpoint for every two-core recipe of the family that has none; a run that was stopped goes on."""
+    from course_lib.__main__ import main as command, state_file
 
     known = recipes.SINUSOID if family == "sinusoid" else recipes.TWO_CORES
     for name in known:
         out = checkpoints.FOLDER / family / name
         if f"{family}/{name}" not in checkpoints.available():
-            command(["train", family, "--recipe", name, "--out", str(out)])
+            resume = ["--resume"] * state_file(out).exists()
+            command(["train", family, "--recipe", name, "--out", str(out), *resume])

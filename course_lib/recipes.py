@@ -84,17 +84,22 @@ class Recipe:
 
     def build_learner(self, family: str, model, train_tasks) -> Learner:
         loss_fn = losses.mse if family == "sinusoid" else losses.cross_entropy
-        settings = {"loss_fn": loss_fn} | dict(self.settings)
+        settings = dict(self.settings)
         if self.pool:  # one problem with one large head
             settings["head"] = StoredHeads(1, model.head.in_features, train_tasks.num_classes)
         elif self.method == "unionoftasks" and "head" not in settings:
+            if getattr(train_tasks, "num_tasks", None) is None:
+                raise ValueError(
+                    "the union of tasks keeps a head for each of its training tasks, so they must be finitely many: "
+                    "--recipe union, or sinusoids with --num-tasks 1000"
+                )
             settings["head"] = StoredHeads(
                 train_tasks.num_tasks, model.head.in_features, model.head.out_features
             )
         return (
-            MAML(second_order=False, **settings)
+            MAML(second_order=False, loss_fn=loss_fn, **settings)
             if self.method == "fomaml"
-            else LEARNERS[self.method](**settings)
+            else LEARNERS[self.method](loss_fn=loss_fn, **settings)
         )
 
 

@@ -165,6 +165,9 @@ def test_rank_agreement_is_spearmans():
     there = [row(name, mean) for name, mean in zip(names, second)]
     rho, count = league.rank_agreement(here, there, "yes")
     assert count == 5 and rho == pytest.approx(stats.spearmanr(first, second).statistic)
+    tied = [row(name, mean) for name, mean in zip(names, (80.0, 91.0, 80.0, 50.0, 80.0))]
+    expected = stats.spearmanr(first, [float(r["mean"]) for r in tied]).statistic
+    assert league.rank_agreement(here, tied, "yes")[0] == pytest.approx(expected)
     elsewhere = [row("a", 0.0, ways=20), row("b", 0.0, "no"), row("alone", 1.0)]  # none of these takes part
     assert league.rank_agreement(here + elsewhere, there, "yes") == (rho, count)
     assert league.rank_agreement(here[:1], there, "yes")[1] == 1

@@ -13,13 +13,14 @@ import subprocess
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from course_lib import models, tasks
 from course_lib.algorithms import LEARNERS, Learner
 from course_lib.training_state import read_tensors, write_tensors
 
 FOLDER = Path(__file__).parent
+UNREADABLE = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)  # what a record that does not fit raises
 
 
 def available() -> list[str]:
@@ -31,23 +32,28 @@ def save(path: str | os.PathLike, model: nn.Module, learner: Learner, record: di
     """Write ``path``.safetensors and ``path``.json; ``record`` is completed with how to rebuild model and learner.
 
     Raises:
-        TypeError: the model has no ``config``, so a record could not rebuild it.
+        TypeError: ``load`` could not rebuild them, being of other classes, losses or shapes than the course's.
     """
-    if not hasattr(model, "config"):
+    try:
+        about = {
+            "model": {"class": type(model).__name__, **model.config},
+            "learner": {"class": type(learner).__name__, **learner.settings()},
+        }
+        tensors = {f"model.{n}": t for n, t in model.state_dict().items()}
+        tensors |= {f"learner.{n}": t for n, t in learner.state_dict().items()}
+        text = json.dumps(about | record | about, indent=2) + "\n"
+        again, learner_again = _rebuild(json.loads(text), tensors)
+        if (type(again), type(learner_again), learner_again.loss_fn) != (type(model), type(learner), learner.loss_fn):
+            raise TypeError("the course has another class or loss of this name")
+    except UNREADABLE as error:
         raise TypeError(
-            f"a {type(model).__name__} cannot be rebuilt from a record: give it `config`, a dict of its constructor's "
-            "arguments, or keep its state_dict yourself"
-        )
-    record = {
-        "model": {"class": type(model).__name__, **model.config},
-        "learner": {"class": type(learner).__name__, **learner.settings()},
-        **record,
-    }
+            f"load could not rebuild this {type(model).__name__} and {type(learner).__name__} ({error}). A checkpoint "
+            "holds a network of course_lib.models, a method of course_lib.algorithms with numbers for its rates and a "
+            "loss of course_lib.losses, and a record of JSON values; of all else keep the state_dict yourself"
+        ) from error
     base = _base(path)
-    tensors = {f"model.{n}": t for n, t in model.state_dict().items()}
-    tensors |= {f"learner.{n}": t for n, t in learner.state_dict().items()}
     write_tensors(base.with_name(base.name + ".safetensors"), tensors, {})
-    base.with_name(base.name + ".json").write_text(json.dumps(record, indent=2) + "\n")
+    base.with_name(base.name + ".json").write_text(text)
     return base.with_name(base.name + ".safetensors")
 
 
@@ -65,12 +71,20 @@ def load(name: str | os.PathLike) -> tuple[nn.Module, Learner, dict]:
     base = _find(name)
     tensors, _ = read_tensors(base.with_name(base.name + ".safetensors"))
     record = read_record(base)
+    try:
+        return *_rebuild(record, tensors), record
+    except UNREADABLE as error:
+        raise ValueError(f"the record {base.name}.json does not describe what lies beside it: {error}") from error
+
+
+def _rebuild(record: dict, tensors: dict[str, Tensor]) -> tuple[nn.Module, Learner]:
+    """What ``record`` describes, with the tensors in it; one of ``UNREADABLE`` where they do not fit."""
     model_settings, learner_settings = dict(record["model"]), dict(record["learner"])
     model = getattr(models, model_settings.pop("class"))(**model_settings)
     learner = LEARNERS[learner_settings.pop("class").lower()].from_settings(learner_settings)
     for module, prefix in ((model, "model."), (learner, "learner.")):
         module.load_state_dict({n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)})
-    return model, learner, record
+    return model, learner
 
 
 def path_of(name: str | os.PathLike) -> Path:
@@ -85,8 +99,19 @@ def read_record(name: str | os.PathLike) -> dict:
     path = base.with_name(base.name + ".json")
     try:
         return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not JSON, or not even text
         raise ValueError(f"the record {path.name} beside the checkpoint cannot be read: {error}") from error
+
+
+def task_settings(record: dict) -> dict:
+    """Class and settings of the tasks that a checkpoint was trained on; of all classes at once: of their pool.
+
+    Raises:
+        ValueError: the record says nothing of tasks.
+    """
+    if "tasks" not in record:
+        raise ValueError("the record does not say on which tasks the network was trained")
+    return record["tasks"].get("pool", record["tasks"])
 
 
 def load_tasks(record: dict, **changes):
@@ -94,18 +119,22 @@ def load_tasks(record: dict, **changes):
 
     Of a network trained on all classes of a pool at once: episodes from that pool.
     """
-    settings = {**record["tasks"].get("pool", record["tasks"]), **changes}
+    settings = {**task_settings(record), **changes}
     return getattr(tasks, settings.pop("class"))(**settings)
 
 
-def provenance(command: str, seconds: float) -> dict:
-    """Where and how a run was made, for its record."""
+def provenance(command: str, seconds: float, device: torch.device | str = "cpu", threads: int | None = None) -> dict:
+    """Where and how a run was made, for its record.
+
+    ``threads`` is how many an operation of the training had, where that was not PyTorch's number (``threads_for``).
+    """
+    kind = torch.device(device).type
     return {
         "command": command,
         "commit": _commit(),
         "seconds": round(seconds, 1),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine() + " CPU",
-        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if kind == "cuda" else f"{platform.machine()} {kind.upper()}",
+        "threads": threads or torch.get_num_threads(),
         "torch": torch.__version__,
     }
 
@@ -130,4 +159,4 @@ def _find(name: str | os.PathLike) -> Path:
         if base.with_name(base.name + ".safetensors").is_file():
             return base
     known = "\n  ".join(available()) or "(none)"
-    raise FileNotFoundError(f"no checkpoint {str(name)!r}. There are:\n  {known}\nor give the path of a .safetensors file")
+    raise FileNotFoundError(f"no checkpoint {str(name)!r}. There are:\n  {known}\nor give a .safetensors file's path")

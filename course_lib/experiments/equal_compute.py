@@ -95,7 +95,7 @@ def main() -> None:
     }
     table |= {"meta_batch": META_BATCH, "outer_lr": OUTER_LR, "test_tasks": TEST_TASKS, "errors": errors}
     table |= checkpoints.provenance(
-        "python -m course_lib.experiments.equal_compute", time.perf_counter() - started
+        "python -m course_lib.experiments.equal_compute", time.perf_counter() - started, threads=1
     )
     table |= {"cpu_seconds": round(time.process_time() - cpu, 1)}
     FILE.write_text(json.dumps(table, indent=2) + "\n")

@@ -104,7 +104,8 @@ def main() -> None:
             print(run)
     table = {"operations": cost, "ways": WAYS, "test_tasks": TEST_TASKS, "runs": runs}
     command = "python -m course_lib.experiments.equal_compute_images"
-    table |= checkpoints.provenance(command, time.perf_counter() - started)
+    device = next(model.parameters()).device  # of the last one, which was trained here
+    table |= checkpoints.provenance(command, time.perf_counter() - started, device)
     FILE.write_text(json.dumps(table, indent=1) + "\n")
     print(f"{FILE.name} in {table['seconds']:.0f} s")
 

@@ -168,7 +168,7 @@ def main() -> None:
     table |= {"meta_batch": META_BATCH, "outer_lr": OUTER_LR, "test_tasks": TEST_TASKS, "test_lr": TEST_LR}
     table |= {"errors": {head: errors for head, (errors, _) in results.items()}}
     command = "python -m course_lib.experiments.inner_rate_sign"
-    table |= checkpoints.provenance(command, time.perf_counter() - started)
+    table |= checkpoints.provenance(command, time.perf_counter() - started, threads=1)
     table |= {"cpu_seconds": round(sum(seconds for _, seconds in results.values()), 1)}
     FILE.write_text(json.dumps(table, indent=2) + "\n")
     print(f"{FILE.name} in {table['seconds']} s, {table['cpu_seconds']} s of CPU")

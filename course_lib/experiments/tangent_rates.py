@@ -64,7 +64,7 @@ def main() -> None:
     started = time.perf_counter()
     rows = measure()
     command = "python -m course_lib.experiments.tangent_rates"
-    record = checkpoints.provenance(command, time.perf_counter() - started)
+    record = checkpoints.provenance(command, time.perf_counter() - started, threads=1)
     FILE.write_text(json.dumps({**record, "rows": rows}, indent=1) + "\n")
     for row in rows:
         print(row)

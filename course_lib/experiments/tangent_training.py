@@ -112,7 +112,7 @@ def main() -> None:
     record |= {"meta_batch": META_BATCH, "outer_lr": OUTER_LR}
     record |= {"tasks": {"class": "SinusoidTasks", **SinusoidTasks(shots=10, queries=10).settings()}}
     command = "python -m course_lib.experiments.tangent_training"
-    record |= checkpoints.provenance(command, time.perf_counter() - started)
+    record |= checkpoints.provenance(command, time.perf_counter() - started, threads=1)
     FILE.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
     print(f"{FILE.name}: {FILE.stat().st_size / 1e3:.0f} kB in {record['seconds']} s")
 

@@ -231,7 +231,7 @@ def main() -> None:
         record = {"stops": STOPS, "inner_lr": INNER_LR, "outer_lr": OUTER_LR, "meta_batch": META_BATCH}
         record |= {"shots": SHOTS, "test_tasks": TEST_TASKS, "ridge_lambda": LAMBDA}
         command = "python -m course_lib.experiments.task_heads"
-        record |= checkpoints.provenance(command, time.perf_counter() - started)
+        record |= checkpoints.provenance(command, time.perf_counter() - started, threads=1)
         lines = ",\n  ".join(json.dumps(run) for run in runs)
         FILE.write_text(json.dumps(record, indent=1)[:-2] + f',\n "runs": [\n  {lines}\n ]\n}}\n')
         write_tensors(BODIES, bodies, record)

@@ -142,7 +142,7 @@ def main() -> None:
     record = {"inner_lr": INNER_LR, "outer_lr": OUTER_LR, "meta_batch": META_BATCH, "shots": SHOTS}
     record |= {"test_tasks": TEST_TASKS, "test_steps": TEST_STEPS, "seeds": SEEDS, "blown_up_above": BLOWN_UP}
     command = "python -m course_lib.experiments.train_k_test_k"
-    record |= checkpoints.provenance(command, time.perf_counter() - started)
+    record |= checkpoints.provenance(command, time.perf_counter() - started, threads=1)
     lines = ",\n  ".join(json.dumps(run) for run in runs)
     FILE.write_text(json.dumps(record, indent=2)[:-2] + f',\n "runs": [\n  {lines}\n ]\n}}\n')
     print(f"{FILE.name}: {len(runs)} runs in {record['seconds']} s")
