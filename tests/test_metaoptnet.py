@@ -93,6 +93,17 @@ def test_the_duality_gap_is_closed(ways, shots, num_features, C, spread):
     assert (gap.abs() <= 1e-11 * value).all()
 
 
+@pytest.mark.parametrize("ways,shots,num_tasks", [(20, 1, 40), (5, 5, 100)])
+@pytest.mark.parametrize("length", [100, 1000])
+def test_long_features_are_solved_too(ways, shots, num_tasks, length):
+    """C |z|^2 is large, so that some slacks and their multipliers are both nearly zero when the gap is closed."""
+    labels = labels_of(ways, shots, num_tasks)
+    z = length * points(labels, 64).relu()
+    value = primal(z, labels, 0.1, svm_head(z, labels, 0.1)[0])
+    gap = value - dual(z, labels, 0.1)
+    assert (gap.abs() <= 1e-7 * value).all()
+
+
 def test_a_random_weight_of_the_same_size_is_worse():
     labels = labels_of(5, 2, 4)
     z = points(labels, 8)
