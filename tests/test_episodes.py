@@ -107,6 +107,16 @@ def test_asking_for_more_than_there_is(changes: dict, says: str):
         CharacterTasks(*pool(), **{"queries": 3, **changes})
 
 
+def test_a_batch_is_not_read_on_the_cpu_before_it_has_come_from_a_gpu(monkeypatch: pytest.MonkeyPatch):
+    batch, asked = CharacterTasks(*pool(), queries=3).sample(2, generator=seeded()), []
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *place, non_blocking: asked.append(non_blocking) or tensor)
+    batch.to("cpu")
+    assert asked and not any(asked)
+    asked.clear()
+    batch.to("cuda")
+    assert asked and all(asked)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("within_alphabet", [False, True])
 def test_on_a_gpu_nothing_waits_and_the_batch_is_the_same(within_alphabet: bool):
@@ -122,3 +132,12 @@ def test_on_a_gpu_nothing_waits_and_the_batch_is_the_same(within_alphabet: bool)
         torch.cuda.set_sync_debug_mode("default")
     here = tasks.sample(4, generator=seeded())
     assert torch.equal(batch.query_x.cpu(), here.query_x) and torch.equal(batch.query_y.cpu(), here.query_y)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("within_alphabet", [False, True])
+def test_a_gpu_may_draw_for_pictures_on_the_cpu(within_alphabet: bool):
+    tasks = CharacterTasks(*pool(), queries=3, within_alphabet=within_alphabet)
+    batch = tasks.sample(64, generator=torch.Generator("cuda").manual_seed(0))
+    again = tasks.to("cuda").sample(64, generator=torch.Generator("cuda").manual_seed(0)).to("cpu")
+    assert batch.query_x.device.type == "cpu" and torch.equal(batch.query_x, again.query_x)

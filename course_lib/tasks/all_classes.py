@@ -39,7 +39,7 @@ class AllClasses:
         source = generator.device if generator is not None else "cpu"
         shape = (num_tasks, self.points)
         drawing = torch.randint(images.shape[:2].numel(), shape, generator=generator, device=source)  # [T, N]
-        drawing = drawing.to(images.device, non_blocking=True)
+        drawing = drawing.to(images.device, non_blocking=images.device.type != "cpu")
         x = images.flatten(0, 1)[drawing].unsqueeze(2).float().div_(255)  # [T, N, 1, 28, 28]
         y = drawing // images.shape[1]  # [T, N]
         half, task_id = self.points // 2, torch.zeros(num_tasks, dtype=torch.long, device=images.device)

@@ -52,7 +52,8 @@ class TaskBatch:
         return self.map(lambda tensor: tensor[tasks])
 
     def to(self, device: torch.device | str) -> TaskBatch:
-        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+        on_gpu = torch.device(device).type != "cpu"  # which waits for a copy before it reads; a CPU would read too soon
+        return self.map(lambda tensor: tensor.to(device, non_blocking=on_gpu))
 
     @staticmethod
     def cat(batches: list[TaskBatch]) -> TaskBatch:

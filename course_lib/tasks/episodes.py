@@ -77,7 +77,7 @@ class CharacterTasks:
         group = group if within_alphabet else torch.zeros_like(group)
         sizes = torch.bincount(group)  # [groups]
         enough = (sizes >= ways).nonzero().squeeze(1)  # the groups with enough classes
-        self._groups = {"cpu": (group, enough)}  # for each device that may draw
+        self._groups = {"cpu": (group, enough)}  # for each device that has drawn
         self.alphabet_ids = torch.cat([alphabet_ids for _ in turns])  # [num_classes]
         if len(enough) == 0:
             where = "the largest alphabet" if within_alphabet else "the pool"
@@ -88,8 +88,6 @@ class CharacterTasks:
         moved = object.__new__(type(self))
         moved.__dict__.update(self.__dict__)
         moved.images = self.images.to(device)
-        moved._groups = dict(self._groups)
-        moved._groups[moved.images.device.type] = tuple(g.to(device) for g in self._groups["cpu"])
         return moved
 
     def sample(self, num_tasks: int, *, generator: torch.Generator | None = None) -> TaskBatch:
@@ -108,7 +106,7 @@ class CharacterTasks:
         picked = self._pick(num_tasks, generator)  # [T, W, S + Q]
         if device.type == "cuda" and picked.device.type == "cpu":
             picked = picked.pin_memory()
-        picked = picked.to(device, non_blocking=True)
+        picked = picked.to(device, non_blocking=device.type != "cpu")
         pool = self.images.flatten(0, 1)  # [num_classes D, 28, 28]
         labels = torch.arange(self.ways, device=device)  # [W]
 
@@ -131,7 +129,9 @@ class CharacterTasks:
         random = {"generator": generator, "device": device}
         score = torch.rand(num_tasks, self.num_classes, **random)  # [T, num_classes]
         if self.within_alphabet:
-            group, enough = self._groups[torch.device(device).type]
+            if str(device) not in self._groups:
+                self._groups[str(device)] = tuple(g.to(device) for g in self._groups["cpu"])
+            group, enough = self._groups[str(device)]
             chosen = enough[torch.randint(len(enough), (num_tasks, 1), **random)]  # [T, 1]
             score = score.masked_fill(group != chosen, -1.0)
         classes = score.topk(self.ways).indices  # [T, W]
