@@ -1,13 +1,15 @@
 """Checks for the exercises: a right answer is confirmed, a common wrong one gets the hint that leads on.
 
 Each notebook has a file here with ``check_...(answer) -> Verdict`` functions. A cell that ends in a check shows its
-verdict; nothing raises, so that a notebook with open exercises still runs from top to bottom.
+verdict; nothing raises (``never_raises``), so that a notebook with open exercises still runs from top to bottom.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import wraps
+from inspect import getdoc
 from typing import Any
 
 import torch
@@ -45,13 +47,35 @@ def wrong(hint: str) -> Verdict:
     return Verdict(False, hint)
 
 
+def never_raises(check: Callable[..., Verdict]) -> Callable[..., Verdict]:
+    """``check``, for which an answer that it trips over is wrong, and is told what was asked for: its docstring.
+
+    >>> check_line(torch.ones(2))
+    Not yet. This answer cannot be checked (Boolean value of Tensor with more than one value is ambiguous). Asked for: \
+How many points determine a line.
+    """
+
+    asked = " ".join(getdoc(check).split())
+
+    @wraps(check)
+    def checked(*answers: Any, **named: Any) -> Verdict:
+        try:
+            return check(*answers, **named)
+        except Exception as error:
+            return wrong(f"This answer cannot be checked ({error}). Asked for: {asked}")
+
+    return checked
+
+
 def unanswered(answer: Any) -> bool:
     """Whether an answer is still the dots it was given as, alone or among several."""
     return answer is ... or (isinstance(answer, (tuple, list)) and any(unanswered(part) for part in answer))
 
 
 def run(answer: Callable, *arguments: Any) -> Any:
-    """Call a student's function; a Verdict instead of a result where it is unanswered or raises."""
+    """Call a student's function; a Verdict instead of a result where it is none, is unanswered or raises."""
+    if not callable(answer):
+        return WAITING if unanswered(answer) else wrong(f"A function was expected, not {answer!r}.")
     try:
         result = answer(*arguments)
     except Exception as error:
@@ -76,11 +100,13 @@ def compare(got: torch.Tensor, expected: torch.Tensor, mistakes: Iterable[tuple[
     for value, hint in mistakes:
         if value.shape == got.shape and same(got, value):
             return wrong(hint)
-    return wrong(f"The largest difference to the expected result is {(got - expected).abs().max().item():.3g}.")
+    difference = (got.double() - expected.double()).abs().max().item()
+    return wrong(f"The largest difference to the expected result is {difference:.3g}.")
 
 
+@never_raises
 def check_line(points: int) -> Verdict:
-    """Notebook 00: how many points determine a line."""
+    """How many points determine a line."""
     if unanswered(points):
         return WAITING
     if points == 2:

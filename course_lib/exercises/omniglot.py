@@ -6,25 +6,29 @@ import math
 
 import torch
 
-from course_lib.exercises import WAITING, Verdict, compare, right, run, unanswered, wrong
+from course_lib.exercises import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
 from course_lib.tasks import GlyphTasks
 
 # Exercise 3: alpha of MAML's released code at 20 ways, against the sum of 20 means
 CODE_ALPHA, CODE_WAYS = 0.1, 20
 
 
+@never_raises
 def check_episode(my_episode) -> Verdict:
     """``my_episode(images, ways, shots, queries, generator)`` of images [C, D, 28, 28] -> four tensors."""
     images = torch.arange(6 * 8.0)[:, None, None].expand(-1, 28, 28).reshape(6, 8, 28, 28)  # value 8 c + d
     result = run(my_episode, images, 4, 2, 3, torch.Generator().manual_seed(0))
     if isinstance(result, Verdict):
         return result
-    if not isinstance(result, (tuple, list)) or len(result) != 4:
-        return wrong("Return four things: support_x, support_y, query_x, query_y.")
+    four = isinstance(result, (tuple, list)) and len(result) == 4
+    if not four or not all(isinstance(part, torch.Tensor) for part in result):
+        return wrong("Return four tensors: support_x, support_y, query_x, query_y.")
     shapes = [list(part.shape) for part in result]
     if shapes != [[8, 28, 28], [8], [12, 28, 28], [12]]:
         return wrong(f"The shapes are {shapes}, expected [[W S, 28, 28], [W S], [W Q, 28, 28], [W Q]].")
     support_x, support_y, query_x, query_y = result
+    if support_y.is_floating_point() or query_y.is_floating_point():
+        return wrong("Labels are whole numbers: the number of a class, torch.long.")
     support, query = support_x[:, 0, 0].long(), query_x[:, 0, 0].long()  # which drawing each one is
     if set(support_y.tolist()) != set(range(4)) or set(query_y.tolist()) != set(range(4)):
         return wrong("Labels run from 0 to ways - 1 whatever the characters are: the names mean nothing here.")
@@ -45,6 +49,7 @@ def check_episode(my_episode) -> Verdict:
     return right("Labels are drawn anew with each episode, so nothing can be learnt about a label.")
 
 
+@never_raises
 def check_nearest(my_labels) -> Verdict:
     """``my_labels(support_x, support_y, query_x) -> labels [Q]`` by the nearest class mean, in pixels."""
     batch = GlyphTasks("test", ways=5, shots=3, queries=4).sample(1, generator=torch.Generator().manual_seed(0))
@@ -64,6 +69,7 @@ def check_nearest(my_labels) -> Verdict:
     return right("Put features in the place of pixels, and this is ProtoNet.") if verdict.passed else verdict
 
 
+@never_raises
 def check_mean_alpha(alpha: float) -> Verdict:
     """alpha of MAML's released code at 20 ways, in units of the mean."""
     if unanswered(alpha):
@@ -78,6 +84,7 @@ def check_mean_alpha(alpha: float) -> Verdict:
     return wrong("The code's loss is the sum over 20 classes of a mean over the shots: 20 times the mean over all.")
 
 
+@never_raises
 def check_tasks_needed(count: int) -> Verdict:
     """How many test tasks make the 95 % interval +- 0.1 points where 600 give +- 0.4."""
     if unanswered(count):

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from course_lib.exercises import WAITING, Verdict, compare, right, run, unanswered, wrong
+from course_lib.exercises import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 
@@ -20,6 +20,7 @@ def small_problem() -> tuple[nn.Module, TaskBatch]:
     return MLP(hidden=(5,), seed=0).double(), batch.map(lambda part: part.double())
 
 
+@never_raises
 def check_update(update) -> Verdict:
     """``update(theta, ends, epsilon) -> new theta``: theta [P], ends [T, P]."""
     generator = torch.Generator().manual_seed(0)
@@ -62,6 +63,7 @@ def flat(model: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
+@never_raises
 def check_mended(outer_step) -> Verdict:
     """``outer_step(model, batch, inner_loop, epsilon)`` changes the model in place; see notebook 08."""
     model, batch = small_problem()
@@ -105,6 +107,7 @@ def check_mended(outer_step) -> Verdict:
     return right("theta is a copy, every task starts from it.") if verdict.passed else verdict
 
 
+@never_raises
 def check_coefficients(maml: float, fomaml: float, reptile: float) -> Verdict:
     """For k = 5 gradients: how much of alpha AvgGradInner comes with one AvgGrad; Reptile's divided by its own k."""
     answers = {"MAML": maml, "FOMAML": fomaml, "Reptile": reptile}
@@ -126,6 +129,7 @@ def check_coefficients(maml: float, fomaml: float, reptile: float) -> Verdict:
     return right("MAML leans four times as far toward agreement as Reptile.")
 
 
+@never_raises
 def check_pull(pull) -> Verdict:
     """``pull(alpha, length, k)``: the part of the way to its line that a task's inner loop goes; length [D]."""
     length = torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64)

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import fourier
-from course_lib.exercises import WAITING, Verdict, compare, right, run, unanswered, wrong
+from course_lib.exercises import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
 from course_lib.models import MLP
 from course_lib.tangent import eigenfunctions, energy_share, tangent_features
 
 
+@never_raises
 def check_tangent_features(answer) -> Verdict:
     """``answer(model, x) -> J`` [N, P] for a model with one output, x [N, 1]."""
     model = MLP(hidden=(3, 4), activation=nn.Tanh, seed=0).double()
@@ -65,6 +66,7 @@ def check_tangent_features(answer) -> Verdict:
     )
 
 
+@never_raises
 def check_energy_share(answer) -> Verdict:
     """``answer(functions, curves, r)``: the top r's share; functions [N, R], mean square 1, curves [M, N]."""
     generator = torch.Generator().manual_seed(0)
@@ -109,6 +111,7 @@ def check_energy_share(answer) -> Verdict:
     )
 
 
+@never_raises
 def check_border(answer) -> Verdict:
     """``answer(J)``: the largest alpha at which fine-tuning on J's n rows, mean squared error, converges."""
     features = torch.randn(8, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -144,6 +147,7 @@ def check_border(answer) -> Verdict:
     )
 
 
+@never_raises
 def check_feature_weights(answer) -> Verdict:
     """``answer(coefficients)``: training tasks' a_1..a_D, b_1..b_D [T, 2 D] -> one weight a frequency [D]."""
     family = fourier.FourierFamily(fourier.bump_spectrum(10))
@@ -187,6 +191,7 @@ def check_feature_weights(answer) -> Verdict:
     return right("Closed form: no gradient was taken.") if verdict.passed else verdict
 
 
+@never_raises
 def check_one_step_rate(answer: float) -> Verdict:
     """The kernel's eigenvalue (as an integral operator) whose residual one step with alpha = 0.01 removes."""
     if unanswered(answer):

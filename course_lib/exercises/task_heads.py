@@ -6,9 +6,10 @@ import math
 
 import torch
 
-from course_lib.exercises import WAITING, Verdict, compare, right, run, unanswered, wrong
+from course_lib.exercises import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
 
 
+@never_raises
 def check_revisit(revisit) -> Verdict:
     """``revisit(heads, task, learn) -> heads``: one visit of a task, its head remembered; heads [N, D]."""
     heads = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -45,6 +46,7 @@ def _with_row(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
     return table
 
 
+@never_raises
 def check_visits(visits: float, never_seen: float) -> Verdict:
     """800 iterations of 10 out of 5000 tasks: mean visits of a task, and the share of tasks never drawn."""
     if unanswered((visits, never_seen)):
@@ -67,6 +69,7 @@ def check_visits(visits: float, never_seen: float) -> Verdict:
     )
 
 
+@never_raises
 def check_feature_gradient(gradient) -> Verdict:
     """``gradient(z, w, y) -> [N, D]``: of a linear head's mean squared error, for the features."""
     generator = torch.Generator().manual_seed(1)

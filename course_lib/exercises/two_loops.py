@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from course_lib.algorithms import MAML
-from course_lib.exercises import WAITING, Verdict, compare, right, run, unanswered, wrong
+from course_lib.exercises import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
 from course_lib.inner_loop import adapt, stack_params
 from course_lib.losses import mse
 from course_lib.models import MLP
@@ -43,6 +43,7 @@ def flat(values: dict[str, Tensor]) -> Tensor:
     return torch.cat([value.detach().flatten() for value in values.values()])
 
 
+@never_raises
 def check_inner_loop(inner_loop) -> Verdict:
     """``inner_loop(model, params, x, y, steps, inner_lr) -> params`` for one task."""
     model, batch = small_model(), meta_batch(1)
@@ -105,6 +106,7 @@ def _gradient(batch: TaskBatch, steps: int = STEPS, second_order: bool = True) -
     return flat(MAML(steps, INNER_LR, second_order).meta_gradient(small_model(), batch)[0])
 
 
+@never_raises
 def check_meta_gradient(meta_gradient) -> Verdict:
     """``meta_gradient(model, batch, steps, inner_lr) -> {name: gradient}``, the mean over the tasks."""
     model, batch = small_model(), meta_batch(4)
@@ -163,6 +165,7 @@ def _chained(batch: TaskBatch) -> Tensor:
     return torch.cat([g.flatten() for g in torch.autograd.grad(total, model.parameters())])
 
 
+@never_raises
 def check_repaired(loop) -> Verdict:
     """A repaired ``loop(model, batch, steps, inner_lr)`` must equal the library's for any k."""
     model, batch = small_model(), meta_batch(4)
@@ -206,6 +209,7 @@ _BUGS = {  # loop: the wrong line, why, and hints for lines that look guilty
 }
 
 
+@never_raises
 def check_bug(loop: int, answer: int) -> Verdict:
     """Loop 1, 2 or 3 of the notebook: the number of the line that is wrong."""
     if unanswered(answer):
@@ -219,6 +223,7 @@ def check_bug(loop: int, answer: int) -> Verdict:
     return wrong(hints.get(answer, ordinary))
 
 
+@never_raises
 def check_sum_rate(inner_lr: float) -> Verdict:
     """The rate for a sum over ten points that takes the steps of rate 0.01 for their mean."""
     if unanswered(inner_lr):

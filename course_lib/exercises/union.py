@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from course_lib.exercises import WAITING, Verdict, compare, right, run, unanswered, wrong
+from course_lib.exercises import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
 
 
+@never_raises
 def check_union_loss(union_loss) -> Verdict:
     """``union_loss(z, y, heads, task_id) -> loss``: z [T, N, D], y [T, N], heads [tasks, D], task_id [T]."""
     generator = torch.Generator().manual_seed(0)
@@ -44,6 +45,7 @@ def check_union_loss(union_loss) -> Verdict:
     )
 
 
+@never_raises
 def check_weight(weight) -> Verdict:
     """``weight(alpha, h)``: the outer gradient of a MAML step on h/2 (theta - w)^2, relative to alpha = 0."""
     curvature = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
@@ -65,6 +67,7 @@ def check_weight(weight) -> Verdict:
     return right("A curvature of 0, which no step can change, always weighs 1.")
 
 
+@never_raises
 def check_rate_for_weight(alpha: float) -> Verdict:
     """The negative rate at which a direction of curvature 4 weighs four times as much as a flat one."""
     if unanswered(alpha):

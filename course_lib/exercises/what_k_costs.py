@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from course_lib.exercises import WAITING, Verdict, compare, right, run, unanswered, wrong
+from course_lib.exercises import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
 from course_lib.unrolling import clip
 
 EIGENVALUES = (  # of Hessians, and a rate and k for each
@@ -14,6 +14,7 @@ EIGENVALUES = (  # of Hessians, and a rate and k for each
 )
 
 
+@never_raises
 def check_stretch(stretch) -> Verdict:
     """``stretch(eigenvalues, alpha, k)``: the norm of (I - alpha H)^k, H symmetric with these eigenvalues."""
     for eigenvalues, alpha, k in EIGENVALUES:
@@ -36,6 +37,7 @@ def check_stretch(stretch) -> Verdict:
     return right("Above 1 it explodes with k: by lambda_max beyond the border, by lambda_min < 0 anywhere.")
 
 
+@never_raises
 def check_clip(my_clip) -> Verdict:
     """``my_clip(g, max_norm) -> g``, shortened to ``max_norm`` where it is longer."""
     for g in (torch.tensor([3.0, 4.0]), torch.tensor([0.3, -0.4])):
@@ -56,6 +58,7 @@ def check_clip(my_clip) -> Verdict:
     return right("The same direction, at most that long.")
 
 
+@never_raises
 def check_segments(segments: int, steps: int, border_bytes: float, step_bytes: float) -> Verdict:
     """How many segments make the peak, m borders and one segment of k / m steps, smallest."""
     if unanswered(segments):
