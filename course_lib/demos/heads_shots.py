@@ -81,7 +81,7 @@ def figure(fig) -> SimpleNamespace:
     fig.legend(loc="outside lower center", ncols=5)
     return SimpleNamespace(
         right=right, lines=lines, others=others, maml=maml, gaps=gaps, bands=bands,
-        titles=(left.set_title(" "), right.set_title("the same episodes, paired")),
+        titles=(left.set_title(" "), right.set_title("the same tasks, paired")),
     )  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def alt(data: dict) -> str:
     where = next(text for text, classes in CLASSES.items() if classes == data["classes"])
     table = heads_and_shots.load()
     return (
-        f"Accuracy in % with 1 and with {data['shots'][-1]} shots on {table['test_tasks']} episodes of "
+        f"Accuracy in % with 1 and with {data['shots'][-1]} shots on {table['test_tasks']} tasks of "
         f"Omniglot, 5 {where}, body: {in_words(data)}: {ends}. "
         f"MAML itself, one step: {data['maml'][0][0]:.1f} and {data['maml'][0][-1]:.1f}."
     )
