@@ -13,7 +13,7 @@ from torch import Tensor
 
 from course_lib import checkpoints, plots
 from course_lib.demos.kit import Button, Choice, Demo, Slider
-from course_lib.evaluation import Evaluation, begin, evaluate, interval95, path
+from course_lib.evaluation import Evaluation, begin, interval95, path, two_by_two
 from course_lib.inner_loop import predict
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import X_RANGE, ZERO_PREDICTOR_MSE, sinusoid
@@ -35,11 +35,8 @@ GRID = torch.linspace(*X_RANGE, 101)[None, :, None]  # [1, 101, 1]
 def measure(checkpoint: str) -> dict[tuple[str, str | None], Evaluation]:
     """All four cells after 0, 1, ..., 50 steps on the same 200 tasks; about a second."""
     model, learner, _ = checkpoints.load(checkpoint)
-    options = {"num_tasks": NUM_TASKS, "steps": range(MAX_STEPS + 1), "lr": INNER_LR}
     tasks = SinusoidTasks(shots=SHOTS, queries=50)
-    return {
-        (head, only): evaluate(learner, model, tasks, head=head, only=only, **options) for head, only in CELLS
-    }
+    return two_by_two(learner, model, tasks, num_tasks=NUM_TASKS, steps=range(MAX_STEPS + 1), lr=INNER_LR)
 
 
 @lru_cache(maxsize=32)
@@ -60,14 +57,15 @@ def compute(values: SimpleNamespace) -> dict:
     """The four curves with intervals, and the chosen cell's fit on one task."""
     checkpoint = STARTS[values.start]
     results = measure(checkpoint)
+    errors = torch.stack([results[cell].query_losses for cell in CELLS])  # [4, 51, tasks]
     head, only = values.cell
     task = one_task(checkpoint, head, only, values.new_task)
     return {
         "start": values.start,
         "cell": list(CELLS).index(values.cell),
         "steps": values.steps,
-        "mean": torch.stack([r.query_losses.mean(1) for r in results.values()]).numpy(),  # [4, 51]
-        "half": torch.stack([interval95(r.query_losses) for r in results.values()]).numpy(),  # [4, 51]
+        "mean": errors.mean(2).numpy(),  # [4, 51]
+        "half": interval95(errors).numpy(),  # [4, 51]
         "grid": GRID[0, :, 0].numpy(),
         "truth": task["truth"].numpy(),
         "support": (task["x"].numpy(), task["y"].numpy()),
