@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from course_lib.compiler import compiler_name
+
 OK, NOTE, PROBLEM = "OK", "NOTE", "PROBLEM"
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -267,23 +269,21 @@ def folders() -> Iterator[Finding]:
 
 def compiler() -> Iterator[Finding]:
     """A C++ compiler that compiles: what ``compile=True`` needs on a CPU."""
-    name = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "c++", "cl")), None)
+    name = compiler_name()
     todo = "only compile=True needs it. Debian, Ubuntu: sudo apt install g++; macOS: xcode-select --install"
-    if name is None:
-        yield note("C++ compiler", "none", todo)
-        return
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "works.cpp"
         source.write_text("#include <cmath>\nint main() { return std::sqrt(0.0); }\n")
         try:
-            command = [*name.split(), "-c", source.name]
+            command = [name, "-c", source.name]
             works = subprocess.run(command, cwd=folder, capture_output=True, timeout=60).returncode == 0
         except (OSError, subprocess.TimeoutExpired):
             works = False
     if works:
         yield ok("C++ compiler", f"{name} compiles")
     else:
-        yield note("C++ compiler", f"{name} does not compile", todo)
+        found = f"{name} does not compile" if shutil.which(name) else f"{name} is not there"
+        yield note("C++ compiler", found, todo)
 
 
 def browser() -> Iterator[Finding]:

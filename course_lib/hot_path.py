@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from course_lib.algorithms.base import Learner, chunks, loss_info, trainable
+from course_lib.compiler import compiler_name
 from course_lib.models import check_model, has_convolutions
 from course_lib.tasks.base import TaskBatch, check_count
 
@@ -230,9 +231,9 @@ def pack(like: TaskBatch, tensors: list[Tensor]) -> TaskBatch:
 
 def check_compiler() -> None:
     """Raises RuntimeError, with what to do, where no C++ compiler is found."""
-    compilers = [os.environ.get("CXX"), "g++", "clang++", "cl"]
-    if not any(shutil.which(c) for c in compilers if c):
+    name = compiler_name()
+    if not shutil.which(name):
         raise RuntimeError(
-            "compile=True needs a C++ compiler and none is found ($CXX, g++, clang++, cl). Install one "
-            "(Debian and Ubuntu: apt install g++; macOS: xcode-select --install) or leave compile=False"
+            f"compile=True needs a C++ compiler, and {name!r} is not there. Install it (Debian and Ubuntu: apt install "
+            "g++; macOS: xcode-select --install), name another in CXX, or leave compile=False"
         )

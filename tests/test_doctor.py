@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 import torch
 
 from course_lib import checkpoints, doctor
+from course_lib.compiler import compiler_name
 from course_lib.doctor import NOTE, OK, PROBLEM, Finding
+from course_lib.hot_path import check_compiler
 from course_lib.tasks import omniglot_files
 
 ROOT = Path(__file__).parents[1]
@@ -165,15 +168,27 @@ def test_a_full_disk(monkeypatch):
     assert about("disk", doctor.folders()).status == PROBLEM
 
 
-@pytest.mark.parametrize("compiler", ["false", "no-such-compiler"])
-def test_a_compiler_that_does_not_compile(monkeypatch, compiler):
+@pytest.mark.parametrize(("compiler", "found"), [("false", "does not compile"), ("no-such-compiler", "is not there")])
+def test_a_compiler_that_does_not_compile(monkeypatch, compiler, found):
     monkeypatch.setenv("CXX", compiler)
     finding = about("C++ compiler", doctor.compiler())
-    assert (
-        finding.status == NOTE
-        and "does not compile" in finding.found
-        and "sudo apt install g++" in finding.todo
-    )
+    assert finding.status == NOTE and found in finding.found and "sudo apt install g++" in finding.todo
+
+
+def test_the_compiler_looked_for_is_the_one_that_pytorch_calls():
+    from torch._inductor import config
+
+    assert compiler_name() == config.cpp.cxx[1]
+
+
+@pytest.mark.parametrize(("compiler", "there"), [(None, False), ("", False), ("ccache c++", False), ("c++", True)])
+def test_doctor_and_compiled_step_agree_on_whether_it_is_there(monkeypatch, tmp_path, compiler, there):
+    (tmp_path / "c++").touch(mode=0o755)  # which PyTorch calls only where CXX says so
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False) if compiler is None else monkeypatch.setenv("CXX", compiler)
+    assert ("is not there" not in about("C++ compiler", doctor.compiler()).found) == there
+    with contextlib.nullcontext() if there else pytest.raises(RuntimeError, match="is not there.*CXX"):
+        check_compiler()
 
 
 def test_chromium_is_found_where_it_is_and_asked_for_where_it_is_not(monkeypatch, tmp_path):
