@@ -150,6 +150,16 @@ def test_train_makes_what_is_missing_by_recipe(tmp_path, monkeypatch):
     assert [r["steps"] for r in rows if r["checkpoint"] == "sinusoid/tiny"] == ["0", "1", "0", "1"]
     weights = (tmp_path / "sinusoid" / "tiny.safetensors").read_bytes()
     assert main(command) == 0 and (tmp_path / "sinusoid" / "tiny.safetensors").read_bytes() == weights
+    (tmp_path / "sinusoid" / "tiny.safetensors").unlink()
+
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("course_lib.__main__.evaluate", stopped)  # trained, but nothing is written yet
+        main(command)
+    assert main(command) == 0  # goes on
+    assert (tmp_path / "sinusoid" / "tiny.safetensors").read_bytes() == weights
 
 
 def row(method: str, mean: float, transductive: str = "yes", **changes: object) -> league.Row:
