@@ -47,6 +47,13 @@ def wrong(hint: str) -> Verdict:
     return Verdict(False, hint)
 
 
+class Settled(Exception):
+    """Ends a check early, with this verdict."""
+
+    def __init__(self, verdict: Verdict):
+        self.verdict = verdict
+
+
 def never_raises(check: Callable[..., Verdict]) -> Callable[..., Verdict]:
     """``check``, for which an answer that it trips over is wrong, and is told what was asked for: its docstring.
 
@@ -54,13 +61,14 @@ def never_raises(check: Callable[..., Verdict]) -> Callable[..., Verdict]:
     Not yet. This answer cannot be checked (Boolean value of Tensor with more than one value is ambiguous). Asked for: \
 How many points determine a line.
     """
-
     asked = " ".join(getdoc(check).split())
 
     @wraps(check)
     def checked(*answers: Any, **named: Any) -> Verdict:
         try:
             return check(*answers, **named)
+        except Settled as settled:
+            return settled.verdict
         except Exception as error:
             return wrong(f"This answer cannot be checked ({error}). Asked for: {asked}")
 
@@ -72,20 +80,22 @@ def unanswered(answer: Any) -> bool:
     return answer is ... or (isinstance(answer, (tuple, list)) and any(unanswered(part) for part in answer))
 
 
-def run(answer: Callable, *arguments: Any) -> Any:
-    """Call a student's function; a Verdict instead of a result where it is none, is unanswered or raises."""
+def run(answer: Callable, *arguments: Any, hint: str = "") -> Any:
+    """What a student's function returns; Settled where it is no function, is unanswered or raises (then: the hint)."""
     if not callable(answer):
-        return WAITING if unanswered(answer) else wrong(f"A function was expected, not {answer!r}.")
+        raise Settled(WAITING if unanswered(answer) else wrong(f"A function was expected, not {answer!r}."))
     try:
         result = answer(*arguments)
     except Exception as error:
-        return wrong(f"Your function raised {type(error).__name__}: {error}")
+        raise Settled(wrong(f"Your function raised {type(error).__name__}: {error}{hint}")) from error
     if result is None or unanswered(result):
-        return WAITING
+        raise Settled(WAITING)
     return result
 
 
-def compare(got: torch.Tensor, expected: torch.Tensor, mistakes: Iterable[tuple[torch.Tensor, str]]) -> Verdict:
+def compare(
+    got: torch.Tensor, expected: torch.Tensor, mistakes: Iterable[tuple[torch.Tensor, str]], praise: str = ""
+) -> Verdict:
     """Right if ``got`` is ``expected``; else the hint of the known mistake that gives this very result.
 
     >>> compare(torch.tensor(3.0), torch.tensor(1.0), [(torch.tensor(3.0), "That is the sum; take the mean.")])
@@ -96,7 +106,7 @@ def compare(got: torch.Tensor, expected: torch.Tensor, mistakes: Iterable[tuple[
     if got.shape != expected.shape:
         return wrong(f"The shape is {list(got.shape)}, expected {list(expected.shape)}.")
     if same(got, expected):
-        return right()
+        return right(praise)
     for value, hint in mistakes:
         if value.shape == got.shape and same(got, value):
             return wrong(hint)

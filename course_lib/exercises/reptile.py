@@ -27,8 +27,6 @@ def check_update(update) -> Verdict:
     theta = torch.randn(7, generator=generator, dtype=torch.float64)
     ends = theta + torch.randn(4, 7, generator=generator, dtype=torch.float64)
     result = run(update, theta, ends, 0.3)
-    if isinstance(result, Verdict):
-        return result
     mean = ends.mean(0)
     mistakes = [
         (
@@ -45,8 +43,7 @@ def check_update(update) -> Verdict:
         (0.3 * theta + 0.7 * mean, "The two weights are exchanged: epsilon belongs to the adapted weights."),
         (ends * 0.3 + 0.7 * theta, "One result for each task: average them."),
     ]
-    verdict = compare(result, theta + 0.3 * (mean - theta), mistakes)
-    return right("Nothing was differentiated here.") if verdict.passed else verdict
+    return compare(result, theta + 0.3 * (mean - theta), mistakes, "Nothing was differentiated here.")
 
 
 def descend(model: nn.Module, x: Tensor, y: Tensor) -> None:
@@ -84,8 +81,6 @@ def check_mended(outer_step) -> Verdict:
         return answer if unanswered(answer) else flat(own)
 
     result = run(call)
-    if isinstance(result, Verdict):
-        return result
     if result.equal(theta):
         return WAITING
     between = lambda target: theta + EPSILON * (target - theta)
@@ -103,8 +98,7 @@ def check_mended(outer_step) -> Verdict:
         (theta + EPSILON * (ends - theta).sum(0), "You summed over the tasks; take their mean."),
         (ends.mean(0), "That goes all the way to the mean; epsilon is missing."),
     ]
-    verdict = compare(result, between(ends.mean(0)), mistakes)
-    return right("theta is a copy, every task starts from it.") if verdict.passed else verdict
+    return compare(result, between(ends.mean(0)), mistakes, "theta is a copy, every task starts from it.")
 
 
 @never_raises
@@ -135,8 +129,6 @@ def check_pull(pull) -> Verdict:
     length = torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64)
     alpha, k = 0.1, 4
     result = run(pull, alpha, length, k)
-    if isinstance(result, Verdict):
-        return result
     left = 1 - 2 * alpha * length**2  # of the distance, after one step
     mistakes = [
         (left**k, "That is what is LEFT of the distance. The part gone is one minus it."),
@@ -148,5 +140,4 @@ def check_pull(pull) -> Verdict:
         ),
         (2 * alpha * k * length**2, "That is the first order in alpha; the power is exact."),
     ]
-    verdict = compare(result, 1 - left**k, mistakes)
-    return right("With many steps it is 1 for every task, however flat.") if verdict.passed else verdict
+    return compare(result, 1 - left**k, mistakes, "With many steps it is 1 for every task, however flat.")

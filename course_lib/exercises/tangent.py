@@ -19,8 +19,6 @@ def check_tangent_features(answer) -> Verdict:
     model = MLP(hidden=(3, 4), activation=nn.Tanh, seed=0).double()
     x = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]  # [5, 1]
     result = run(answer, model, x)
-    if isinstance(result, Verdict):
-        return result
     if any(p.grad is not None for p in model.parameters()):
         return wrong(
             "Gradients were left behind in the model's .grad. Use torch.autograd.grad, which returns them."
@@ -58,12 +56,7 @@ def check_tangent_features(answer) -> Verdict:
             "Each row contains the rows before it: gradients were added up. Start each from zero.",
         ),
     ]
-    verdict = compare(result, rows, mistakes)
-    return (
-        right("Row i says how f(x_i) answers to a small move of each parameter.")
-        if verdict.passed
-        else verdict
-    )
+    return compare(result, rows, mistakes, "Row i says how f(x_i) answers to a small move of each parameter.")
 
 
 @never_raises
@@ -77,8 +70,6 @@ def check_energy_share(answer) -> Verdict:
     )
     r = 5
     result = run(answer, functions, curves, r)
-    if isinstance(result, Verdict):
-        return result
     result = torch.as_tensor(result, dtype=torch.float64)
     coordinates = curves @ functions / 40  # [6, 40]
     energy, total = coordinates[:, :r].square(), curves.square().mean(1)  # [6, 5], [6]
@@ -103,12 +94,8 @@ def check_energy_share(answer) -> Verdict:
         ((energy.sum() / total.sum()).sqrt(), "Energy is the square; no root is taken."),
         (coordinates[:, :r].abs().sum() / total.sum(), "Square the coordinates."),
     ]
-    verdict = compare(result, energy_share(functions, curves)[r - 1], mistakes)
-    return (
-        right("A share of 1 in the top two is all that this family could ask for.")
-        if verdict.passed
-        else verdict
-    )
+    praise = "A share of 1 in the top two is all that this family could ask for."
+    return compare(result, energy_share(functions, curves)[r - 1], mistakes, praise)
 
 
 @never_raises
@@ -116,8 +103,6 @@ def check_border(answer) -> Verdict:
     """``answer(J)``: the largest alpha at which fine-tuning on J's n rows, mean squared error, converges."""
     features = torch.randn(8, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     result = run(answer, features)
-    if isinstance(result, Verdict):
-        return result
     result = torch.as_tensor(result, dtype=torch.float64)
     largest = torch.linalg.eigvalsh(features @ features.T)[-1]
     mistakes = [
@@ -139,12 +124,8 @@ def check_border(answer) -> Verdict:
             "The largest eigenvalue diverges first, not the smallest.",
         ),
     ]
-    verdict = compare(result, 8 / largest, mistakes)
-    return (
-        right("The same number is 2 / lambda_max of the loss's Hessian, 2 J^T J / n.")
-        if verdict.passed
-        else verdict
-    )
+    praise = "The same number is 2 / lambda_max of the loss's Hessian, 2 J^T J / n."
+    return compare(result, 8 / largest, mistakes, praise)
 
 
 @never_raises
@@ -153,8 +134,6 @@ def check_feature_weights(answer) -> Verdict:
     family = fourier.FourierFamily(fourier.bump_spectrum(10))
     coefficients = family.sample(200, 1, 0, torch.Generator().manual_seed(2)).coefficients  # [200, 20]
     result = run(answer, coefficients)
-    if isinstance(result, Verdict):
-        return result
     expected = fourier.spectrum_from_coefficients(coefficients)  # [10]
     if isinstance(result, Tensor) and result.shape == (20,):
         return wrong("One weight for each frequency: its cosine and its sine share it.")
@@ -178,17 +157,12 @@ def check_feature_weights(answer) -> Verdict:
             "The order is a_1 .. a_D, b_1 .. b_D: d and d + D belong together.",
         ),
     ]
-    verdict = compare(result, expected, mistakes)
-    if (
-        not verdict.passed
-        and isinstance(result, Tensor)
-        and result.shape == expected.shape
-        and (result > 0).all()
-    ):
+    verdict = compare(result, expected, mistakes, "Closed form: no gradient was taken.")
+    if not verdict.passed and isinstance(result, Tensor) and result.shape == expected.shape and (result > 0).all():
         factors = result / expected
         if (factors / factors.mean() - 1).abs().max() < 1e-4:
             return right("Right up to a common factor, which changes no interpolating fit.")
-    return right("Closed form: no gradient was taken.") if verdict.passed else verdict
+    return verdict
 
 
 @never_raises

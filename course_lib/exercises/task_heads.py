@@ -16,8 +16,6 @@ def check_revisit(revisit) -> Verdict:
     before = heads.clone()
     learn = lambda head: 0.5 * head + 1
     result = run(revisit, heads, 2, learn)
-    if isinstance(result, Verdict):
-        return result
     if not torch.equal(heads, before):
         return wrong(
             "You changed the table you were given; make a copy of it and change that (`heads.clone()`)."
@@ -34,10 +32,8 @@ def check_revisit(revisit) -> Verdict:
         ),
         (learn(before), "Every head has learnt. Only the task that was visited has data to learn from."),
     ]
-    verdict = compare(result, expected, mistakes)
-    if verdict.passed:
-        return right("Those three lines are the whole difference between forgetting and remembering.")
-    return verdict
+    praise = "Those three lines are the whole difference between forgetting and remembering."
+    return compare(result, expected, mistakes, praise)
 
 
 def _with_row(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
@@ -76,8 +72,6 @@ def check_feature_gradient(gradient) -> Verdict:
     z = torch.randn(6, 3, generator=generator, dtype=torch.float64)
     w, y = (torch.randn(n, generator=generator, dtype=torch.float64) for n in (3, 6))
     result = run(gradient, z, w, y)
-    if isinstance(result, Verdict):
-        return result
     residual = z @ w - y
     expected = 2 / 6 * residual[:, None] * w
     mistakes = [
@@ -87,7 +81,5 @@ def check_feature_gradient(gradient) -> Verdict:
         (2 / 6 * residual[:, None] * z, "That is each point's share of the gradient for the HEAD."),
         (2 / 6 * z.T @ residual, "That is the gradient for the head. What is asked for has the shape of z."),
     ]
-    verdict = compare(result, expected, mistakes)
-    if not verdict.passed:
-        return verdict
-    return right("Every row is a multiple of w: whatever the data say, the head alone chooses the direction.")
+    praise = "Every row is a multiple of w: whatever the data say, the head alone chooses the direction."
+    return compare(result, expected, mistakes, praise)

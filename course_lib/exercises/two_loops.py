@@ -51,8 +51,6 @@ def check_inner_loop(inner_loop) -> Verdict:
     start = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
     before = flat(start).clone()
     result = run(inner_loop, model, start, x, y, STEPS, INNER_LR)
-    if isinstance(result, Verdict):
-        return result
     if not isinstance(result, dict) or list(result) != list(start):
         return wrong("Return a dictionary with the same names as `params`.")
     if not torch.equal(flat(start), before):
@@ -92,8 +90,8 @@ def _check_graph(result: dict, start: dict, batch: TaskBatch) -> Verdict:
         )
     full, first = (_gradient(batch, second_order=order) for order in (True, False))
     mistake = "The steps are right, but second derivatives are missing: create_graph=True is missing."
-    verdict = compare(torch.cat([g.flatten() for g in got]), full, [(first, mistake)])
-    return right("The steps, and the gradient through them.") if verdict.passed else verdict
+    got = torch.cat([g.flatten() for g in got])
+    return compare(got, full, [(first, mistake)], "The steps, and the gradient through them.")
 
 
 def _adapted(batch: TaskBatch, steps: int, inner_lr: float) -> Tensor:
@@ -111,8 +109,6 @@ def check_meta_gradient(meta_gradient) -> Verdict:
     """``meta_gradient(model, batch, steps, inner_lr) -> {name: gradient}``, the mean over the tasks."""
     model, batch = small_model(), meta_batch(4)
     result = run(meta_gradient, model, batch, STEPS, INNER_LR)
-    if isinstance(result, Verdict):
-        return result
     if not _complete(result, model):
         return wrong(_INCOMPLETE)
     expected = _gradient(batch)
@@ -136,8 +132,7 @@ def check_meta_gradient(meta_gradient) -> Verdict:
             "Each of your tasks starts where the one before ended. All start from the same weights.",
         ),
     ]
-    verdict = compare(flat(result), expected, mistakes)
-    return right("This is line 8 of algorithm 1, before the step.") if verdict.passed else verdict
+    return compare(flat(result), expected, mistakes, "This is line 8 of algorithm 1, before the step.")
 
 
 _INCOMPLETE = (
@@ -171,8 +166,6 @@ def check_repaired(loop) -> Verdict:
     model, batch = small_model(), meta_batch(4)
     for steps in (1, 2, 5):
         result = run(loop, model, batch, steps, INNER_LR)
-        if isinstance(result, Verdict):
-            return result
         expected = _gradient(batch, steps)
         if not _complete(result, model):
             return wrong(_INCOMPLETE)

@@ -17,8 +17,6 @@ def check_union_loss(union_loss) -> Verdict:
     heads = torch.randn(10, 3, generator=generator, dtype=torch.float64)
     task_id = torch.tensor([7, 2, 2, 9])
     result = run(union_loss, z, y, heads, task_id)
-    if isinstance(result, Verdict):
-        return result
 
     def squares(rows: Tensor) -> Tensor:
         return ((z * rows[:, None]).sum(-1) - y).square()  # [T, N]
@@ -39,10 +37,7 @@ def check_union_loss(union_loss) -> Verdict:
     ]
     if isinstance(result, Tensor) and result.shape == (4,) and torch.allclose(result, own.mean(1)):
         return wrong("Nearly: that is one loss for each task. The outer loss is their mean.")
-    verdict = compare(result, own.mean(), mistakes)
-    return (
-        right("Nothing adapts, and one backward pass trains body and heads.") if verdict.passed else verdict
-    )
+    return compare(result, own.mean(), mistakes, "Nothing adapts, and one backward pass trains body and heads.")
 
 
 @never_raises
@@ -51,8 +46,6 @@ def check_weight(weight) -> Verdict:
     curvature = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
     for alpha in torch.tensor([-0.3, 0.2], dtype=torch.float64):  # either sign
         result = run(weight, alpha, curvature)
-        if isinstance(result, Verdict):
-            return result
         left = 1 - alpha * curvature  # what a step leaves of the error
         mistakes = [
             (left, "One factor is missing: the error shrinks by 1 - alpha h; the chain rule repeats it."),
