@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--meta-batch", type=int, help="tasks per iteration (default: 25 sinusoids, 32 of images)")
     train.add_argument("--outer-lr", type=float, help="beta, of Adam (default: 0.001)")
     train.add_argument("--seed", type=int, default=0, help="of the initial weights and of the stream of tasks")
-    train.add_argument("--device", default="auto")
+    train.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU for images, if there is one)")
     train.add_argument("--tasks-at-once", type=int, help="bounds memory (default: by device and model)")
     train.add_argument("--compile", action="store_true", help="compile the step; needs a C++ compiler and 10 to 60 s")
     train.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the forward passes")
