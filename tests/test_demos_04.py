@@ -89,16 +89,31 @@ def test_intervals_are_those_of_student():
 
 def test_who_leads_depends_on_how_often_a_task_returns():
     few, many = (experiment.table("ridge", num_tasks=n, steps=1) for n in (50, 5000))
-    late, last = experiment.STOPS.index(400), experiment.STOPS.index(800)
-    assert (few["written back"][:, last] < 0.8 * few["meta"][:, last]).all()
-    assert (many["written back"][:, late] > 1.5 * many["meta"][:, late]).all()
+    middle, late, last = (experiment.STOPS.index(iteration) for iteration in (400, 800, 3200))
+    for stop in (late, last):
+        assert (few["written back"][:, stop] < 0.8 * few["meta"][:, stop]).all()
+    assert (many["written back"][:, middle] > 1.5 * many["meta"][:, middle]).all()
+    assert many["written back"][:, last].mean() < many["meta"][:, last].mean()  # six visits later
     for table in (few, many):
-        assert (table["random"][:, late] > 2 * table["meta"][:, late].mean()).all()
+        assert (table["random"][:, middle] > 2 * table["meta"][:, middle].mean()).all()
 
 
 def test_default_view_counts_visits():
     data = curves.compute(defaults(curves))
     assert data["visits"] == 20 and data["now"]["written back"] < data["now"]["random"]
+
+
+@pytest.mark.parametrize("number", curves.NUMBERS)
+def test_every_seed_lies_on_the_axis_at_every_stop(number):
+    demo = curves.demo()
+    for num_tasks in experiment.NUM_TASKS:
+        for steps in experiment.STEPS:
+            demo.set(number=number, num_tasks=num_tasks, steps=steps, iteration=experiment.STOPS[-1])
+            values = np.concatenate([seeds.ravel() for seeds in demo.data["seeds"].values()])
+            assert curves.FLOORS[number] < values.min() and values.max() < curves.CEILING
+            places = demo.data["places"]
+            assert (places[0], places[-1]) == (number != "ridge", len(experiment.STOPS) - 1)
+    assert "Iteration 3,200, 6.4 visits a task" in demo.alt
 
 
 # The visits -------------------------------------------------------------------------------------------------
@@ -118,7 +133,7 @@ def test_walking_in_closed_form_is_gradient_descent():
         torch.testing.assert_close(visits.walk(visits.with_one(z), y, w, 0.05, 7), expected)
 
 
-def test_a_remembered_head_goes_below_the_best_head_of_one_visit():
+def test_a_remembered_head_goes_below_a_ridge_head_on_one_visit():
     errors = visits.compute(defaults(visits))["errors"]
     assert errors["fresh"][9] > 5 * errors["kept"][9]
     assert errors["kept"][9] < 0.6 * errors["solved_visit"].mean()
@@ -154,3 +169,8 @@ def test_a_random_head_has_no_direction_and_a_remembered_one_gains_it():
     assert data["mean"]["kept"][-1] - data["half"]["kept"][-1] > 0.3 > data["mean"]["kept"][0]
     assert data["of_means"]["kept"] > 0.6 and data["of_means"]["fresh"] < 0.3
     assert (data["tasks"]["kept"] > 0).mean() > 0.9
+
+
+def test_the_body_is_named_after_its_training():
+    assert gradients.body_in_words("meta", 0) == "Untrained body"
+    assert gradients.body_in_words("written back", 3200) == "Body: 3,200 iterations, remembered heads"

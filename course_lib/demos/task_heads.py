@@ -35,7 +35,7 @@ FIRST = {
     "training_loss": task_heads.STOPS[1],
 }  # there is no training loss before the first iteration
 T_95 = {2: 4.303}  # Student's t for a 95 % interval, by degrees of freedom: three seeds
-FLOOR, CEILING = 0.1, 6.0
+FLOORS, CEILING = {"ridge": 0.05, "training_loss": 0.008}, 6.0
 
 
 def intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -59,7 +59,7 @@ def compute(values: SimpleNamespace) -> dict:
         "steps": values.steps,
         "iteration": values.iteration,
         "visits": task_heads.META_BATCH * values.iteration / values.num_tasks,
-        "stops": np.array(stops),
+        "places": np.arange(first, len(task_heads.STOPS)),  # stops double: evenly spaced, on a logarithmic axis
         "seeds": seeds,
         "curves": curves,
         "now": {head: curve[0, at] for head, curve in curves.items()},
@@ -68,8 +68,10 @@ def compute(values: SimpleNamespace) -> dict:
 
 def figure(fig) -> SimpleNamespace:
     axes = fig.subplots()
-    axes.set(xlabel="iterations of meta-training", xlim=(-15, 815), ylim=(FLOOR, CEILING), yscale="log")
-    axes.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
+    axes.set(xlabel="iterations of meta-training", xlim=(-0.2, len(task_heads.STOPS) - 0.8), yscale="log")
+    axes.set_xticks(range(len(task_heads.STOPS)), [f"{stop:,}" for stop in task_heads.STOPS])
+    ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
     lines, bands, dots = {}, {}, {}
@@ -82,16 +84,20 @@ def figure(fig) -> SimpleNamespace:
     here = axes.axvline(0, color=plots.GREY, linewidth=1.2, linestyle=":")
     fig.legend(loc="outside lower center", ncols=2)
     title, ylabel = axes.set_title(" "), axes.set_ylabel(" ")
-    return SimpleNamespace(lines=lines, bands=bands, dots=dots, here=here, title=title, ylabel=ylabel)
+    return SimpleNamespace(
+        axes=axes, lines=lines, bands=bands, dots=dots, here=here, title=title, ylabel=ylabel
+    )
 
 
 def draw(artists: SimpleNamespace, data: dict) -> None:
+    places, floor = data["places"], FLOORS[data["number"]]
+    plots.set_limits(artists.axes, y=(floor, CEILING))
     for head, (middle, low, high) in data["curves"].items():
-        artists.lines[head].set_data(data["stops"], middle)
-        artists.bands[head].set_data(data["stops"], np.maximum(low, FLOOR / 2), high)
+        artists.lines[head].set_data(places, middle)
+        artists.bands[head].set_data(places, np.maximum(low, floor / 2), high)
         seeds = data["seeds"][head]
-        artists.dots[head].set_data(np.tile(data["stops"], len(seeds)), seeds.ravel())
-    artists.here.set_xdata([data["iteration"]] * 2)
+        artists.dots[head].set_data(np.tile(places, len(seeds)), seeds.ravel())
+    artists.here.set_xdata([task_heads.STOPS.index(data["iteration"])] * 2)
     artists.title.set_text(in_words(data))
     artists.ylabel.set_text(AXIS[data["number"]])
 
@@ -99,7 +105,7 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
 def in_words(data: dict) -> str:
     now = data["now"]
     return (
-        f"Iteration {data['iteration']}, {data['visits']:.2g} visits a task: "
+        f"Iteration {data['iteration']:,}, {data['visits']:g} visits a task: "
         f"random {now['random']:.2f}, stored {now['written back']:.2f}, meta-learned {now['meta']:.2f}"
     )
 
@@ -107,7 +113,7 @@ def in_words(data: dict) -> str:
 def alt(data: dict) -> str:
     return (
         f"{AXIS[data['number']].capitalize()} with {data['num_tasks']} tasks and k = {data['steps']}, "
-        f"mean of three seeds. {in_words(data)}."
+        f"geometric mean of three seeds. {in_words(data)}."
     )
 
 

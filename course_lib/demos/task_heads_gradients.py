@@ -105,8 +105,7 @@ def compute(values: SimpleNamespace) -> dict:
     found = cosines(values.body, values.iteration, values.points, values.steps, values.rate, values.new_tasks)
     at = VISITS.index(values.visit)
     return {
-        "body": next(words for words, body in BODIES.items() if body == values.body),
-        "iteration": values.iteration,
+        "body": body_in_words(values.body, values.iteration),
         "visit": values.visit,
         "steps": values.steps,
         "tasks": {name: found[name][at].numpy() for name in LOOK},
@@ -114,6 +113,12 @@ def compute(values: SimpleNamespace) -> dict:
         "half": {name: interval95(found[name]).numpy() for name in LOOK},
         "of_means": {name: float(found[f"{name}_mean"][at]) for name in LOOK},
     }
+
+
+def body_in_words(body: str, iteration: int) -> str:
+    if iteration == 0:
+        return "Untrained body"
+    return f"Body: {iteration:,} iterations, {next(words for words, name in BODIES.items() if name == body)}"
 
 
 def figure(fig) -> SimpleNamespace:
@@ -152,7 +157,7 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
         low, high = data["mean"][name] - data["half"][name], data["mean"][name] + data["half"][name]
         artists.bands[name].set_data(VISITS, low, high)
     artists.here.set_xdata([data["visit"], data["visit"]])
-    artists.titles[0].set_text(f"Body: {data['iteration']} iterations, {data['body']}")
+    artists.titles[0].set_text(data["body"])
     artists.titles[1].set_text(in_words(data))
 
 
@@ -163,8 +168,7 @@ def in_words(data: dict) -> str:
 
 def alt(data: dict) -> str:
     return (
-        f"Body after {data['iteration']} iterations with {data['body']}, {NUM_TASKS} tasks at visit "
-        f"{data['visit']}, {data['steps']} steps a visit. "
+        f"{data['body']}; {NUM_TASKS} tasks at visit {data['visit']}, {data['steps']} steps a visit. "
         f"{in_words(data)}. Averaged over tasks first, the gradients have cosines "
         f"{data['of_means']['fresh']:.2f} and {data['of_means']['kept']:.2f}."
     )
@@ -180,7 +184,7 @@ def demo() -> Demo:
             Notches("visit", VISITS, 100, "visit"),
             Slider("steps", 1, 20, 5, "steps a visit k"),
             Slider("points", 5, MOST_POINTS, 10, "points a visit"),
-            Slider("rate", 1e-3, 0.02, 0.01, "head rate", log=True),
+            Slider("rate", 1e-3, 0.01, 0.01, "head rate", log=True),
             Button("new_tasks", "other tasks"),
         ],
         compute=compute,

@@ -27,8 +27,8 @@ GRID = torch.linspace(*X_RANGE, 101)[None, :, None]  # [1, 101, 1]
 LINES = {  # what a person reads, colour, dash
     "fresh": ("fresh random head each visit", plots.ORANGE, "--"),
     "kept": ("remembered head", plots.BLUE, "-"),
-    "solved_visit": ("best for this visit's points", plots.GREY, ":"),
-    "solved_all": ("best for all points so far", plots.GREEN, "-."),
+    "solved_visit": ("ridge head, this visit's points", plots.GREY, ":"),
+    "solved_all": ("ridge head, all points so far", plots.GREEN, "-."),
 }
 FLOOR, CEILING = 3e-3, 30.0  # of the error axis
 
@@ -218,8 +218,8 @@ def alt(data: dict) -> str:
     at = data["visit"] - 1
     return (
         f"Visit {data['visit']}, {data['steps']} steps on {len(data['now'][0])} new points each. "
-        f"Mean held-out error of {NUM_TASKS} tasks: {in_words(data)}; the best head for this visit's "
-        f"points {data['errors']['solved_visit'][at]:.2g}, for all points so far "
+        f"Mean held-out error of {NUM_TASKS} tasks: {in_words(data)}; a ridge head (lambda = {LAMBDA}) "
+        f"on this visit's points {data['errors']['solved_visit'][at]:.2g}, on all points so far "
         f"{data['errors']['solved_all'][at]:.2g}."
     )
 
