@@ -84,6 +84,8 @@ def test_rules_at_every_end_and_live_numbers_are_the_librarys(monkeypatch):
     demo = omniglot_dont_match.demo()
     check(demo)
     check(omniglot_dont_match.table_demo())
+    assert demo.alt.endswith("Changed: alpha 2.0 for 0.4.")
+    assert "Changed" not in demo.set(inner_lr=dont_match.ALPHA).alt
     rules = omniglot_dont_match.USUAL["omniglot/r2d2"]
     model, learner = dont_match.network(rules.network)
     library = accuracies(learner, model, GlyphTasks("test", queries=5), transductive=False, num_tasks=4)[0]

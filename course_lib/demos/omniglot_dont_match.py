@@ -20,6 +20,10 @@ FIRST, EVERY = 2, 4  # tasks to the first frame of a measurement, and to each fu
 QUERIES = 5
 USUAL = {"omniglot/maml": replace(MAML, queries=QUERIES), "omniglot/r2d2": replace(SOLVED, queries=QUERIES)}
 TOGETHER = {"the usual": "usual", "one at a time": 1, "all together": "all"}
+CHANGED = {  # rules in words
+    "steps": "steps", "lr": "alpha", "together": "queries in a batch", "queries": "queries of a class",
+    "rotations": "turned characters are classes", "within_alphabet": "all of one alphabet", "inverted": "ink is 0",
+}  # fmt: skip
 ROWS = 7  # of the table, for the question with the most
 
 # The live measurement
@@ -53,6 +57,20 @@ def rules_of(values: SimpleNamespace) -> Rules:
     )
 
 
+def changes(rules: Rules, usual: Rules) -> list[str]:
+    """Every rule that is not the usual one, in words.
+
+    >>> changes(replace(MAML, lr=2.0, inverted=True), MAML)
+    ['alpha 2.0 for 0.4', 'ink is 0']
+    """
+    pairs = {words: (getattr(rules, field), getattr(usual, field)) for field, words in CHANGED.items()}
+    return [
+        words if new is True else f"{words} {new} for {old}"
+        for words, (new, old) in pairs.items()
+        if new != old
+    ]
+
+
 def compute(values: SimpleNamespace) -> Iterator[dict]:
     """The usual rules and the chosen ones on one task after another."""
     rules, usual = rules_of(values), USUAL[values.network]
@@ -68,7 +86,7 @@ def compute(values: SimpleNamespace) -> Iterator[dict]:
             "difference": ours.mean() - theirs.mean(),
             "difference_half": half,
             "paired": paired,
-            "same": rules == usual,
+            "changed": changes(rules, usual),
             "limit": MANY if values.more else FEW,
             "network": "MAML" if values.network == MAML.network else "R2D2",
             "pictures": name(),
@@ -114,14 +132,15 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
 
 def in_words(data: dict) -> str:
     words = f"{data['pictures']}, {data['network']}: {data['mean']['yours'][-1]:.1f} %"
-    if data["same"]:
+    if not data["changed"]:
         return f"{words} +- {data['half']['yours'][-1]:.1f} by the usual rules"
     how = "on the same tasks" if data["paired"] else "on other tasks"
     return f"{words}; {data['difference']:+.1f} +- {data['difference_half']:.1f} against the usual rules, {how}"
 
 
 def alt(data: dict) -> str:
-    return f"Running mean of the accuracy over {len(data['tasks'])} tasks. {in_words(data)}."
+    changed = f" Changed: {', '.join(data['changed'])}." if data["changed"] else ""
+    return f"Running mean of the accuracy over {len(data['tasks'])} tasks. {in_words(data)}.{changed}"
 
 
 def demo() -> Demo:

@@ -95,8 +95,9 @@ def alt(data: dict) -> str:
     ways, shots = data["support"].shape[:2]
     named = "; ".join(f"{i + 1}: {words}" for i, words in enumerate(data["names"][:5]))
     named += " and others" if ways > 5 else ""
+    drawings = "1 drawing" if shots == 1 else f"{shots} drawings"
     return (
-        f"An episode of {data['pictures']}: on the left {ways} characters, {shots} drawings of each, numbered "
+        f"An episode of {data['pictures']}: on the left {ways} characters, {drawings} of each, numbered "
         f"({named}). On the right the query set, shuffled: {result(data)}."
     )
 
