@@ -170,11 +170,15 @@ def path(
     lr: float | Tensor,
     only: str | None = None,
 ) -> Iterator[Params]:
-    """The parameters after 0, 1, ..., ``steps`` steps of fine-tuning, detached; arguments as for ``adapt``."""
+    """The parameters after 0, 1, ..., ``steps`` steps of fine-tuning, detached; arguments as for ``adapt``.
+
+    What is frozen in the model does not move.
+    """
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     params = {name: p.detach() for name, p in params.items()}
     yield params
     for _ in range(check_count("steps", steps, 0)):
-        params = {name: p.detach().requires_grad_() for name, p in params.items()}
+        params = {name: p.detach().requires_grad_(name not in frozen) for name, p in params.items()}
         params = adapt(model, params, x, y, loss_fn=loss_fn, steps=1, lr=lr, only=only, second_order=False)
         params = {name: p.detach() for name, p in params.items()}
         yield params

@@ -210,7 +210,7 @@ def compile_step(step: Step, batch: TaskBatch) -> Callable[..., tuple[list[Tenso
         grads, info = functional_call(step, dict(zip(names, state)), (pack(batch, tensors),))
         return list(grads.values()), info["task_losses"]
 
-    example = [p.detach().clone().requires_grad_() for p in step.parameters()]
+    example = [p.detach().clone().requires_grad_(p.requires_grad) for p in step.parameters()]
     example += [buffer.clone() for buffer in step.buffers()]
     graph = make_fx(run)(example, unpack(batch))  # autograd's own operations are traced too
     return torch.compile(graph, fullgraph=True, dynamic=False, options={"cpp_wrapper": True})

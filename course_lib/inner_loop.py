@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.models import check_model
+from course_lib.solvers import refuse
 from course_lib.stacked import Params, call, child_params, stack_params
 from course_lib.tasks.base import check_count
 
@@ -72,7 +73,8 @@ def adapt(
         steps: k, at least 0; 0 returns ``params`` as they are.
         lr: alpha, one rate or one per task [T], any sign; or a function (name, gradient [T, ...]) -> rates that
             multiply the gradient, such as Adam's (see ``reptile.AdamRate``).
-        only: which parameters may change (see ``select``); None is all of them, "head" is ANIL.
+        only: which parameters may change (see ``select``); None is all of them, "head" is ANIL. Those that do not
+            require a gradient, as after ``model.features.requires_grad_(False)``, stay as they are.
         second_order: keep the graph of every inner gradient, so that the outer loop can differentiate through it.
             False drops the second derivatives (first-order MAML) and the memory they take.
 
@@ -81,7 +83,8 @@ def adapt(
 
     Raises:
         TypeError: the model has no ``features`` or ``head``.
-        ValueError: negative steps, numbers of tasks that disagree, a NaN or infinite rate.
+        ValueError: negative steps, numbers of tasks that disagree, a NaN or infinite rate (of a number or on a CPU),
+            nothing that may change.
 
     >>> from course_lib.losses import mse
     >>> from course_lib.models import MLP
@@ -93,12 +96,16 @@ def adapt(
     check_model(model)
     check_count("steps", steps, 0)
     _check_tasks(params, x, y)
-    names = select(params, only)
+    names = [name for name in select(params, only) if params[name].requires_grad]
+    if steps and not names:
+        raise ValueError(f"nothing to adapt: of {select(params, only)} none requires a gradient")
     rate = _rate_per_task(lr, params)
     for _ in range(steps):
         task_losses = loss_fn(predict(model, params, x), y)  # [T]
         with backward(x.device):
-            grads = torch.autograd.grad(task_losses.sum(), [params[n] for n in names], create_graph=second_order)
+            grads = torch.autograd.grad(
+                task_losses.sum(), [params[n] for n in names], create_graph=second_order, materialize_grads=True
+            )
         params = params | {n: descend(params[n], rate(n, g), g) for n, g in zip(names, grads)}
     return params
 
@@ -120,14 +127,24 @@ def _rate_per_task(lr: float | Tensor | Rate, params: Params) -> Callable[[str, 
     """A function giving the rate in a shape that multiplies a gradient [T, ...]."""
     if callable(lr):
         return lr
-    num_tasks = next(iter(params.values())).shape[0]
+    if isinstance(lr, Tensor):
+        refuse(~lr.isfinite().reshape(-1), "lr must be finite")
+        per_task(lr, next(iter(params.values())))
+    elif not -float("inf") < lr < float("inf"):
+        raise ValueError(f"lr must be a finite number, not {lr}")
+    return lambda name, grad: per_task(lr, grad)
+
+
+def per_task(lr: float | Tensor, like: Tensor) -> float | Tensor:
+    """``lr`` as it multiplies a gradient ``like`` [T, ...]: one rate for all as it is, one per task as [T, 1, ...]."""
     if not isinstance(lr, Tensor) or lr.ndim == 0:
-        if not isinstance(lr, Tensor) and not -float("inf") < lr < float("inf"):
-            raise ValueError(f"lr must be a finite number, not {lr}")
-        return lambda name, grad: lr
-    if lr.shape != (num_tasks,):
-        raise ValueError(f"lr must be one number or one per task [{num_tasks}], not of shape {list(lr.shape)}")
-    return lambda name, grad: lr.view(-1, *[1] * (grad.ndim - 1))  # [T, 1, ...]
+        return lr
+    if lr.shape != like.shape[:1]:
+        raise ValueError(
+            f"lr must be one number or one per task [{like.shape[0]}], not of shape {list(lr.shape)}; rates per task "
+            "want all tasks of a meta-batch together (tasks_at_once)"
+        )
+    return lr.view(-1, *[1] * (like.ndim - 1))  # [T, 1, ...]
 
 
 def _check_tasks(params: Params, x: Tensor, y: Tensor) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 Head = tuple[Tensor, Tensor]  # weight [T, W, D], bias [T, W]
 
@@ -262,5 +263,5 @@ def refuse(bad: Tensor, message: str) -> None:
 
 
 def _known(condition: Tensor) -> bool:
-    """Whether a condition's value can be looked at without waiting for a GPU or breaking a compiled graph."""
-    return condition.device.type == "cpu" and not torch.compiler.is_compiling()
+    """Whether a condition's value can be looked at: not without waiting for a GPU, nor while a graph is traced."""
+    return condition.device.type == "cpu" and not torch.compiler.is_compiling() and get_proxy_mode() is None

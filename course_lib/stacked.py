@@ -3,7 +3,7 @@
 Every parameter carries a leading dimension [T, ...]. A linear layer is then one batched matrix product, a
 convolution one convolution in T groups, [T, N, C, H, W] seen as [N, T C, H, W]. One task alone has no groups,
 and its channels are kept last in memory, where a CPU pools several times faster. What has no rule here goes
-through ``torch.func.vmap``, which is the same arithmetic, so any module works.
+through ``torch.func.vmap``, which is the same arithmetic, so any module works (dropout draws anew for each task).
 """
 
 from __future__ import annotations
@@ -53,7 +53,18 @@ def call(module: nn.Module, params: Params, x: Tensor) -> Tensor:
         return unfold(module(fold(x)), x.shape[0])
     if x.shape[0] == 1:
         return functional_call(module, {name: p[0] for name, p in params.items()}, (x[0],)).unsqueeze(0)
-    return vmap(lambda p, task_x: functional_call(module, p, (task_x,)))(params, x)
+    check_statistics(module)
+    return vmap(lambda p, task_x: functional_call(module, p, (task_x,)), randomness="different")(params, x)
+
+
+def check_statistics(module: nn.Module) -> None:
+    """A ValueError for batch norm that would have to move its running statistics for many tasks at once, inside vmap."""
+    for m in module.modules():
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training and m.track_running_stats:
+            raise ValueError(
+                f"{type(m).__name__} in {type(module).__name__} keeps running statistics, which many tasks cannot "
+                "move at once: give it track_running_stats=False (nn.BatchNorm2d in an nn.Sequential may keep them)"
+            )
 
 
 def pool_early(children: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:

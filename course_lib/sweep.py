@@ -68,13 +68,14 @@ def meta_train_sweep(
     check_sweep(learner, models, inner_lrs, seeds)
     model = models[0]
     like = next(model.parameters())
-    names = [name for name, _ in model.named_parameters()]
     theta = {
-        name: torch.stack([m.get_parameter(name).detach() for m in models]).requires_grad_() for name in names
+        name: torch.stack([m.get_parameter(name).detach() for m in models]).requires_grad_(p.requires_grad)
+        for name, p in model.named_parameters()
     }  # [R, ...]
+    learnt = [p for p in theta.values() if p.requires_grad]
     rates = torch.tensor(inner_lrs, dtype=like.dtype).repeat_interleave(meta_batch).to(like.device)  # [R T]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    updates = adam(theta.values(), outer_lr)
+    updates = adam(learnt, outer_lr)
     losses = []
     with threads_for(model, like.device):
         for iteration in tqdm(range(1, iterations + 1), disable=not progress, unit="step", leave=False):
@@ -82,11 +83,11 @@ def meta_train_sweep(
             loss = run_losses(learner, model, theta, batch, rates)  # [R]
             if loss.device.type == "cpu" and not math.isfinite(loss.detach().sum()):
                 raise Diverged(iteration, float(loss.detach().sum()))
-            for p, grad in zip(theta.values(), torch.autograd.grad(loss.sum(), list(theta.values()))):
+            for p, grad in zip(learnt, torch.autograd.grad(loss.sum(), learnt, materialize_grads=True)):
                 p.grad = grad
             updates.step()
             losses.append(loss.detach())
-    trained = [with_parameters(m, {name: theta[name][r] for name in names}) for r, m in enumerate(models)]
+    trained = [with_parameters(m, {name: p[r] for name, p in theta.items()}) for r, m in enumerate(models)]
     return trained, torch.stack(losses).float().cpu()
 
 

@@ -159,9 +159,15 @@ def compiler_or_skip() -> None:
 
 
 @pytest.mark.slow
-def test_the_compiled_step_gives_the_plain_gradient():
+@pytest.mark.parametrize(
+    ("learner", "frozen"),
+    [(MAML(1, 0.05), False), (R2D2(inner_steps=1, inner_lr=torch.tensor([0.01, -0.01])), True)],
+    ids=["maml", "r2d2, a rate a task, a frozen body"],
+)
+def test_the_compiled_step_gives_the_plain_gradient(learner, frozen):
     compiler_or_skip()
-    model, learner = MLP(hidden=(4,), seed=0), MAML(1, 0.05)
+    model = MLP(hidden=(4,), seed=0)
+    model.features.requires_grad_(not frozen)
     meta_gradient = make_meta_gradient(learner, model, compile=True)
     for seed in (0, 1):  # the second time, other points and other parameters through the same program
         batch = SinusoidTasks(3, 3).sample(2, generator=generator(seed))
@@ -169,6 +175,7 @@ def test_the_compiled_step_gives_the_plain_gradient():
         expected, expected_info = learner.meta_gradient(model, batch)
         torch.testing.assert_close(grads, expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(info, expected_info, rtol=1e-4, atol=1e-5)
+        assert list(grads) == list(expected)
         with torch.no_grad():
             for p in model.parameters():
                 p += 0.1

@@ -104,17 +104,19 @@ class Learner(nn.Module):
             grads {name: like the parameter} for every ``trainable`` parameter, and info: "loss" (scalar) and
             "task_losses" [T], both detached.
         """
-        names, parameters = zip(*trainable(self, model).items())
+        parameters = trainable(self, model)
         batch = self.prepare(model, batch)
         grads, task_losses = None, []
         for chunk in chunks(batch, tasks_at_once):
             chunk_losses = self.task_losses(model, chunk)  # [chunk]
             loss = chunk_losses.sum() / batch.num_tasks
+            if not loss.requires_grad:
+                raise ValueError("nothing to train: the loss depends on no parameter that requires a gradient")
             with backward(loss.device):
-                chunk_grads = torch.autograd.grad(loss, parameters, materialize_grads=True)
+                chunk_grads = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
             grads = chunk_grads if grads is None else [a + b for a, b in zip(grads, chunk_grads)]
             task_losses.append(chunk_losses.detach())
-        return dict(zip(names, grads)), loss_info(task_losses)
+        return dict(zip(parameters, grads)), loss_info(task_losses)
 
     def settings(self) -> dict:
         """The constructor's arguments as JSON values, for a checkpoint's record."""
@@ -140,8 +142,10 @@ class Learner(nn.Module):
 
 
 def trainable(learner: Learner, model: nn.Module) -> dict[str, nn.Parameter]:
-    """What the outer loop may change: the model's parameters, and the learner's own under "learner."."""
-    return dict(model.named_parameters()) | {f"learner.{n}": p for n, p in learner.named_parameters()}
+    """What the outer loop may change: the model's parameters, and the learner's own under "learner.", but for what is
+    frozen (``requires_grad_(False)``)."""
+    named = dict(model.named_parameters()) | {f"learner.{n}": p for n, p in learner.named_parameters()}
+    return {name: p for name, p in named.items() if p.requires_grad}
 
 
 def chunks(batch: TaskBatch, tasks_at_once: int | None) -> list[TaskBatch]:

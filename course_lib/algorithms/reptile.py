@@ -27,10 +27,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from course_lib.algorithms.base import Learner, chunks, loss_info
+from course_lib.algorithms.base import Learner, chunks, loss_info, trainable
 from course_lib.algorithms.draws import Draws
 from course_lib.algorithms.heads import with_info
-from course_lib.inner_loop import LossFn, Params, Rate, adapt, predict
+from course_lib.inner_loop import LossFn, Params, Rate, adapt, per_task, predict
 from course_lib.losses import mse
 from course_lib.tasks.base import TaskBatch, check_count
 
@@ -54,9 +54,7 @@ class AdamRate:
         past = self.squares.get(name, torch.zeros_like(grad))
         square = self.squares[name] = ADAM_BETA2 * past + (1 - ADAM_BETA2) * grad.square()  # [T, ...]
         v = square / (1 - ADAM_BETA2**step)  # without the bias of a start at zero
-        per_task = isinstance(self.lr, Tensor) and self.lr.ndim
-        lr = self.lr.view(-1, *[1] * (grad.ndim - 1)) if per_task else self.lr
-        return lr / (v.sqrt() + ADAM_EPSILON)
+        return per_task(self.lr, grad) / (v.sqrt() + ADAM_EPSILON)
 
 
 class Reptile(Learner):
@@ -137,7 +135,7 @@ class Reptile(Learner):
         self, model: nn.Module, batch: TaskBatch, tasks_at_once: int | None = None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """theta - mean_i theta'_i, in the place of a gradient; "task_losses" are the query losses at theta'_i."""
-        theta = dict(model.named_parameters())
+        theta = trainable(self, model)
         batch = self.prepare(model, batch)
         grads, task_losses = {name: torch.zeros_like(p) for name, p in theta.items()}, []
         for chunk in chunks(batch, tasks_at_once):

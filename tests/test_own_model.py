@@ -1,0 +1,144 @@
+"""A person's own module: frozen parts, dropout, batch norm, parameters that nothing uses."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import pytest
+import torch
+from gradients import TIGHT, largest_difference, regression, tiny_model
+from torch import nn
+
+from course_lib.algorithms import ANIL, MAML, R2D2, ProtoNet, Reptile
+from course_lib.evaluation import evaluate
+from course_lib.hot_path import make_meta_gradient
+from course_lib.inner_loop import adapt, stack_params
+from course_lib.losses import cross_entropy, mse
+from course_lib.memory import CheckpointedMAML
+from course_lib.models import MLP, Conv4
+from course_lib.sweep import meta_train_sweep
+from course_lib.tasks import SinusoidTasks, TaskBatch
+from course_lib.training import meta_train
+
+
+def own(*layers: nn.Module, width: int = 8) -> nn.Module:
+    body = nn.Sequential(nn.Linear(1, width), *layers)
+    return nn.Sequential(OrderedDict(features=body, head=nn.Linear(width, 1))).double()
+
+
+def frozen_body() -> MLP:
+    model = tiny_model()
+    model.features.requires_grad_(False)
+    return model
+
+
+@pytest.mark.parametrize("make", [MAML, ANIL, Reptile, CheckpointedMAML, R2D2])
+def test_a_frozen_body_neither_adapts_nor_trains(make):
+    model, start = MLP(seed=0), MLP(seed=0)
+    model.features.requires_grad_(False)
+    learner = make(inner_steps=2)
+    meta_train(learner, model, SinusoidTasks(), 3, progress=False)
+    for name, p in start.features.named_parameters():
+        assert torch.equal(p, model.features.get_parameter(name))
+    moved = learner if make is R2D2 else model.head  # R2D2 has lambda and scale of its own
+    before = make(inner_steps=2) if make is R2D2 else start.head
+    assert not torch.equal(next(moved.parameters()), next(before.parameters()))
+    result = evaluate(learner, model, SinusoidTasks(), num_tasks=20, steps=[0, 3], only=None)
+    head_alone = evaluate(learner, model, SinusoidTasks(), num_tasks=20, steps=[0, 3], only="head")
+    assert torch.equal(result.query_losses, head_alone.query_losses)
+    assert not torch.equal(result.query_losses[0], result.query_losses[1])
+
+
+def test_maml_with_a_frozen_body_has_anils_gradient_of_the_head():
+    batch = regression()
+    frozen, _ = MAML(3, 0.1).meta_gradient(frozen_body(), batch)
+    anil, _ = ANIL(3, 0.1).meta_gradient(tiny_model(), batch)
+    assert list(frozen) == ["head.weight", "head.bias"]
+    assert largest_difference(frozen, {name: anil[name] for name in frozen}) < 1e-14
+
+
+def test_a_frozen_body_in_worker_threads():
+    model = Conv4(ways=2, filters=3, size=8, downsample="stride").double()
+    model.features.requires_grad_(False)
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 5, 4, 1, 8, 8, generator=g, dtype=torch.float64)
+    y = torch.arange(2).repeat(2).expand(5, -1)
+    batch, learner = TaskBatch(x[0], y, x[1], y), MAML(2, 0.1, loss_fn=cross_entropy)
+    grads, _ = make_meta_gradient(learner, model, 2)(batch)
+    torch.testing.assert_close(grads, learner.meta_gradient(model, batch)[0], **TIGHT)
+
+
+def test_a_sweep_leaves_a_frozen_body_too():
+    models = [MLP(seed=s) for s in (0, 1)]
+    for model in models:
+        model.features.requires_grad_(False)
+    trained, _ = meta_train_sweep(MAML(), models, SinusoidTasks(), [0.01, 0.02], [0, 1], 3, progress=False)
+    for before, after in zip(models, trained):
+        assert torch.equal(before.features[0].weight, after.features[0].weight)
+        assert not torch.equal(before.head.weight, after.head.weight)
+
+
+def test_where_nothing_is_left_to_learn_that_is_said():
+    model = frozen_body()
+    with pytest.raises(ValueError, match="nothing to train"):
+        ProtoNet(loss_fn=cross_entropy).meta_gradient(model, labelled(regression()))
+    model.head.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"nothing to adapt: of \['head.weight', 'head.bias'\] none"):
+        ANIL().meta_gradient(model, regression())
+
+
+def labelled(batch: TaskBatch) -> TaskBatch:
+    support, query = (torch.arange(y.shape[1]).remainder(2).expand(y.shape[:2]) for y in (batch.support_y, batch.query_y))
+    return TaskBatch(batch.support_x, support, batch.query_x, query)
+
+
+@pytest.mark.parametrize("tasks_at_once", [None, 1])
+def test_dropout_draws_anew_for_each_task(tasks_at_once):
+    model, batch = own(nn.ReLU(), nn.Dropout(0.5)), regression()
+    grads, _ = MAML(2, 0.1).meta_gradient(model, batch, tasks_at_once)
+    assert all(g.isfinite().all() for g in grads.values())
+    same = TaskBatch(*(t[:1].expand_as(t) for t in (batch.support_x, batch.support_y, batch.query_x, batch.query_y)))
+    _, info = MAML(0, 0.1).meta_gradient(model, same, tasks_at_once)
+    assert len(info["task_losses"].unique()) > 1
+    _, info = MAML(0, 0.1).meta_gradient(model.eval(), same, tasks_at_once)
+    assert info["task_losses"].std() < 1e-14
+
+
+def test_batch_norm_says_how_it_may_be_used():
+    batch = regression()
+    with pytest.raises(ValueError, match="BatchNorm1d.*track_running_stats=False"):
+        MAML().meta_gradient(own(nn.BatchNorm1d(8)), batch)
+    together, _ = MAML(2, 0.1).meta_gradient(own(nn.BatchNorm1d(8, track_running_stats=False)), batch)
+    assert all(g.isfinite().all() for g in together.values())
+    MAML().meta_gradient(own(nn.BatchNorm1d(8)).eval(), batch)
+
+
+def test_a_parameter_that_nothing_uses_stays():
+    model, batch = tiny_model(), regression()
+    expected, _ = MAML(2, 0.1).meta_gradient(model, batch)
+    adapted = MAML(2, 0.1).adapt(model, batch.support_x, batch.support_y)
+    model.features.register_parameter("spare", nn.Parameter(torch.ones(3, dtype=torch.float64)))
+    for second_order in (True, False):
+        grads, _ = MAML(2, 0.1, second_order).meta_gradient(model, batch)
+        assert not grads["features.spare"].any()
+    again = MAML(2, 0.1).adapt(model, batch.support_x, batch.support_y)
+    assert (again.pop("features.spare") == 1).all() and largest_difference(again, adapted) == 0
+    grads = MAML(2, 0.1).meta_gradient(model, batch)[0]
+    assert largest_difference({name: grads[name] for name in expected}, expected) == 0
+
+
+def test_rates_of_each_task_want_all_tasks_together():
+    rates, model, batch = torch.linspace(0.01, 0.1, 5, dtype=torch.float64), tiny_model(), regression()
+    for learner in (MAML(2, rates), Reptile(2, rates), Reptile(2, rates, inner_optimizer="adam")):
+        learner.meta_gradient(model, batch)
+        for tasks_at_once in (1, 2):
+            with pytest.raises(ValueError, match="want all tasks of a meta-batch together"):
+                learner.meta_gradient(model, batch, tasks_at_once)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_rate_that_is_not_finite_is_refused_as_a_tensor_too(bad):
+    model, batch = tiny_model(), regression()
+    for lr in (torch.tensor(bad), torch.tensor([0.1, 0.1, bad, 0.1, 0.1])):
+        with pytest.raises(ValueError, match="lr must be finite"):
+            adapt(model, stack_params(model, 5), batch.support_x, batch.support_y, loss_fn=mse, steps=1, lr=lr)
