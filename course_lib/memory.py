@@ -22,6 +22,7 @@ from course_lib.algorithms.base import Learner
 from course_lib.algorithms.maml import MAML
 from course_lib.inner_loop import LossFn, Params, adapt
 from course_lib.models import check_model
+from course_lib.stacked import running_norms
 from course_lib.tasks.base import TaskBatch, check_count
 
 
@@ -132,8 +133,8 @@ def adapt_checkpointed(
         {name: [T, ...]}, differentiable once, with respect to ``params`` alone.
 
     Raises:
-        ValueError: as ``adapt``; segments below 1; a rate that is a function; data or a rate that
-            requires a gradient.
+        ValueError: as ``adapt``; segments below 1; a rate that is a function; data or a rate that requires a
+            gradient; a model that does not do the same twice (dropout, batch norm that moves running statistics).
     """
     check_count("steps", steps, 0)
     pieces = max(1, round(math.sqrt(steps))) if segments is None else check_count("segments", segments, 1)
@@ -143,17 +144,28 @@ def adapt_checkpointed(
         )
     if callable(lr):
         raise ValueError("adapt_checkpointed runs each step twice: lr must be numbers, not a function")
-    names = list(params)
+    if any(m.training for m in (*running_norms(model), *dropouts(model))):
+        raise ValueError(
+            "adapt_checkpointed runs each step twice, but this model does not do the same twice: it has dropout or "
+            "running statistics; use adapt, or model.eval()"
+        )
+    frozen = {name: p for name, p in params.items() if not p.requires_grad}
+    names = [name for name in params if name not in frozen]
 
     def run(theta: Sequence[Tensor], length: int, second_order: bool) -> list[Tensor]:
-        here = dict(zip(names, theta))
+        here = frozen | dict(zip(names, theta))
         how = {"loss_fn": loss_fn, "steps": length, "lr": lr, "only": only, "second_order": second_order}
-        return list(adapt(model, here, x, y, **how).values())
+        adapted = adapt(model, here, x, y, **how)
+        return [adapted[name] for name in names]
 
     borders = [steps * piece // pieces for piece in range(pieces + 1)]
     for start, end in zip(borders, borders[1:]):
-        params = dict(zip(names, _Segment.apply(run, end - start, *params.values())))
+        params = params | dict(zip(names, _Segment.apply(run, end - start, *(params[name] for name in names))))
     return params
+
+
+def dropouts(model: nn.Module) -> list[nn.Module]:
+    return [m for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0]
 
 
 class CheckpointedMAML(MAML):

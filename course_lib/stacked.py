@@ -57,10 +57,16 @@ def call(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     return vmap(lambda p, task_x: functional_call(module, p, (task_x,)), randomness="different")(params, x)
 
 
+def running_norms(module: nn.Module) -> list[nn.Module]:
+    """Its batch norms that keep running statistics."""
+    norms = (m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    return [norm for norm in norms if norm.running_mean is not None]
+
+
 def check_statistics(module: nn.Module) -> None:
     """A ValueError for batch norm that would have to move its running statistics for many tasks at once, inside vmap."""
-    for m in module.modules():
-        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training and m.track_running_stats:
+    for m in running_norms(module):
+        if m.training:
             raise ValueError(
                 f"{type(m).__name__} in {type(module).__name__} keeps running statistics, which many tasks cannot "
                 "move at once: give it track_running_stats=False (nn.BatchNorm2d in an nn.Sequential may keep them)"

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from course_lib.algorithms.base import Learner, trainable
 from course_lib.inner_loop import Params, adapt, predict
 from course_lib.models import check_model
+from course_lib.stacked import running_norms
 from course_lib.tasks.base import TaskBatch, check_count
 from course_lib.training import Diverged, adam, threads_for
 
@@ -50,8 +51,8 @@ def meta_train_sweep(
         The R trained models, and the losses of all iterations [iterations, R] (float32, CPU).
 
     Raises:
-        ValueError: numbers of models, rates and seeds that disagree, or a learner that does more than
-            gradient steps from the model's own parameters.
+        ValueError: numbers of models, rates and seeds that disagree, a learner that does more than gradient steps
+            from the model's own parameters, or batch norm with running statistics, which are not parameters.
         Diverged: a run's loss is not finite; says at which iteration.
 
     >>> from course_lib.algorithms import MAML
@@ -87,8 +88,12 @@ def meta_train_sweep(
                 p.grad = grad
             updates.step()
             losses.append(loss.detach())
+    losses = torch.stack(losses).cpu()  # [iterations, R]
+    for iteration, loss in enumerate(losses.sum(1).tolist(), start=1):  # on a GPU nobody has looked yet
+        if not math.isfinite(loss):
+            raise Diverged(iteration, loss)
     trained = [with_parameters(m, {name: p[r] for name, p in theta.items()}) for r, m in enumerate(models)]
-    return trained, torch.stack(losses).float().cpu()
+    return trained, losses.float()
 
 
 def run_losses(learner: Learner, model: nn.Module, theta: Params, batch: TaskBatch, rates: Tensor) -> Tensor:
@@ -134,6 +139,8 @@ def check_sweep(
     shapes = [{name: p.shape for name, p in check_model(m).named_parameters()} for m in models]
     if any(s != shapes[0] for s in shapes):
         raise ValueError("models of a sweep must be of one architecture: these differ in names or shapes")
+    if running_norms(models[0]):
+        raise ValueError("a sweep keeps no running statistics: give batch norm track_running_stats=False")
     parts = ("start", "task_losses", "rate")
     plain = all(getattr(type(learner), part) is getattr(Learner, part) for part in parts)
     if not plain or learner.head.kind != "meta" or trainable(learner, nn.Module()):

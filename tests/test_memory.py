@@ -1,7 +1,10 @@
 """Bytes saved for backward, against sizes known by hand; the checkpointed loop, against the plain one."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
+from torch import nn
 
 from course_lib.algorithms import ANIL, MAML
 from course_lib.inner_loop import adapt, predict, stack_params
@@ -163,7 +166,7 @@ def test_checkpointed_bytes_grow_like_the_square_root():
 def test_checkpointed_loop_says_what_it_cannot_do():
     model, batch = tiny_model(), regression()
 
-    def run(x=batch.support_x, lr=0.1, segments=None):
+    def run(x=batch.support_x, lr=0.1, segments=None, model=model):
         params = stack_params(model, 5)
         return adapt_checkpointed(
             model, params, x, batch.support_y, loss_fn=mse, steps=4, lr=lr, segments=segments
@@ -175,6 +178,11 @@ def test_checkpointed_loop_says_what_it_cannot_do():
         run(lr=torch.tensor(0.1, dtype=torch.float64, requires_grad=True))
     with pytest.raises(ValueError, match="not a function"):
         run(lr=lambda name, gradient: 0.1)
+    for layer in (nn.Dropout(0.1), nn.BatchNorm1d(4)):
+        changing = nn.Sequential(OrderedDict(features=nn.Sequential(nn.Linear(1, 4), layer), head=nn.Linear(4, 1)))
+        with pytest.raises(ValueError, match="does not do the same twice.*dropout or running statistics"):
+            run(model=changing.double())
+        run(model=changing.eval())
     with pytest.raises(ValueError, match="segments must be a whole number of at least 1"):
         run(segments=0)
     total = sum(p.sum() for p in run().values())

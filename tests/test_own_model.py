@@ -55,6 +55,8 @@ def test_maml_with_a_frozen_body_has_anils_gradient_of_the_head():
     anil, _ = ANIL(3, 0.1).meta_gradient(tiny_model(), batch)
     assert list(frozen) == ["head.weight", "head.bias"]
     assert largest_difference(frozen, {name: anil[name] for name in frozen}) < 1e-14
+    checkpointed, _ = CheckpointedMAML(3, 0.1).meta_gradient(frozen_body(), batch)
+    assert largest_difference(frozen, checkpointed) < 1e-14
 
 
 def test_a_frozen_body_in_worker_threads():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from course_lib.algorithms import ANIL, MAML, R2D2
-from course_lib.models import MLP
+from course_lib.models import MLP, Conv4
 from course_lib.sweep import meta_train_sweep
 from course_lib.tasks import SinusoidTasks
 from course_lib.training import Diverged, meta_train
@@ -59,6 +59,9 @@ def test_what_cannot_be_swept_is_named():
         meta_train_sweep(MAML(), [MLP(hidden=(2,)), MLP(hidden=(3,))], TASKS, [0.1, 0.1], [0, 1])
     with pytest.raises(ValueError, match="R2D2.*meta_train"):
         meta_train_sweep(R2D2(), models(), TASKS, RATES, SEEDS)
+    running = [Conv4(statistics="running", downsample="stride", filters=2) for _ in SEEDS]
+    with pytest.raises(ValueError, match="track_running_stats=False"):
+        meta_train_sweep(MAML(), running, TASKS, RATES, SEEDS)
     with pytest.raises(ValueError, match="random head"):
         meta_train_sweep(MAML(head="random"), models(), TASKS, RATES, SEEDS)
 
@@ -66,3 +69,10 @@ def test_what_cannot_be_swept_is_named():
 def test_a_run_that_diverges_stops_the_sweep():
     with pytest.raises(Diverged, match="iteration 1"):
         meta_train_sweep(MAML(5), models(), DoubleTasks(), [1e200, 0.1, 0.1], SEEDS, 3, progress=False)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_stops_at_the_end():
+    on_gpu = [model.to("cuda") for model in models()]
+    with pytest.raises(Diverged, match="iteration 1"):
+        meta_train_sweep(MAML(5), on_gpu, DoubleTasks(), [1e200, 0.1, 0.1], SEEDS, 3, progress=False)
