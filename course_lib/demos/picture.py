@@ -77,6 +77,8 @@ class Picture:
 
     def _draw_background(self) -> None:
         with plots.style(self.large):
+            if self._background is None:
+                self._canvas.draw()  # the layout of a new figure settles only at its second drawing
             self._canvas.draw()
         self.redraws += 1
         self._background = self._canvas.copy_from_bbox(self.figure.bbox)

@@ -106,8 +106,9 @@ def test_every_control_of_every_demo_of_a_notebook_changes_its_picture(open_note
     notebook = open_notebook(path.name)
     for number, demo in enumerate(notebook.demos()):
         assert demo.caption and not demo.problem
+        default = demo.wait_until_steady()
         for control in demo.controls():
-            demo.move(control)
-            demo.reset()
+            demo.move(control, default)
+            default = demo.reset(default)
         if FOLDER_OF_SCREENSHOTS:
             demo.box.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / f"{path.stem}_{number}.png")
