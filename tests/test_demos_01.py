@@ -1,6 +1,7 @@
 """Notebook 01's demos: every control at its ends, and what the pictures must show."""
 
 import torch
+from matplotlib.figure import Figure
 
 from course_lib.demos import adapting, four_cells, held_out
 from course_lib.demos.kit import check
@@ -58,3 +59,11 @@ def test_held_out_at_every_end_and_parting_with_few_shots():
     data = demo.set(shots=3, steps=50).data
     assert data["query_curve"][50] > 10 * data["support_curve"][50]
     assert demo.set(shots=20, steps=50).data["query_curve"][50] < 0.2 * data["query_curve"][50]
+
+
+def test_held_out_says_where_its_axes_cut_off():
+    figure = Figure()
+    held_out.figure(figure)
+    left, right = figure.axes
+    assert "1e-6 or less" in left.get_ylabel() and left.get_ylim()[0] == 1e-6
+    assert "1e-6 or less" in right.get_xlabel() and right.get_xlim()[0] == 1e-6

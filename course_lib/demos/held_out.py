@@ -59,7 +59,7 @@ def compute(values: SimpleNamespace) -> dict:
 
 def figure(fig) -> SimpleNamespace:
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
-    left.set(xlabel="inner steps k", ylabel="median error over tasks", yscale="log")
+    left.set(xlabel="inner steps k", ylabel="median error (bottom: 1e-6 or less)", yscale="log")
     left.set(xlim=(-1, 51), ylim=(1e-6, 30))
     left.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
     curves = (
