@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from course_lib.algorithms import MAML
 from course_lib.demos import two_loops_landscape as landscape
@@ -144,3 +145,11 @@ def test_the_default_run_learns():
     assert mean[-1] == pytest.approx(data["losses"][-training.WINDOW :].mean())
     (fresh,) = training.compute(values_of(training, steps=2))
     assert len(fresh["losses"]) == 0
+
+
+def test_the_legend_names_both_curves_of_the_small_panels():
+    figure = Figure()
+    stepper.figure(figure)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert any(name.startswith("network at") for name in names)
+    assert any(name.startswith("adapted") for name in names)

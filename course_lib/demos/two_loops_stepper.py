@@ -143,7 +143,7 @@ def figure(fig) -> SimpleNamespace:
     arrows = {m: arrow_artists(axes) for m in plane.METHODS}
     theta = axes.plot([], [], "o", color=plots.BLACK, markersize=9, zorder=6, label=r"$\theta$")[0]
     legend_handles(axes)
-    fig.legend(loc="outside lower center", ncols=5)
+    fig.legend(loc="outside lower center", ncols=4)
     return SimpleNamespace(
         bar=bar,
         line_8=line_8,
@@ -212,6 +212,8 @@ def legend_handles(axes) -> None:
     """Entries for what all three tasks have, in a neutral colour."""
     axes.plot([], [], "*", color=plots.GREY, markersize=11, linestyle="none", label="the task's own optimum")
     axes.plot([], [], "-", marker="s", color=plots.GREY, label=r"inner loop, to $\theta'_i$")
+    axes.plot([], [], ":", color=plots.GREY, label=r"network at $\theta$")
+    axes.plot([], [], "-", color=plots.GREY, label=r"adapted, at $\theta'_i$")
     axes.plot([], [], **plots.SUPPORT | {"markersize": 4}, label="support")
     axes.plot([], [], **plots.QUERY | {"markersize": 4}, label="query")
 
