@@ -50,7 +50,7 @@ import base64
 class Demo(ipywidgets.VBox):
     def _repr_mimebundle_(self, **options):
         pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-        return {**super()._repr_mimebundle_(**options), "image/png": pixel}
+        return {**super()._repr_mimebundle_(**options), "image/png": pixel}, {"image/png": {"alt": "A pixel."}}
 Demo([ipywidgets.IntSlider()])
 """
 
@@ -131,6 +131,7 @@ WIDGET_DATA = {notebooks.WIDGET: {"model_id": "1", "version_major": 2, "version_
             "keeps a widget",
             {"output_type": "display_data", "data": {**WIDGET_DATA, "text/plain": "VBox()"}},
         ),
+        ("without a description", {"output_type": "display_data", "data": {"image/png": "", "text/plain": "Figure"}}),
         ("prints a path", {"output_type": "stream", "text": "read /root/data/a.zip"}),
         ("prints a path", {"output_type": "display_data", "data": {"text/html": "<p>/Users/ada/x</p>"}}),
         (

@@ -6,8 +6,8 @@
 
 A committed notebook was executed in order from a fresh kernel and shows no error. It carries no widget state,
 no progress bar, no warning, no time stamp and no path of the machine it ran on. Every live demo is saved as its
-picture until it is run again, every picture in the text has a description, and no code cell is longer
-than a screen.
+picture until it is run again, every picture has a description (that of a plain figure is "alt" in its cell's
+metadata), and no code cell is longer than a screen.
 """
 
 from __future__ import annotations
@@ -145,6 +145,8 @@ def _code_problems(cell: nbformat.NotebookNode, count: int) -> list[str]:
             found.append("keeps a progress bar")
         elif WIDGET in data:
             found.append("keeps a widget, which is dead without its kernel; a picture must stand in for it")
+        if any(not output.metadata.get(kind, {}).get("alt", "").strip() for kind in _pictures(output)):
+            found.append('shows a picture without a description ("alt" in the metadata of the cell)')
         if MACHINE_PATH.search(shown):
             found.append(f"prints a path of this machine: {MACHINE_PATH.search(shown).group()}")
         if ADDRESS.search(shown):
