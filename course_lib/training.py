@@ -28,7 +28,16 @@ from course_lib.models import check_model, has_convolutions
 from course_lib.tasks.base import TaskBatch, check_count
 from course_lib.training_state import History, load_state, save_state
 
-__all__ = ["Diverged", "History", "adam", "linear_decay", "make_meta_gradient", "meta_train", "outer_loop", "pick_device"]
+__all__ = [
+    "Diverged",
+    "History",
+    "adam",
+    "linear_decay",
+    "make_meta_gradient",
+    "meta_train",
+    "outer_loop",
+    "pick_device",
+]
 
 LOOK_EVERY = 100  # iterations between looks at the losses, so that a GPU is not stalled at each
 
@@ -130,7 +139,10 @@ def meta_train(
     updates = optimizer(parameters.values(), outer_lr)
     generator = torch.Generator().manual_seed(seed)
     history = History()
-    run = describe_run(learner, tasks, meta_batch, outer_lr, seed, precision)
+    run = describe_run(learner, model, tasks) | {"meta_batch": meta_batch, "outer_lr": outer_lr, "seed": seed}
+    run |= {"precision": precision, "optimizer": type(updates).__name__}
+    if schedule is not None:  # then the rates depend on how long the run is to be
+        run |= {"schedule": getattr(schedule, "__name__", type(schedule).__name__), "iterations": iterations}
     if state_file is not None and Path(state_file).exists():
         history = load_state(state_file, run, model, learner, updates, generator)
 
@@ -226,17 +238,17 @@ def threads_for(model: nn.Module, device: torch.device) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def describe_run(
-    learner: Learner, tasks, meta_batch: int, outer_lr: float, seed: int, precision: str = "float32"
-) -> dict:
-    """What makes two runs the same run, apart from how long they go on."""
+def describe_run(learner: Learner, model: nn.Module, tasks) -> dict:
+    """What is trained on what, as JSON values; where the model starts is not in it, since a state says where it is."""
+    config = getattr(model, "config", None)
+    config = config if isinstance(config, dict) else {}
     return {
         "learner": type(learner).__name__,
         "learner_settings": learner.settings(),
+        "model": type(model).__name__,
+        "model_settings": {name: value for name, value in config.items() if name != "seed"},
+        "shapes": {n: list(t.shape) for n, t in (*model.named_parameters(), *model.named_buffers())},
+        "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
         "tasks": type(tasks).__name__,
         "tasks_settings": tasks.settings() if hasattr(tasks, "settings") else {},
-        "meta_batch": meta_batch,
-        "outer_lr": outer_lr,
-        "seed": seed,
-        "precision": precision,
     }

@@ -77,9 +77,8 @@ def load_state(path, run: dict, model: nn.Module, learner: nn.Module, optimizer,
         ValueError: the file is damaged, or its run differs from ``run`` (says in what).
     """
     tensors, header = read_tensors(path)
-    saved = header.get("run", {})
-    run = json.loads(json.dumps(run))
-    differs = [f"{k}: {saved.get(k)!r} there, {run[k]!r} here" for k in run if saved.get(k) != run[k]]
+    saved, run = _flat(header.get("run", {})), _flat(json.loads(json.dumps(run)))
+    differs = [f"{k}: {saved.get(k)!r} there, {run.get(k)!r} here" for k in saved | run if saved.get(k) != run.get(k)]
     if differs:
         raise ValueError(f"{path} holds the state of another run ({'; '.join(differs)}): delete it or name another file")
     model.load_state_dict(_under(tensors, "model."))
@@ -91,6 +90,14 @@ def load_state(path, run: dict, model: nn.Module, learner: nn.Module, optimizer,
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
     generator.set_state(tensors["generator"])
     return History(loss=header["loss"], seconds=header["seconds"])
+
+
+def _flat(run: dict) -> dict:
+    """{"shapes": {"head.weight": [1, 40]}} -> {"shapes head.weight": [1, 40]}."""
+    flat = {}
+    for name, value in run.items():
+        flat |= {f"{name} {k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

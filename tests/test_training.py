@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from course_lib.training_state import read_tensors, write_tensors
 
 
 def train(**options):
-    model = MLP(seed=1)
+    model = options.pop("model", None) or MLP(seed=1)
     learner = options.pop("learner", None) or MAML(inner_steps=1, inner_lr=0.01)
     return meta_train(learner, model, SinusoidTasks(), **{"iterations": 30, "progress": False, **options})
 
@@ -95,6 +96,29 @@ def test_a_state_file_of_another_run_is_refused(tmp_path):
     train(state_file=state)
     with pytest.raises(ValueError, match="another run.*outer_lr: 0.001 there, 0.01 here"):
         train(state_file=state, outer_lr=0.01)
+    with pytest.raises(ValueError, match=r"hidden: \[40, 40\] there, \[40, 20\] here.*shapes features.2.weight"):
+        train(state_file=state, model=MLP(hidden=(40, 20)))
+    with pytest.raises(ValueError, match="hidden.*activation: 'ReLU' there, 'Tanh' here"):
+        train(state_file=state, model=MLP(hidden=(40, 20), activation=nn.Tanh))
+    with pytest.raises(ValueError, match=r"model: 'MLP' there, 'Sequential' here; model_settings in_features: 1"):
+        train(state_file=state, model=nn.Sequential(OrderedDict(MLP().named_children())))
+    with pytest.raises(ValueError, match="another run.*optimizer: 'Adam' there, 'SGD' here"):
+        train(state_file=state, optimizer=torch.optim.SGD)
+    with pytest.raises(ValueError, match="schedule: None there, 'linear_decay' here; iterations: None there, 30 here"):
+        train(state_file=state, schedule=linear_decay)
+    frozen = MLP()
+    frozen.features.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"frozen: \[\] there, \['features.0.weight'"):
+        train(state_file=state, model=frozen)
+
+
+def test_a_schedule_of_another_length_is_another_run(tmp_path):
+    state = tmp_path / "run.state"
+    train(state_file=state, schedule=linear_decay)
+    with pytest.raises(ValueError, match="iterations: 30 there, 60 here"):
+        train(state_file=state, schedule=linear_decay, iterations=60)
+    again, _ = train(state_file=state, schedule=linear_decay)
+    assert same_bits(again, train(schedule=linear_decay)[0])
 
 
 def test_a_damaged_state_file_is_refused(tmp_path):
