@@ -61,10 +61,6 @@ class Cell:
     shots: int
     within_alphabet: bool = False
 
-    @property
-    def title(self) -> str:
-        return f"{self.ways}-way {self.shots}-shot" + (", within alphabets" if self.within_alphabet else "")
-
 
 IMAGE_CELLS = (Cell(5, 1), Cell(5, 5), Cell(20, 1), Cell(20, 5), Cell(20, 1, within_alphabet=True))
 SINE_CELLS = (Cell(None, 10), Cell(None, 5))
@@ -77,68 +73,67 @@ def measure(
 ) -> Iterator[Row]:
     """Rows that are not ``known``, as they are measured: floors first, then the checkpoints ``names``."""
     done = {_key(row) for row in known}
-    rows = _sinusoid_rows if family == "sinusoid" else _image_rows
-    for name in (None, *names):
-        yield from rows(family, cells, name, num_tasks, seed, done)
+    of_floors, of_network = (_zero_rows, _sinusoid_rows) if family == "sinusoid" else (_floor_rows, _image_rows)
+    yield from of_floors(family, cells, num_tasks, seed, done)
+    for name in names:
+        yield from of_network(family, cells, name, num_tasks, seed, done)
+
+
+def _zero_rows(family: str, cells: Iterable[Cell], num_tasks: int, seed: int, done: set) -> Iterator[Row]:
+    zero = {"method": "zero predictor", "steps": 0, "seed": "", "mean": f"{ZERO_PREDICTOR_MSE:.4f}", "ci95": 0}
+    for cell in cells:
+        yield from _new([_row(family, cell, "exact", seed, ERROR) | zero], done)
 
 
 def _sinusoid_rows(
-    family: str, cells: Iterable[Cell], name: str | None, num_tasks: int, seed: int, done: set
+    family: str, cells: Iterable[Cell], name: str, num_tasks: int, seed: int, done: set
 ) -> Iterator[Row]:
+    model, learner, record = checkpoints.load(name)
+    about, steps = describe(name, learner, record), record["score"]["steps"]
     for cell in cells:
-        row = _row(family, cell, num_tasks, seed, ERROR)
-        if name is None:
-            zero = {"method": "zero predictor", "steps": 0, "tasks": "exact", "seed": ""}
-            result = {"mean": f"{ZERO_PREDICTOR_MSE:.4f}", "ci95": 0}
-            yield from _new([row | zero | result], done)
-            continue
-        model, learner, record = checkpoints.load(name)
-        row |= describe(name, learner, record)
-        steps = record["score"]["steps"]
-        if all(_key(row | {"steps": k}) in done for k in steps):
+        row = _row(family, cell, num_tasks, seed, ERROR) | about
+        if not _new([row | {"steps": k} for k in steps], done):
             continue
         tasks = recipes.FAMILIES[family](shots=cell.shots)
         result = evaluate(learner, model, tasks, num_tasks, steps, seed)
         yield from _new(_results(row, steps, result.query_losses), done)
 
 
-def _image_rows(
-    family: str, cells: Iterable[Cell], name: str | None, num_tasks: int, seed: int, done: set
-) -> Iterator[Row]:
-    model, learner, about, steps = None, None, {}, [0]
-    if name is not None:
-        model, learner, record = checkpoints.load(name)
-        about, steps = describe(name, learner, record), record["score"]["steps"]
-        model.eval()
+def _floor_rows(family: str, cells: Iterable[Cell], num_tasks: int, seed: int, done: set) -> Iterator[Row]:
     for cell in cells:
-        if learner is not None and cell.ways != model.head.out_features and not serves_any_ways(learner):
+        for transductive in ("yes", "no"):
+            for floor, features in floors(transductive == "yes").items():
+                about = {"method": f"nearest neighbour, {floor}", "transductive": transductive, "steps": 0}
+                row = _row(family, cell, num_tasks, seed, ACCURACY) | about
+                if _new([row], done):
+                    scores = nearest_neighbour(features, episodes(family, cell), num_tasks, seed)
+                    yield from _results(row, [0], 100 * scores[None])
+
+
+def _image_rows(
+    family: str, cells: Iterable[Cell], name: str, num_tasks: int, seed: int, done: set
+) -> Iterator[Row]:
+    model, learner, record = checkpoints.load(name)
+    about, steps = describe(name, learner, record), record["score"]["steps"]
+    model.eval()
+    for cell in cells:
+        if cell.ways != model.head.out_features and not serves_any_ways(learner):
             continue
-        for transductive in (True, False):
-            one_by_one = learner is not None and not transductive and not has_running_statistics(model)
-            queries = max(1, 15 // cell.ways) if one_by_one else 15 if cell.ways == 5 else 5  # of a class
-            counts = {
-                "ways": cell.ways,
-                "shots": cell.shots,
-                "queries": queries,
-                "within_alphabet": cell.within_alphabet,
-            }
-            row = _row(family, cell, num_tasks, seed, ACCURACY) | {
-                "transductive": "yes" if transductive else "no"
-            }
-            if learner is not None:
-                row |= about
-                if all(_key(row | {"steps": k}) in done for k in steps):
-                    continue
-                tasks = recipes.FAMILIES[family]("test", **counts)
-                scores = accuracies(learner, model, tasks, transductive, num_tasks, steps, seed)
-                yield from _new(_results(row | {"family": tasks.name}, steps, 100 * scores), done)
+        for transductive in ("yes", "no"):
+            row = _row(family, cell, num_tasks, seed, ACCURACY) | about | {"transductive": transductive}
+            if not _new([row | {"steps": k} for k in steps], done):
                 continue
-            for floor, features in floors(transductive).items():
-                new = row | {"method": f"nearest neighbour, {floor}", "steps": 0}
-                if _key(new) not in done:
-                    tasks = recipes.FAMILIES[family]("test", **counts)
-                    scores = nearest_neighbour(features, tasks, num_tasks, seed)
-                    yield from _new(_results(new | {"family": tasks.name}, [0], 100 * scores[None]), done)
+            one_by_one = transductive == "no" and not has_running_statistics(model)
+            tasks = episodes(family, cell, one_by_one)
+            scores = accuracies(learner, model, tasks, transductive == "yes", num_tasks, steps, seed)
+            yield from _new(_results(row, steps, 100 * scores), done)
+
+
+def episodes(family: str, cell: Cell, one_by_one: bool = False):
+    """The tasks of a cell, with fewer queries where each of them is normalised in a batch of its own."""
+    queries = max(1, 15 // cell.ways) if one_by_one else 15 if cell.ways == 5 else 5  # of a class
+    counts = {"ways": cell.ways, "shots": cell.shots, "queries": queries, "within_alphabet": cell.within_alphabet}
+    return recipes.FAMILIES[family]("test", **counts)
 
 
 def floors(transductive: bool) -> dict[str, nn.Module]:
@@ -218,7 +213,7 @@ def rank_agreement(rows: Sequence[Row], others: Sequence[Row], transductive: str
     return (torch.corrcoef(ranks)[0, 1].item() if len(both) > 1 else float("nan")), len(both)
 
 
-def _row(family: str, cell: Cell, num_tasks: int, seed: int, unit: str) -> Row:
+def _row(family: str, cell: Cell, num_tasks: int | str, seed: int, unit: str) -> Row:
     name = recipes.FAMILIES[family].name
     within = "" if cell.ways is None else "yes" if cell.within_alphabet else "no"
     task = {"family": name, "ways": cell.ways or "", "shots": cell.shots, "within_alphabet": within}
