@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from course_lib.algorithms import MAML, UnionOfTasks
 from course_lib.algorithms.heads import StoredHeads
@@ -39,6 +40,15 @@ def test_union_gradient_at_every_end_and_equal_where_the_inner_loop_is_off():
     for setting in ({"inner_lr": 0.0, "steps": 5}, {"inner_lr": 0.01, "steps": 0, "head": "meta"}):
         assert demo.set(**setting).data["difference"] < 1e-12
     assert demo.set(inner_lr=0.006, steps=1).data["difference"] > 0.05
+
+
+def test_union_gradients_curves_leave_the_axis_instead_of_levelling_off():
+    data = union_gradient.demo().set().data
+    artists = union_gradient.figure(Figure())
+    union_gradient.draw(artists, data)
+    for curve, differences in zip(artists.curves, data["differences"]):
+        assert list(curve.get_ydata()) == list(differences)
+    assert data["differences"].max() > union_gradient.TOP
 
 
 def test_negative_weights_at_every_end_and_through_zero():

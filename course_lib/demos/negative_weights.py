@@ -77,7 +77,7 @@ def figure(fig) -> SimpleNamespace:
     left.set(xlim=(1e-2, 100), ylim=(1e-2, 100))
     left.plot([1e-2, 100], [1e-2, 100], **plots.REFERENCE, label="unchanged")
     examples = left.plot([], [], ".", color=plots.BLUE, markersize=5, label="a support example")[0]
-    right.set(ylabel="weight in the outer gradient", yscale="log", ylim=(0.28, 3.6), xlim=(-0.01, 0.11))
+    right.set(ylabel="weight in the meta-gradient", yscale="log", ylim=(0.28, 3.6), xlim=(-0.01, 0.11))
     right.set_yticks([0.1, 0.3, 0.5, 1, 2, 3, 10], ["0.1", "0.3", "0.5", "1", "2", "3", "10"])
     right.minorticks_off()
     right.axhline(1, **plots.REFERENCE)
@@ -113,7 +113,7 @@ def alt(data: dict) -> str:
     against = next(text for text, measure in AGAINST.items() if measure == data["against"])
     return (
         f"{name}, one inner step of {data['rate']:g}: the mean support loss is multiplied by "
-        f"{data['growth']:.2f}. In the outer gradient the median task weighs {data['median']:.2f} times as "
+        f"{data['growth']:.2f}. In the meta-gradient the median task weighs {data['median']:.2f} times as "
         f"much as without it, from {np.min(data['weights']):.2f} to {np.max(data['weights']):.2f}; rank "
         f"correlation of the weight with {against}: {data['correlation']:+.2f}."
     )

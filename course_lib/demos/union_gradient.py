@@ -22,7 +22,7 @@ from course_lib.tasks import SinusoidTasks, TaskBatch
 
 STEPS = (0, 1, 2, 5)
 RATES = tuple(round(0.002 * i, 3) for i in range(-5, 6))  # alpha, -0.01 to 0.01
-TOP = 1.5  # relative differences beyond are drawn at the edge
+TOP = 1.5  # of the axis of relative differences; curves leave it, and the ring stays at its edge
 HEADS = {"a head for each task": "stored", "one shared head": "meta"}
 COLORS = (plots.GREY, plots.SKY, plots.BLUE, plots.ORANGE)
 NUM_TASKS = 25
@@ -99,7 +99,7 @@ def figure(fig) -> SimpleNamespace:
 
 def draw(artists: SimpleNamespace, data: dict) -> None:
     for curve, differences in zip(artists.curves, data["differences"]):
-        curve.set_data(RATES, differences.clip(max=TOP))
+        curve.set_data(RATES, differences)
     artists.here.set_data([data["rate"]], [min(data["difference"], TOP)])
     artists.weights.set_data(data["union"], data["maml"].clip(-1.6, 1.6))
     chosen = f"k = {data['steps']}, \N{GREEK SMALL LETTER ALPHA} = {data['rate']:g}"
