@@ -11,7 +11,7 @@ Lecture 1.2 leaves two choices, and every learner can be asked for all four comb
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +77,14 @@ def interval95(values: Tensor) -> Tensor:
     return 1.96 * values.std(-1) / math.sqrt(values.shape[-1])
 
 
+PredictQueries = Callable[[nn.Module, Params, TaskBatch], Tensor]  # -> outputs on the query sets [T, Q, ...]
+
+
+def all_together(model: nn.Module, params: Params, batch: TaskBatch) -> Tensor:
+    """Outputs on the query sets, all query points of a task in one batch: [T, Q, ...]."""
+    return predict(model, params, batch.query_x)
+
+
 def evaluate(
     learner: Learner,
     model: nn.Module,
@@ -89,6 +97,7 @@ def evaluate(
     only: str | None = LEARNERS_CHOICE,
     lr: float | None = None,
     tasks_at_once: int | None = None,
+    predict_queries: PredictQueries = all_together,
 ) -> Evaluation:
     """Fine-tune on ``num_tasks`` tasks and score them after each number of steps.
 
@@ -101,6 +110,8 @@ def evaluate(
         head: "ready" or "random"; a learner that trained with random heads brings no other. only: "learner" (what its inner loop changes), None (everything), or a name.
         lr: rate of fine-tuning; None is the learner's own.
         tasks_at_once: how many tasks to hold together; None is all for small networks, 1 with convolutions on a CPU.
+        predict_queries: outputs on the query sets; where batch norm takes the statistics of the batch it matters which
+            points share one (see ``transduction``).
 
     Raises:
         ValueError: no or negative steps, an unknown ``head`` or ``only``.
@@ -126,17 +137,13 @@ def evaluate(
                 for batch in chunks(drawn.to(device), tasks_at_once):
                     start = begin(learner, model, batch, head, heads)
                     rate = learner.rate() if lr is None else lr
-                    tuned = path(
-                        model,
-                        start,
-                        batch.support_x,
-                        batch.support_y,
-                        loss_fn=learner.loss_fn,
-                        steps=steps[-1],
-                        lr=rate,
-                        only=only,
-                    )
-                    rows = [score(learner, model, params, batch) for k, params in enumerate(tuned) if k in steps]
+                    how = {"loss_fn": learner.loss_fn, "steps": steps[-1], "lr": rate, "only": only}
+                    tuned = path(model, start, batch.support_x, batch.support_y, **how)
+                    rows = [
+                        score(learner, model, params, batch, predict_queries)
+                        for k, params in enumerate(tuned)
+                        if k in steps
+                    ]
                     results.append([torch.stack(column).cpu() for column in zip(*rows)])  # [len(steps), T] each
     finally:
         model.train(was_training)
@@ -185,9 +192,11 @@ def path(
 
 
 @torch.no_grad()
-def score(learner: Learner, model: nn.Module, params: Params, batch: TaskBatch) -> tuple[Tensor, Tensor, Tensor]:
+def score(
+    learner: Learner, model: nn.Module, params: Params, batch: TaskBatch, predict_queries: PredictQueries
+) -> tuple[Tensor, Tensor, Tensor]:
     """Query loss, support loss and accuracy on the query set, [T] each; NaN for accuracy unless classifying."""
-    outputs = predict(model, params, batch.query_x)
+    outputs = predict_queries(model, params, batch)
     query = learner.loss_fn(outputs, batch.query_y)
     support = learner.loss_fn(predict(model, params, batch.support_x), batch.support_y)
     classifies = learner.loss_fn is cross_entropy

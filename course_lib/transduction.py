@@ -16,11 +16,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from course_lib.algorithms.base import Learner, chunks
-from course_lib.evaluation import DRAW_AT_ONCE, begin, path
+from course_lib.algorithms.base import Learner
+from course_lib.evaluation import evaluate
 from course_lib.inner_loop import Params, predict
-from course_lib.losses import accuracy
 from course_lib.models import Conv4
+from course_lib.tasks.base import TaskBatch
 
 
 def has_running_statistics(model: nn.Module) -> bool:
@@ -82,33 +82,16 @@ def accuracies(
 ) -> Tensor:
     """Accuracy in 0..1 on the query sets of new tasks, normalised together or not: [len(steps), num_tasks].
 
-    One seed gives the same tasks either way, and the same as ``evaluate``.
+    One seed gives the same tasks either way, and the same as ``evaluate``, whose errors these are.
     """
-    of_running = has_running_statistics(model)
+    of_running, options = has_running_statistics(model), {}
     if transductive and of_running:
         model = with_statistics(model, "batch")
-    one_by_one = not transductive and not of_running
-    model.eval()
-    generator, scores = torch.Generator().manual_seed(seed), []
-    for first in range(0, num_tasks, DRAW_AT_ONCE):
-        drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
-        for task in chunks(drawn, 1):
-            with torch.no_grad():
-                start = begin(learner, model, task, "ready", generator)
-            options = {
-                "loss_fn": learner.loss_fn,
-                "lr": learner.rate(),
-                "only": learner.only,
-                "steps": max(steps),
-            }
-            tuned = path(model, start, task.support_x, task.support_y, **options)
-            reached = [params for k, params in enumerate(tuned) if k in steps]  # {name: [1, ...]} each
-            with torch.no_grad():
-                outputs = [
-                    predict_one_by_one(model, params, task.support_x, task.query_x)
-                    if one_by_one
-                    else predict(model, params, task.query_x)
-                    for params in reached
-                ]  # [1, Q, W] each
-            scores.append(torch.cat([accuracy(output, task.query_y) for output in outputs]))  # [len(steps)]
-    return torch.stack(scores, 1)
+    elif not transductive and not of_running:
+        options = {"predict_queries": each_alone, "tasks_at_once": 1}
+    result = evaluate(learner, model, tasks, num_tasks, steps, seed, **options)
+    return result.accuracies[[result.steps.index(k) for k in steps]]
+
+
+def each_alone(model: nn.Module, params: Params, task: TaskBatch) -> Tensor:
+    return predict_one_by_one(model, params, task.support_x, task.query_x)

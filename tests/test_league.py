@@ -71,6 +71,11 @@ def test_accuracies_agree_with_evaluate(statistics):
     same = accuracies(learner, model, tasks, statistics == "batch", 3, [0, 1])
     other = accuracies(learner, model, tasks, statistics != "batch", 3, [0, 1])
     assert same.equal(plain) and other.shape == plain.shape
+    for switch in (True, False):  # rows in the order asked for, and the model as it was
+        in_order = accuracies(learner, model.train(), tasks, switch, 3, [0, 1])
+        assert accuracies(learner, model, tasks, switch, 3, [1, 0, 1]).equal(in_order[[1, 0, 1]]) and model.training
+    with pytest.raises(ValueError, match="at least one number of steps"):
+        accuracies(learner, model, tasks, True, 3, [])
 
 
 def test_nearest_neighbour_is_the_class_mean_when_there_is_one_shot():
