@@ -172,6 +172,10 @@ class Linearised(nn.Module):
         moving = copy.deepcopy(model)
         self.features, self.head = moving.features, moving.head
 
+    def _apply(self, fn, recurse=True):
+        self._origin[0]._apply(fn, recurse)  # theta0 goes along to another precision or device
+        return super()._apply(fn, recurse)
+
     def forward(self, x: Tensor) -> Tensor:
         model = self._origin[0]
         origin = {name: p.detach() for name, p in model.named_parameters()}

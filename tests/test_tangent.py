@@ -227,6 +227,14 @@ def test_closed_form_equals_the_linearised_model_stepped(only):
     assert moved[0].abs().max() == 0
 
 
+def test_a_linearised_model_goes_whole_to_another_precision():
+    model, x = MLP(seed=0), torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None]
+    linear = Linearised(model).double()
+    assert torch.equal(linear(x), model.double()(x))
+    linear.to(torch.float32)
+    assert linear(x.float()).dtype == torch.float32
+
+
 def test_linearised_is_the_tangent_plane():
     model, x = mlp(out_features=2), normal(5, 1)
     linear = Linearised(model)
