@@ -162,6 +162,14 @@ TWO_CORES = {
     "maml": Recipe(
         "maml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
     ),
+    "maml_20way": Recipe(
+        "maml",
+        SMALL_STEP,
+        {"inner_steps": 1, "inner_lr": 0.4},
+        iterations=2000,
+        steps=(0, 1, 3),
+        **STEPPED | {"tasks": {"ways": 20, "shots": 1, "queries": 2}, "test": TWENTY_WAY, "meta_batch": 4},
+    ),
     "fomaml": Recipe(
         "fomaml", SMALLER_STEP, {"inner_steps": 1, "inner_lr": 0.1}, iterations=2500, steps=(0, 1, 3), **STEPPED
     ),
