@@ -153,21 +153,10 @@ def meta_train(tasks: LinearTasks, lrs, start: Tensor | None = None) -> Tensor:
     return torch.stack(solutions, dim=1)
 
 
-def task_gradients(theta: Tensor, tasks: LinearTasks, lr: float) -> Tensor:
-    """Each task's share of the outer gradient, before the mean over tasks: theta [R, P] -> [R, T, P].
-
-    It is M_i Hq_i (theta_i - w_i) but for noise: in expectation over query points the error theta - w_i
-    arrives weighted by M_i^2, whose eigenvalues `direction_weights` returns.
-    """
-    num_tasks, queries = tasks.query_y.shape[1:]
-    (B, c), = outer_system(tasks, [lr])
-    residual = (B @ theta.unsqueeze(-1)).squeeze(-1) - c                                     # [R, T*Q]
-    contributions = (B * residual.unsqueeze(-1)).unflatten(1, (num_tasks, queries))          # [R, T, Q, P]
-    return contributions.mean(2)
-
-
 def direction_weights(support_x: Tensor, lr: float) -> tuple[Tensor, Tensor]:
     """How much each direction of a task counts in the outer gradient: eigenvalues of H and of (I - lr H)^2.
+
+    The task's share is (I - lr H) Hq (I - lr H) (theta - w) but for noise, and over query points Hq averages to I.
 
     support_x [..., S, P] -> curvatures [..., P] ascending, weights (1 - lr * curvature)^2 [..., P].
     Directions the support set does not see (curvature 0) always weigh 1. A positive rate turns down what

@@ -8,7 +8,7 @@ n outputs multiplies the residual along the i-th eigenvector of K by 1 - 2 alpha
 
 Sources: the kernel: Jacot, Gabriel, Hongler 2018, arXiv 1806.07572. Linearised fine-tuning: Lee et al. 2019,
 arXiv 1902.06720, section 2.2. Alignment: Cristianini et al. 2001. CKA: Kornblith et al. 2019, arXiv
-1905.00414. CCA of features before and after the inner loop: Raghu et al. 2019 (ANIL), arXiv 1909.09157.
+1905.00414. Features compared before and after the inner loop: Raghu et al. 2019 (ANIL), arXiv 1909.09157.
 
 MLP 1-40-40-1, 200 points, one CPU core: features 4 ms, kernel and eigenfunctions 7 ms. Share of the energy of
 the sinusoids in the top 1 / 2 / 3 / 5 / 8 eigenfunctions over [-5, 5], mean of 10 random initialisations:
@@ -210,19 +210,6 @@ def linear_cka(a: Tensor, b: Tensor) -> Tensor:
     a, b = (f - f.mean(-2, keepdim=True) for f in (a, b))
     norms = [torch.linalg.matrix_norm(m) for m in (a.mT @ b, a.mT @ a, b.mT @ b)]
     return norms[0] ** 2 / (norms[1] * norms[2])
-
-
-def mean_cca(a: Tensor, b: Tensor, rcond: float = 1e-10) -> Tensor:
-    """Mean canonical correlation in 0..1, blind to any invertible linear map; a [N, D], b [N, D'] -> scalar.
-
-    Canonical correlations are the cosines of the angles between the two column spaces (centred). N must be
-    well above D: with N <= D every pair of spaces coincides.
-    """
-    bases = []
-    for f in (a, b):
-        u, s, _ = torch.linalg.svd(f - f.mean(-2, keepdim=True), full_matrices=False)
-        bases.append(u[:, s > rcond * s[0]])  # [N, rank]
-    return torch.linalg.svdvals(bases[0].mT @ bases[1]).mean()
 
 
 def feature_reuse(model: nn.Module, before: Params, after: Params, x: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.curvature import Curvature, lanczos, random_like
-from course_lib.inner_loop import LossFn, Params, adapt, stack_params
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.inner_loop import LossFn, Params, adapt
+from course_lib.tasks.base import check_count
 
 
 @dataclass
@@ -115,47 +115,6 @@ def _ascending(unrolled: Unrolled, at: Sequence[int] | None) -> list[int]:
     if not at or at != sorted(set(at)) or at[0] < 0 or at[-1] > unrolled.steps:
         raise ValueError(f"at must be ascending numbers of steps from 0 to {unrolled.steps}, not {at}")
     return at
-
-
-@dataclass
-class Sweep:
-    """The meta-gradient (mean over tasks) for A inner rates, at K numbers of steps.
-
-    ``norms``, ``first_order_norms`` and the ``cosine`` between the two, which no clipping mends; each [A, K].
-    """
-
-    rates: Tensor
-    steps: list[int]
-    norms: Tensor
-    first_order_norms: Tensor
-    cosine: Tensor
-
-
-def sweep_rates(
-    model: nn.Module, batch: TaskBatch, *, loss_fn: LossFn, rates: Sequence[float], steps: Sequence[int]
-) -> Sweep:
-    """The meta-gradient at every rate after each number of ``steps`` (ascending): one stack of A T runs."""
-    num_rates, num_tasks = len(rates), batch.num_tasks
-    alphas = torch.as_tensor(rates, dtype=batch.support_x.dtype, device=batch.support_x.device)  # [A]
-    runs = batch[torch.arange(num_tasks, device=alphas.device).repeat(num_rates)]  # A * T tasks
-    start = stack_params(model, num_rates * num_tasks)
-    lr = alphas.repeat_interleave(num_tasks)  # [A * T]
-    unrolled = unroll(model, start, runs.support_x, runs.support_y, loss_fn=loss_fn, steps=max(steps), lr=lr)
-    gradients = product_meta_gradients(unrolled, runs.query_x, runs.query_y, at=steps)
-    by_rate = (g.unflatten(1, (num_rates, num_tasks)) for g in gradients)  # [K, A, T, P] each
-    full, first = (g.mean(2).transpose(0, 1) for g in by_rate)  # [A, K, P]
-    cosine = torch.cosine_similarity(full, first, dim=-1)
-    return Sweep(alphas, list(steps), full.norm(dim=-1), first.norm(dim=-1), cosine)
-
-
-def jacobian_products(unrolled: Unrolled) -> Tensor:
-    """(I - alpha H_0) ... (I - alpha H_{t-1}) as a matrix, t = 0..k: [k + 1, T, P, P]. For small models."""
-    like = unrolled.curvatures[0].gradient  # [T, P]
-    rows = torch.eye(like.shape[1], dtype=like.dtype, device=like.device).unsqueeze(1).repeat(1, len(like), 1)
-    products = [rows]  # [P, T, P]
-    for step in range(unrolled.steps):  # each row of M times the symmetric (I - alpha H)
-        products.append(unrolled.jacobian_times(step, products[-1]))
-    return torch.stack(products).transpose(1, 2)
 
 
 def jacobian_norms(
