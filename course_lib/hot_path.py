@@ -4,8 +4,9 @@
     convolutions, CPU    a few tasks at a time, a thread    what a few tasks need stays in the caches, and
                          to each core                       memory does not grow with the meta-batch
     GPU                  all tasks at once                  nothing waits for the device
-    compile=True         all tasks at once, one kernel      several times faster on small networks, after
+    compile=True, CPU    all tasks at once, one kernel      several times faster on small networks, after
                          after another, no Python           10 to 60 s of compiling
+    compile=True, GPU    the step as one CUDA graph         hundreds of kernels cost one launch
     precision="bfloat16" forward passes in half the bits    meant for images on a GPU; no faster on a CPU
 
 All but the last are ``learner.meta_gradient`` and differ from it by rounding at most; sums have a fixed order, so
@@ -47,14 +48,16 @@ def make_meta_gradient(
     Args:
         tasks_at_once: tasks held in memory together, by each worker thread where there are several; None
             chooses by device and model.
-        compile: run the whole step through torch.compile. A batch of shapes not met before takes 10 to 60 s.
-            The learner's settings are those of that moment.
+        compile: on a CPU run the whole step through torch.compile: a batch of shapes not met before takes 10 to
+            60 s. On a GPU replay it as a CUDA graph, which takes no compiler and a second. The learner's settings are
+            those of that moment.
         precision: "float32", or "bfloat16" to run forward passes under ``torch.autocast``: convolutions and
             matrix products in bfloat16; parameters, inner steps, losses, solved heads and the gradients
             returned stay in float32.
 
     Raises:
-        RuntimeError: ``compile`` on a machine without a C++ compiler.
+        RuntimeError: ``compile`` on a CPU without a C++ compiler, or on a GPU for a learner that waits for it (a
+            head fitted to a number of classes not known beforehand).
         ValueError: ``compile`` together with ``tasks_at_once`` or "bfloat16", ``tasks_at_once`` below 1, or
             another precision.
 
@@ -78,7 +81,8 @@ def make_meta_gradient(
                 "a compiled step takes all tasks at once, in float32: leave out tasks_at_once and precision, "
                 "or leave out compile"
             )
-        return compiled(learner, model)
+        on_gpu = next(model.parameters()).device.type == "cuda"
+        return captured(learner, model) if on_gpu else compiled(learner, model)
     device = next(model.parameters()).device.type
     compute = autocast_forward(learner.meta_gradient, device) if mixed else learner.meta_gradient
     if device == "cpu" and has_convolutions(model):
@@ -214,6 +218,49 @@ def compile_step(step: Step, batch: TaskBatch) -> Callable[..., tuple[list[Tenso
     example += [buffer.clone() for buffer in step.buffers()]
     graph = make_fx(run)(example, unpack(batch))  # autograd's own operations are traced too
     return torch.compile(graph, fullgraph=True, dynamic=False, options={"cpp_wrapper": True})
+
+
+def captured(learner: Learner, model: nn.Module) -> MetaGradient:
+    """The step recorded once per shape of batch as a CUDA graph, then replayed: hundreds of kernels, one launch.
+
+    What is drawn at random is drawn by ``prepare``, before. The gradients returned are overwritten by the next call.
+    """
+    replays: dict[tuple, Callable] = {}
+
+    def meta_gradient(batch: TaskBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        tensors = unpack(batch := learner.prepare(model, batch))
+        key = (model.training, *((t.shape, t.dtype) for t in tensors))
+        if key not in replays:
+            replays[key] = record_step(learner, model, batch)
+        return replays[key](tensors)
+
+    return meta_gradient
+
+
+def record_step(learner: Learner, model: nn.Module, batch: TaskBatch) -> Callable:
+    """A function (tensors of the batch) -> (grads, info) that replays the step."""
+    held = batch.map(lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad))
+    buffers = [*model.buffers(), *learner.buffers()]
+    before = [buffer.clone() for buffer in buffers]
+    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):  # libraries make what they keep, and choose their algorithms
+            learner.meta_gradient(model, held)
+    torch.cuda.current_stream().wait_stream(stream)
+    for buffer, value in zip(buffers, before):
+        buffer.copy_(value)
+    with torch.cuda.graph(graph):
+        grads, info = learner.meta_gradient(model, held)
+
+    def replay(tensors: list[Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        with torch.no_grad():
+            for mine, new in zip(unpack(held), tensors):
+                mine.copy_(new, non_blocking=True)
+        graph.replay()
+        return grads, {name: value.clone() for name, value in info.items()}
+
+    return replay
 
 
 def unpack(batch: TaskBatch) -> list[Tensor]:
