@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 
 import pytest
 import torch
 from torch import nn
 
-from course_lib.algorithms import MAML, R2D2, Reptile
+from course_lib.algorithms import MAML, R2D2, MetaOptNet, ProtoNet, Reptile
 from course_lib.hot_path import check_compiler, copy_sharing_parameters, few_tasks, make_meta_gradient
 from course_lib.losses import cross_entropy
 from course_lib.models import MLP, Conv4
@@ -182,10 +183,14 @@ def test_the_compiled_step_gives_the_plain_gradient(learner, frozen):
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_the_gradient_of_the_cpu_and_waits_for_nothing():
-    learner, model, batch = LEARNERS["maml"], small_conv(), images()
+@pytest.mark.parametrize("name", ["maml", "r2d2", "protonet", "metaoptnet"])
+def test_a_gpu_gives_the_gradient_of_the_cpu_and_waits_for_nothing(name):
+    solved = {"protonet": ProtoNet().double(), "metaoptnet": MetaOptNet().double()}
+    learner, model, batch = (LEARNERS | solved)[name], small_conv(), images()
+    learner = copy.deepcopy(learner)
+    batch.info["classes"] = torch.arange(2).expand(batch.num_tasks, -1)
     expected, _ = learner.meta_gradient(model, batch)
-    meta_gradient, on_gpu = make_meta_gradient(learner, model.to("cuda"), None), batch.to("cuda")
+    meta_gradient, on_gpu = make_meta_gradient(learner.to("cuda"), model.to("cuda")), batch.to("cuda")
     meta_gradient(on_gpu)
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -234,3 +234,15 @@ def test_half_precision_features_are_solved_in_single():
         half = R2D2(lam=1.0).start(model, batch.support_x, batch.support_y)["head.weight"]
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, single, rtol=0.03, atol=0.03)
+
+
+def test_the_ways_come_from_the_batch_where_it_has_them():
+    """Then a class may be missing from a support set, and nobody has to look for the largest label."""
+    model, batch = tiny_classifier(), classification(ways=2)
+    learner = R2D2(0.2, loss_fn=cross_entropy).double()
+    batch.info["classes"] = torch.arange(4).expand(batch.num_tasks, -1)
+    adapted = learner.begin(model, batch)
+    assert adapted["head.weight"].shape == (5, 4, 4) and not adapted["head.weight"][:, 2:].any()
+    assert learner.begin(model, classification(ways=2))["head.weight"].shape == (5, 2, 4)
+    fixed = R2D2(0.2, ways=3, loss_fn=cross_entropy).double()
+    assert fixed.begin(model, batch)["head.weight"].shape == (5, 3, 4)

@@ -18,7 +18,7 @@ from course_lib.algorithms.base import Learner
 from course_lib.algorithms.heads import BIAS, WEIGHT, check_linear
 from course_lib.inner_loop import LossFn, Params, features, stack_params
 from course_lib.solvers import Head
-from course_lib.tasks.base import check_count
+from course_lib.tasks.base import TaskBatch, check_count
 
 
 class Positive(nn.Module):
@@ -46,8 +46,8 @@ class FittedHead(Learner):
     Args:
         scale: of the head, hence of the outputs; a softmax needs it, since fitted outputs lie near 0 and 1.
         learn_scale: let the outer loop learn the scale.
-        ways: number of classes W. None counts them in the support set (largest label + 1), for which a GPU must be
-            waited for at each step; a number saves that wait.
+        ways: number of classes W. None takes it from the shape of ``batch.info["classes"]`` [T, W], which character
+            tasks bring, or else counts the labels (largest + 1), for which a GPU must be waited for.
         inner_steps, inner_lr, second_order, loss_fn: gradient steps on all parameters from there, as in MAML;
             none unless asked for.
 
@@ -69,16 +69,20 @@ class FittedHead(Learner):
         self.scale = Positive("scale", scale, learn_scale)
         self.ways = None if ways is None else check_count("ways", ways, 1)
 
-    def fit(self, z: Tensor, y: Tensor) -> Head:
+    def fit(self, z: Tensor, y: Tensor, ways: int | None) -> Head:
         """The head for features z [T, S, D] and labels y [T, S]: weight [T, W, D] and bias [T, W]."""
         raise NotImplementedError
 
-    def start(self, model: nn.Module, x: Tensor, y: Tensor) -> Params:
+    def begin(self, model: nn.Module, batch: TaskBatch) -> Params:
+        classes = batch.info.get("classes")  # [T, W]
+        return self.start(model, batch.support_x, batch.support_y, None if classes is None else classes.shape[1])
+
+    def start(self, model: nn.Module, x: Tensor, y: Tensor, ways: int | None = None) -> Params:
         params = stack_params(model, x.shape[0])
         check_linear(params)
         z = features(model, params, x)  # [T, S, D]
         with torch.autocast(z.device.type, enabled=False):  # a solve wants at least single precision
-            weight, bias = self.fit(z.float() if z.dtype in (torch.float16, torch.bfloat16) else z, y)
+            weight, bias = self.fit(z.float() if z.dtype in (torch.float16, torch.bfloat16) else z, y, self.ways or ways)
         scale = self.scale()
         return params | {WEIGHT: scale * weight, BIAS: scale * bias}
 

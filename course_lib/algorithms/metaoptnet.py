@@ -43,8 +43,8 @@ class MetaOptNet(FittedHead):
         super().__init__(scale, learn_scale, ways, inner_steps, inner_lr, second_order, loss_fn)
         self.C = check_C(C)
 
-    def fit(self, z: Tensor, y: Tensor) -> Head:
-        return svm_head(z, y, self.C, self.ways)
+    def fit(self, z: Tensor, y: Tensor, ways: int | None) -> Head:
+        return svm_head(z, y, self.C, ways)
 
     def settings(self) -> dict:
         return {"C": self.C} | super().settings()

@@ -50,8 +50,8 @@ class R2D2(FittedHead):
         super().__init__(scale, learn_scale, ways, inner_steps, inner_lr, second_order, loss_fn)
         self.lam = Positive("lam", lam, learn_lam, or_zero=True)
 
-    def fit(self, z: Tensor, y: Tensor) -> Head:
-        return ridge_head(z, y, self.lam(), self.ways)
+    def fit(self, z: Tensor, y: Tensor, ways: int | None) -> Head:
+        return ridge_head(z, y, self.lam(), ways)
 
     def settings(self) -> dict:
         return {"lam": self.lam.start, "learn_lam": self.lam.learn} | super().settings()

@@ -77,10 +77,10 @@ class UnionOfTasks(FittedHead):
             raise ValueError(f'the union of tasks trains "meta" or stored heads; {self.head.kind} ones learn nothing here')
         self.test_head, self.lam, self.C = test_head, lam, check_C(C)
 
-    def fit(self, z: Tensor, y: Tensor) -> Head:
+    def fit(self, z: Tensor, y: Tensor, ways: int | None) -> Head:
         if self.test_head == "ridge":
-            return ridge_head(z, y, self.lam)
-        return svm_head(z, y, self.C) if self.test_head == "svm" else mean_head(z, y)
+            return ridge_head(z, y, self.lam, ways)
+        return svm_head(z, y, self.C, ways) if self.test_head == "svm" else mean_head(z, y, ways)
 
     def start(self, model: nn.Module, x: Tensor, y: Tensor) -> Params:
         if self.test_head != "gradient":
