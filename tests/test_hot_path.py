@@ -20,8 +20,8 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def images(num_tasks: int = 5, ways: int = 2, shots: int = 2, size: int = 8) -> TaskBatch:
-    x = torch.rand(2, num_tasks, ways * shots, 1, size, size, generator=generator(), dtype=torch.float64)
+def images(num_tasks: int = 5, ways: int = 2, shots: int = 2, size: int = 8, seed: int = 0) -> TaskBatch:
+    x = torch.rand(2, num_tasks, ways * shots, 1, size, size, generator=generator(seed), dtype=torch.float64)
     y = torch.arange(ways).repeat(shots).expand(num_tasks, -1)
     return TaskBatch(x[0], y, x[1], y)
 
@@ -198,3 +198,21 @@ def test_a_gpu_gives_the_gradient_of_the_cpu_and_waits_for_nothing(name):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     torch.testing.assert_close({name: g.cpu() for name, g in grads.items()}, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["maml", "r2d2", "reptile"])
+def test_the_captured_step_gives_the_plain_gradient(name):
+    learner, model = copy.deepcopy(LEARNERS[name]).to("cuda"), small_conv().to("cuda")
+    meta_gradient = make_meta_gradient(learner, model, compile=True)
+    for seed in (0, 1):  # the second time, other images and other parameters through the same graph
+        batch = images(seed=seed)
+        batch.info["classes"] = torch.arange(2).expand(batch.num_tasks, -1)
+        batch = learner.prepare(model, batch.to("cuda"))  # what is drawn is drawn once for both
+        grads, info = meta_gradient(batch)
+        expected, expected_info = learner.meta_gradient(model, batch)
+        torch.testing.assert_close(grads, expected, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(info, expected_info, rtol=1e-8, atol=1e-10)
+        with torch.no_grad():
+            for p in model.parameters():
+                p += 0.1
