@@ -107,7 +107,8 @@ def evaluate(
         steps: numbers of gradient steps, at least 0; sorted and made unique.
         seed: of the tasks, and apart from them of random heads: task i gets draw i. One seed gives every learner and
             every choice of head the same tasks.
-        head: "ready" or "random"; a learner that trained with random heads brings no other. only: "learner" (what its inner loop changes), None (everything), or a name.
+        head: "ready" or "random"; a learner that trained with random heads brings no other.
+        only: "learner" (what its inner loop changes), None (everything), or a name.
         lr: rate of fine-tuning; None is the learner's own.
         tasks_at_once: how many tasks to hold together; None is all for small networks, 1 with convolutions on a CPU.
         predict_queries: outputs on the query sets; where batch norm takes the statistics of the batch it matters which

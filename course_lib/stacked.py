@@ -64,7 +64,7 @@ def running_norms(module: nn.Module) -> list[nn.Module]:
 
 
 def check_statistics(module: nn.Module) -> None:
-    """A ValueError for batch norm that would have to move its running statistics for many tasks at once, inside vmap."""
+    """A ValueError for batch norm that would have to move its running statistics for many tasks at once."""
     for m in running_norms(module):
         if m.training:
             raise ValueError(

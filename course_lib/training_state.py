@@ -79,7 +79,8 @@ def load_state(path, run: dict, model: nn.Module, learner: nn.Module, optimizer,
     saved, run = _flat(header.get("run", {})), _flat(json.loads(json.dumps(run)))
     differs = [f"{k}: {saved.get(k)!r} there, {run.get(k)!r} here" for k in saved | run if saved.get(k) != run.get(k)]
     if differs:
-        raise ValueError(f"{path} holds the state of another run ({'; '.join(differs)}): delete it or name another file")
+        listed = "; ".join(differs)
+        raise ValueError(f"{path} holds the state of another run ({listed}): delete it or name another file")
     model.load_state_dict(_under(tensors, "model."))
     learner.load_state_dict(_under(tensors, "learner."))
     states: dict[int, dict[str, Tensor]] = {}

@@ -1,4 +1,4 @@
-"""The SVM head against a quadratic programming library and its own duality gap, and the gradient through the optimum."""
+"""The SVM head against a quadratic programming library and its own duality gap, and the gradient through it."""
 
 from __future__ import annotations
 
@@ -211,7 +211,8 @@ def test_scaling_the_features(size):
     labels = labels_of(3, 3, 4)
     z = points(labels, 5)
     expected = svm_head(z, labels, 0.1 * size**2)[0] / size
-    torch.testing.assert_close(svm_head(size * z, labels, 0.1)[0], expected, rtol=1e-7, atol=1e-9 * float(expected.max()))
+    weight = svm_head(size * z, labels, 0.1)[0]
+    torch.testing.assert_close(weight, expected, rtol=1e-7, atol=1e-9 * float(expected.max()))
 
 
 @pytest.mark.parametrize("C", [0.0, -1.0, NAN, float("inf")])

@@ -90,7 +90,8 @@ def test_where_nothing_is_left_to_learn_that_is_said():
 
 
 def labelled(batch: TaskBatch) -> TaskBatch:
-    support, query = (torch.arange(y.shape[1]).remainder(2).expand(y.shape[:2]) for y in (batch.support_y, batch.query_y))
+    targets = batch.support_y, batch.query_y
+    support, query = (torch.arange(y.shape[1]).remainder(2).expand(y.shape[:2]) for y in targets)
     return TaskBatch(batch.support_x, support, batch.query_x, query)
 
 

@@ -7,7 +7,7 @@ Raghu, Raghu, Bengio, Vinyals 2019, "Rapid learning or feature reuse?", arXiv 19
 figure 24.7: MAML with a shorter list of names, in training and at test time alike.
 
 Sinusoid, 5,000 iterations of 25 tasks, alpha = 0.01, 600 test tasks of 10 shots, two seeds: k = 5 gives 1.2 after one
-step and 0.19 to 0.20 after ten. A meta-step on one CPU core takes 0.7 of MAML's with k = 1 (1.7 ms), half with k = 5; with
+step and 0.19 to 0.20 after ten. A meta-step on one CPU core takes 0.7 of MAML's where k = 1, 0.6 where k = 5; with
 Conv4 0.45 to 0.65.
 """
 

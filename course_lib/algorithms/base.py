@@ -25,7 +25,7 @@ Head = str | dict | MetaHead | None  # how a task's head begins: see heads.py
 
 
 class Learner(nn.Module):
-    """A way to learn an initialisation. It is a module so that it can own parameters (a learnt lambda, stored heads)."""
+    """A way to learn an initialisation; a module, so that it can own parameters (a learnt lambda, stored heads)."""
 
     only: str | None = None  # which parameters the inner loop may change; None is all of them
 

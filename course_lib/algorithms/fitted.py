@@ -82,7 +82,8 @@ class FittedHead(Learner):
         check_linear(params)
         z = features(model, params, x)  # [T, S, D]
         with torch.autocast(z.device.type, enabled=False):  # a solve wants at least single precision
-            weight, bias = self.fit(z.float() if z.dtype in (torch.float16, torch.bfloat16) else z, y, self.ways or ways)
+            z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+            weight, bias = self.fit(z, y, self.ways or ways)
         scale = self.scale()
         return params | {WEIGHT: scale * weight, BIAS: scale * bias}
 

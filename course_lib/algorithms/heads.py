@@ -10,8 +10,8 @@ two are two readings of "store and reuse the previously trained task specific he
 or the inner loop does. Both need tasks that come back, with a ``task_id``.
 
 Sinusoid, 200 tasks that come back, MAML with k = 1 and alpha = 0.01, Adam at 1e-3: query error of a ridge
-head (lambda 0.1) on the body's features for 600 new tasks. Seeds 0, 1, 2; 3,000 iterations are about 15 s on
-one CPU core.
+head (lambda 0.1) on the body's features for 600 new tasks. Seeds 0, 1, 2; stored and random heads take 1.1 times as
+long as meta-learned ones.
 
     iterations      300                  1,000                3,000 (seed 0)
     stored          0.95  0.73  1.23     0.48  0.50  0.47     0.16
@@ -76,8 +76,11 @@ class MetaHead(nn.Module):
 
 
 class RandomHead(MetaHead):
-    """A fresh head at every visit. On new tasks too: task i of a batch gets draw i, the same at every call (and task i of
-    an evaluation, however it is cut into batches: see ``evaluation.begin``)."""
+    """A fresh head at every visit.
+
+    On new tasks too: task i of a batch gets draw i, the same at every call; and task i of an evaluation, however it is
+    cut into batches (see ``evaluation.begin``).
+    """
 
     kind = "random"
 

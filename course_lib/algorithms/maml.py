@@ -7,7 +7,7 @@ Finn, Abbeel, Levine 2017, arXiv 1703.03400, algorithm 1. With ``second_order=Fa
 the one at the adapted point, its second derivatives dropped: first-order MAML (FOMAML), section 5.2 of the
 paper.
 
-Sinusoid, 5,000 iterations of 25 tasks, k = 1, alpha = 0.01: about 10 s on one CPU core; query error about 0.6
+Sinusoid, 5,000 iterations of 25 tasks, k = 1, alpha = 0.01: 10 to 15 s on one CPU core; query error about 0.6
 after one step and 0.2 after ten (10 shots; predicting zero costs 4.25).
 """
 

@@ -5,15 +5,15 @@
 
 Bertinetto, Henriques, Torr, Vedaldi 2019, "Meta-learning with differentiable closed-form solvers", arXiv 1805.08136,
 its ridge regression base learner. With few shots the system S x S (Woodbury) is smaller than (D + 1) x (D + 1); the
-smaller is solved. The bias is the weight of the column of ones and is penalised with the rest. Classes are one-hot targets, and
-a learnt scale fits the outputs to the cross-entropy. (The paper learns a shift too, one number added to every logit:
+smaller is solved. The bias is the weight of the column of ones and is penalised with the rest. Classes are one-hot
+targets, and a learnt scale fits the outputs to the cross-entropy. (The paper learns a shift too, one number added to every logit:
 softmax does not see it, so it is left out.) The ridge variant of MetaOptNet (arXiv 1904.03758) is this
 learner with ``lam=50, learn_lam=False`` but for the column of ones, which it lacks.
 
 Sinusoid, 5,000 iterations of 25 tasks, 600 test tasks of 10 shots, two seeds: 0.006 and 0.008 with no gradient step at
-all (0.010 and 0.008 with lambda fixed at 0.1); MAML has 0.6 after one step. Lambda falls to 0.03 and 0.01, the scale stays
-at 1.01. Gradient steps from there with MAML's alpha = 0.01 make it worse. A meta-step takes as long as MAML's with k = 1
-(2.4 ms on one CPU core), with Conv4 0.4 to 0.6 of it.
+all (0.010 and 0.008 with lambda fixed at 0.1); MAML has 0.6 after one step. Lambda falls to 0.03 and 0.01, the
+scale stays at 1.01. Gradient steps from there with MAML's alpha = 0.01 make it worse. A meta-step takes about as long
+as MAML's with k = 1, with Conv4 0.4 to 0.6 of it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class R2D2(FittedHead):
 
     Args:
         lam: lambda, against the SUM of squared errors over the support set. 0 is the limit of small lambda.
-        learn_lam: let the outer loop learn lambda, as the paper does; it starts at ``lam``, which must then be positive.
+        learn_lam: let the outer loop learn lambda, as the paper does, from ``lam``, which must then be positive.
         (others): see FittedHead.
     """
 

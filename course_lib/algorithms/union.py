@@ -12,7 +12,7 @@ Classes can be tasks' heads too: all characters of a pool make one classificatio
 large head (``tasks.AllClasses`` with ``StoredHeads(1, num_features, num_classes)``), as in Chen et al. 2019,
 "A closer look at few-shot classification", arXiv 1904.04232.
 
-Sinusoid, 5,000 iterations of 25 tasks: 10 to 15 s on one CPU core. Query error of a ridge head on new tasks
+Sinusoid, 5,000 iterations of 25 tasks: half as long as MAML with k = 1. Query error of a ridge head on new tasks
 (10 shots, 600 tasks, seed 0): 0.23 / 0.14 / 0.12 after training on 50 / 200 / 1,000 tasks with a head each;
 0.63 after training with one shared head, which fine-tuned like MAML (every parameter, alpha = 0.01) gives
 1.71 after ten steps. Gradient steps on the head alone are slow: after 3,000 iterations on 200 tasks the body
@@ -74,7 +74,7 @@ class UnionOfTasks(FittedHead):
             raise ValueError(f"lam must be at least 0, not {lam}")
         self.head = make_head(head)
         if self.head.kind not in ("meta", "stored"):
-            raise ValueError(f'the union of tasks trains "meta" or stored heads; {self.head.kind} ones learn nothing here')
+            raise ValueError(f'the union of tasks trains "meta" or stored heads; {self.head.kind} ones learn nothing')
         self.test_head, self.lam, self.C = test_head, lam, check_C(C)
 
     def fit(self, z: Tensor, y: Tensor, ways: int | None) -> Head:
