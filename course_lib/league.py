@@ -3,6 +3,7 @@
     python -m course_lib league omniglot        5 and 20 ways, 1 and 5 shots, normalised together or not
     python -m course_lib league sinusoid        error after 0, 1, 5, 10 steps
     python -m course_lib league glyphs          as for Omniglot, on drawn glyphs: no data, no network
+    python -m course_lib league papers          networks of the papers' recipes, judged on Omniglot as they split it
     python -m course_lib league omniglot --ways 5 --shots 1 --tasks 10000       one kind of task, more of them
 
 Nothing is trained unless ``--train`` asks for what is missing. A row is written as soon as it is measured, and
@@ -30,6 +31,7 @@ from course_lib.algorithms import MAML, Learner, UnionOfTasks
 from course_lib.algorithms.fitted import FittedHead
 from course_lib.evaluation import DRAW_AT_ONCE, evaluate, interval95
 from course_lib.models import Conv4
+from course_lib.tasks import OmniglotTasks
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 from course_lib.transduction import accuracies, has_running_statistics, with_statistics
 
@@ -62,10 +64,16 @@ class Cell:
     within_alphabet: bool = False
 
 
+PAPERS = {"splits": "characters"}  # 1,200 and 423 characters of all alphabets, for training and for judging
 IMAGE_CELLS = (Cell(5, 1), Cell(5, 5), Cell(20, 1), Cell(20, 5), Cell(20, 1, within_alphabet=True))
 SINE_CELLS = (Cell(None, 10), Cell(None, 5))
 # Whose checkpoints are judged by default; on drawn glyphs also those trained on Omniglot, which need no data.
-SERVED_BY = {"sinusoid": ("sinusoid",), "omniglot": ("omniglot",), "glyphs": ("glyphs", "omniglot")}
+SERVED_BY = {
+    "sinusoid": ("sinusoid",),
+    "omniglot": ("omniglot",),
+    "glyphs": ("glyphs", "omniglot"),
+    "papers": ("papers",),
+}
 
 
 def measure(
@@ -133,7 +141,7 @@ def episodes(family: str, cell: Cell, one_by_one: bool = False):
     """The tasks of a cell, with fewer queries where each of them is normalised in a batch of its own."""
     queries = max(1, 15 // cell.ways) if one_by_one else 15 if cell.ways == 5 else 5  # of a class
     counts = {"ways": cell.ways, "shots": cell.shots, "queries": queries, "within_alphabet": cell.within_alphabet}
-    return recipes.FAMILIES[family]("test", **counts)
+    return OmniglotTasks("test", **counts, **PAPERS) if family == "papers" else recipes.FAMILIES[family]("test", **counts)
 
 
 def floors(transductive: bool) -> dict[str, nn.Module]:
@@ -214,7 +222,7 @@ def rank_agreement(rows: Sequence[Row], others: Sequence[Row], transductive: str
 
 
 def _row(family: str, cell: Cell, num_tasks: int | str, seed: int, unit: str) -> Row:
-    name = recipes.FAMILIES[family].name
+    name = (OmniglotTasks if family == "papers" else recipes.FAMILIES[family]).name
     within = "" if cell.ways is None else "yes" if cell.within_alphabet else "no"
     task = {"family": name, "ways": cell.ways or "", "shots": cell.shots, "within_alphabet": within}
     return dict.fromkeys(COLUMNS, "") | task | {"tasks": num_tasks, "seed": seed, "unit": unit}
@@ -262,7 +270,7 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("family", choices=recipes.FAMILIES)
+    parser.add_argument("family", choices=SERVED_BY)
     parser.add_argument(
         "--checkpoints", nargs="+", help="names or paths (default: all that ship; on glyphs Omniglot's too)"
     )
@@ -274,6 +282,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--afresh", action="store_true", help="measure again what is in the table")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the table and its picture")
     args = parser.parse_args(argv)
+    if args.train and args.family == "papers":
+        parser.error("the papers' recipes are long: train them one by one, `train omniglot --recipe paper-maml-5way1shot`")
     if args.train:
         train_missing(args.family)
     names = args.checkpoints or [
@@ -288,7 +298,8 @@ def main(argv: list[str] | None = None) -> int:
     cells = [
         cell
         for cell in (SINE_CELLS if args.family == "sinusoid" else IMAGE_CELLS)
-        if args.ways in (None, cell.ways) and args.shots in (None, cell.shots)
+        if not (args.family == "papers" and cell.within_alphabet)  # its characters come from all alphabets
+        and args.ways in (None, cell.ways) and args.shots in (None, cell.shots)
     ]
     for row in measure(args.family, cells, names, args.tasks, args.seed, rows):
         print(summary(row), flush=True)

@@ -74,13 +74,19 @@ def task_of(row: Row) -> tuple[int, int, bool]:
 
 def reported(rows: Sequence[Row]) -> list[Row]:
     """Of each network and task the row with the most fine-tuning steps, which the recipe fixed beforehand, and
-    of those the one over the most test tasks."""
+    of those the one over the most test tasks; of a method's networks those trained for the task's shots, if any are."""
     last: dict[tuple, Row] = {}
     for row in rows:
         key = (row["method"], row["checkpoint"], *task_of(row), row["transductive"])
         if key not in last or _length(row) > _length(last[key]):
             last[key] = row
-    return list(last.values())
+    rows = list(last.values())
+    fitting = {_line(row) for row in rows if row["trained_shots"] == row["shots"]}
+    return [row for row in rows if row["trained_shots"] == row["shots"] or _line(row) not in fitting]
+
+
+def _line(row: Row) -> tuple:
+    return row["method"], *task_of(row), row["transductive"]
 
 
 def _length(row: Row) -> tuple[int, int]:
@@ -107,16 +113,19 @@ def _draw_accuracies(figure: Figure, rows: Sequence[Row], published: Sequence[Ro
         axis.set(title=title, xlabel="accuracy, %", xscale="logit")  # near 100 errors matter, not points
         axis.set_xticks([tick / 100 for tick in TICKS], [f"{tick:g}" for tick in TICKS])
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.set_yticks(range(len(methods)), [_with_minutes(method, rows) for method in methods])
+        axis.set_yticks(range(len(methods)), [_with_training(method, rows) for method in methods])
     _one_legend(figure, axes)
     title = f"{rows[0]['family']}: new tasks, 95 % intervals{_elsewhere(rows)}" if rows else "nothing measured yet"
     figure.suptitle(title)
 
 
-def _with_minutes(method: str, rows: Sequence[Row]) -> str:
-    """The method's name, and for how long one CPU core trained it."""
-    seconds = {float(row["cpu_seconds"]) for row in rows if row["method"] == method and row["cpu_seconds"]}
-    return f"{method} (trained {max(seconds) / 60:.0f} min)" if seconds else method
+def _with_training(method: str, rows: Sequence[Row]) -> str:
+    """The method's name, and for how long one CPU core trained it; without that record, for how many iterations."""
+    mine = [row for row in rows if row["method"] == method and row["checkpoint"]]
+    seconds = {float(row["cpu_seconds"]) for row in mine if row["cpu_seconds"]}
+    if seconds or not mine:
+        return f"{method} (trained {max(seconds) / 60:.0f} min)" if seconds else method
+    return f"{method} ({int(mine[0]['iterations']):,} iterations)" if mine[0]["iterations"] else method
 
 
 def _elsewhere(rows: Sequence[Row]) -> str:
