@@ -14,7 +14,7 @@ from course_lib.demos import (
     union_gradient,
 )
 from course_lib.demos.kit import check
-from course_lib.experiments import equal_compute, inner_rate_sign
+from course_lib.experiments import equal_compute, equal_compute_images, inner_rate_sign
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.training import meta_train
@@ -121,3 +121,13 @@ def test_compute_is_equal():
                 equal_compute.operations(UnionOfTasks(head), num_tasks) * equal_compute.iterations(method)[-1]
             )
             assert 0.98 < own / maml < 1.02
+
+
+def test_on_images_both_methods_have_both_budgets():
+    table = equal_compute_images.load()
+    assert table["command"].endswith("equal_compute_images") and "+" not in table["commit"]
+    spent = {method: [] for method in equal_compute_images.METHODS}
+    for run in table["runs"]:
+        assert run["operations"] == run["iterations"] * table["operations"][run["method"]]
+        spent[run["method"]].append(run["operations"])
+    assert sorted(spent["maml"]) == pytest.approx(sorted(spent["union"]), rel=1e-3)
