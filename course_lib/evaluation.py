@@ -137,7 +137,7 @@ def evaluate(
                 drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
                 for batch in chunks(drawn.to(device), tasks_at_once):
                     start = begin(learner, model, batch, head, heads)
-                    rate = learner.rate() if lr is None else lr
+                    rate = learner.rate(model) if lr is None else lr
                     how = {"loss_fn": learner.loss_fn, "steps": steps[-1], "lr": rate, "only": only}
                     tuned = path(model, start, batch.support_x, batch.support_y, **how)
                     rows = [

@@ -175,7 +175,7 @@ class CheckpointedMAML(MAML):
         if not self.second_order:  # nothing is kept to begin with
             return super().adapt(model, x, y, start)
         start = self.start(check_model(model), x, y) if start is None else start
-        how = {"loss_fn": self.loss_fn, "steps": self.inner_steps, "lr": self.rate(), "only": self.only}
+        how = {"loss_fn": self.loss_fn, "steps": self.inner_steps, "lr": self.rate(model), "only": self.only}
         return adapt_checkpointed(model, start, x, y, **how)
 
 

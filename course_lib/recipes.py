@@ -241,7 +241,7 @@ def reptile_paper(ways: int, shots: int) -> Recipe:
     return Recipe(
         "reptile",
         REPTILE_PAPER,
-        inner | {"inner_optimizer": "adam"},
+        inner | {"inner_optimizer": "adam", "carry": True},
         model=STRIDED | {"statistics": "batch"},
         tasks={"ways": ways, "shots": 10, "queries": 1} | REPTILE_SPLIT,
         test={"shots": shots},

@@ -240,7 +240,8 @@ def _solve(gram: Tensor, lam: float | Tensor, right: Tensor) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(gram + lam * eye)  # [T, M, M], [T]
     failed = failed != 0
     refuse(failed, f"the ridge system is singular in {gram.dtype}: raise lam, or use float64 (lam=0 is the limit)")
-    return torch.cholesky_solve(right, factor).masked_fill(failed[:, None, None], torch.nan)
+    below = torch.linalg.solve_triangular(factor, right, upper=False)  # (cholesky_solve has no place in a CUDA graph)
+    return torch.linalg.solve_triangular(factor.mT, below, upper=True).masked_fill(failed[:, None, None], torch.nan)
 
 
 def _check_support(z: Tensor, targets: Tensor) -> None:

@@ -201,9 +201,11 @@ def test_a_gpu_gives_the_gradient_of_the_cpu_and_waits_for_nothing(name):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", ["maml", "r2d2", "reptile"])
+@pytest.mark.parametrize("name", ["maml", "r2d2", "reptile", "reptile, carried"])
 def test_the_captured_step_gives_the_plain_gradient(name):
-    learner, model = copy.deepcopy(LEARNERS[name]).to("cuda"), small_conv().to("cuda")
+    carried = Reptile(2, 0.1, loss_fn=cross_entropy, inner_optimizer="adam", carry=True)
+    learner = copy.deepcopy((LEARNERS | {"reptile, carried": carried})[name]).to("cuda")
+    model = small_conv().to("cuda")
     meta_gradient = make_meta_gradient(learner, model, compile=True)
     for seed in (0, 1):  # the second time, other images and other parameters through the same graph
         batch = images(seed=seed)

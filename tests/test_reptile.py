@@ -193,3 +193,45 @@ def test_what_a_person_may_get_wrong(wrong, says):
 def test_a_minibatch_larger_than_the_task():
     with pytest.raises(ValueError, match="inner_batch=5, but a task has 4 points"):
         Reptile(inner_batch=5).meta_gradient(tiny_model(), regression())
+
+
+@pytest.mark.parametrize("tasks_at_once", [None, 1])
+def test_carried_squares_against_one_optimiser_of_torch(tasks_at_once):
+    """Visit after visit, torch's Adam keeps its state while the weights go back to the initialisation."""
+    model, learner = tiny_model(), Reptile(3, 0.05, inner_optimizer="adam", carry=True)
+    own = copy.deepcopy(model)
+    optimizer = torch.optim.Adam(own.parameters(), lr=0.05, betas=(0.0, 0.999))
+    for seed in range(3):
+        batch = regression(num_tasks=1, seed=seed)
+        own.load_state_dict(model.state_dict())
+        for _ in range(3):
+            optimizer.zero_grad()
+            (own(batch.support_x[0]) - batch.support_y[0]).square().mean().backward()
+            optimizer.step()
+        grads, _ = learner.meta_gradient(model, batch, tasks_at_once)
+        expected = {n: (p - q).detach() for (n, p), q in zip(model.named_parameters(), own.parameters())}
+        assert largest_difference(grads, expected) < 1e-7
+    adapted = learner.adapt(model, batch.support_x, batch.support_y)  # test time begins where training ended
+    own.load_state_dict(model.state_dict())
+    for _ in range(3):
+        optimizer.zero_grad()
+        (own(batch.support_x[0]) - batch.support_y[0]).square().mean().backward()
+        optimizer.step()
+    assert all((adapted[n][0] - p).abs().max() < 1e-7 for n, p in own.named_parameters())
+    again = Reptile(3, 0.05, inner_optimizer="adam", carry=True)
+    again.load_state_dict(learner.state_dict())
+    torch.testing.assert_close(again.adapt(model, batch.support_x, batch.support_y), adapted, rtol=1e-6, atol=1e-7)
+
+
+def test_carried_squares_do_not_depend_on_how_tasks_are_cut():
+    learners = [Reptile(2, 0.05, inner_batch=2, inner_optimizer="adam", carry=True) for _ in range(2)]
+    for seed in range(2):
+        batch = regression(seed=seed)
+        grads = [l.meta_gradient(tiny_model(), batch, cut)[0] for l, cut in zip(learners, (None, 2))]
+        assert largest_difference(*grads) < 1e-12
+    torch.testing.assert_close(*(learner.state_dict()["carried._extra_state"] for learner in learners))
+
+
+def test_gradient_descent_has_nothing_to_carry():
+    with pytest.raises(ValueError, match="carry"):
+        Reptile(carry=True)

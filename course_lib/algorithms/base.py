@@ -59,7 +59,7 @@ class Learner(nn.Module):
         """
         return self.head.prepare(model, batch)
 
-    def rate(self) -> float | Tensor | Rate:
+    def rate(self, model: nn.Module) -> float | Tensor | Rate:
         """alpha for one run of the inner loop; anew for each run, since a rate may remember gradients."""
         return self.inner_lr
 
@@ -75,7 +75,7 @@ class Learner(nn.Module):
             y,
             loss_fn=self.loss_fn,
             steps=self.inner_steps,
-            lr=self.rate(),
+            lr=self.rate(model),
             only=self.only,
             second_order=self.second_order,
         )

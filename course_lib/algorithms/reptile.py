@@ -40,21 +40,68 @@ ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8  # the defaults that Reptile's released c
 class AdamRate:
     """Adam with beta1 = 0 as a rate: alpha / (sqrt(v) + eps), v the mean square of past gradients.
 
-    v begins anew with every run of the inner loop, so that tasks share nothing: a first step is alpha in
-    every parameter, up or down. (Reptile's released code carries v from task to task.)
+    Args:
+        lr: alpha, one for all or one per task [T].
+        squares: v to begin with, {name: [T, ...]}; none is zero, and a first step is then alpha in every parameter,
+            up or down.
+        seen: how many gradients are in ``squares``, a number or one per task [T].
     """
 
-    def __init__(self, lr: float | Tensor):
-        self.lr = lr
-        self.squares: dict[str, Tensor] = {}
+    def __init__(self, lr: float | Tensor, squares: Params | None = None, seen: float | Tensor = 0.0):
+        self.lr, self.seen = lr, seen
+        self.squares: dict[str, Tensor] = dict(squares or {})
         self.steps: dict[str, int] = {}
 
     def __call__(self, name: str, grad: Tensor) -> Tensor:
         step = self.steps[name] = self.steps.get(name, 0) + 1
         past = self.squares.get(name, torch.zeros_like(grad))
         square = self.squares[name] = ADAM_BETA2 * past + (1 - ADAM_BETA2) * grad.square()  # [T, ...]
-        v = square / (1 - ADAM_BETA2**step)  # without the bias of a start at zero
+        v = square / (1 - ADAM_BETA2 ** (per_task(self.seen, grad) + step))  # without the bias of a start at zero
         return per_task(self.lr, grad) / (v.sqrt() + ADAM_EPSILON)
+
+
+class CarriedSquares(nn.Module):
+    """Adam's mean squares as they pass from meta-batch to meta-batch: the mean of where its tasks ended.
+
+    In the state dict as one vector, how many gradients they have seen first: ``_extra_state`` [1 + P].
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+        self.register_buffer("ended", torch.zeros(1, 0), persistent=False)  # [T, P], the last meta-batch's
+
+    def begin(self, model: nn.Module, num_tasks: int) -> dict[str, Tensor]:
+        """What each of the tasks begins with, to travel in ``batch.info``: "squares" [T, P], "seen" [T], "row" [T]."""
+        mean, like = self.mean(model), next(model.parameters())
+        if len(self.ended) != num_tasks or self.ended.shape[1:] != mean.shape:
+            self.ended = mean.repeat(num_tasks, 1)
+        seen = torch.full((num_tasks,), float(self.seen)).to(like)
+        return {"squares": mean.expand(num_tasks, -1), "seen": seen, "row": torch.arange(num_tasks, device=like.device)}
+
+    def mean(self, model: nn.Module) -> Tensor:
+        """The mean squares now [P]."""
+        like = next(model.parameters())
+        size = sum(p.numel() for p in model.parameters())
+        return (self.ended if self.ended.shape[1] else self.ended.new_zeros(1, size)).to(like).mean(0)
+
+    @torch.no_grad()
+    def remember(self, row: Tensor, squares: Params) -> None:
+        """Keep where tasks ended: each its own row, so that workers do not meet."""
+        self.ended[row] = torch.cat([square.flatten(1) for square in squares.values()], 1)
+
+    def get_extra_state(self) -> Tensor:
+        return torch.cat([self.ended.new_tensor([self.seen]), self.ended.mean(0)])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.seen, self.ended = int(state[0]), state[1:].clone().unsqueeze(0)
+
+
+def unflatten(vector: Tensor, model: nn.Module) -> Params:
+    """[T, P] -> {name: [T, ...]}, in the order of the model's parameters."""
+    named = dict(model.named_parameters())
+    parts = vector.split([p.numel() for p in named.values()], 1)
+    return {name: part.unflatten(1, p.shape) for (name, p), part in zip(named.items(), parts)}
 
 
 class Reptile(Learner):
@@ -69,6 +116,8 @@ class Reptile(Learner):
         use_queries: train on the query points too. Reptile needs no held-out set in training; with all of a
             task's points in the loop, minibatches differ more.
         inner_optimizer: "sgd", or "adam" with beta1 = 0 as for the paper's Omniglot.
+        carry: let Adam's mean squares pass from task to task, and on to test time, as the released code does; else
+            they begin at zero with every task.
         seed: of the shuffling; which a resumed run takes up where it was.
     """
 
@@ -80,6 +129,7 @@ class Reptile(Learner):
         inner_batch: int | None = None,
         use_queries: bool = False,
         inner_optimizer: str = "sgd",
+        carry: bool = False,
         seed: int = 0,
     ):
         check_count("inner_steps", inner_steps, 1)
@@ -88,11 +138,16 @@ class Reptile(Learner):
             raise ValueError(f'inner_optimizer must be "sgd" or "adam", not {inner_optimizer!r}')
         self.inner_batch = None if inner_batch is None else check_count("inner_batch", inner_batch, 1)
         self.use_queries = use_queries
+        if carry and inner_optimizer != "adam":
+            raise ValueError('carry=True is for inner_optimizer="adam": gradient descent has nothing to carry')
         self.inner_optimizer = inner_optimizer
+        self.carried = CarriedSquares() if carry else None
         self.draws = Draws(seed)
 
-    def rate(self) -> float | Tensor | Rate:
-        return AdamRate(self.inner_lr) if self.inner_optimizer == "adam" else self.inner_lr
+    def rate(self, model: nn.Module) -> float | Tensor | Rate:
+        if self.carried is None:
+            return AdamRate(self.inner_lr) if self.inner_optimizer == "adam" else self.inner_lr
+        return AdamRate(self.inner_lr, unflatten(self.carried.mean(model)[None], model), self.carried.seen)
 
     def points(self, batch: TaskBatch) -> tuple[Tensor, Tensor]:
         """What the inner loop trains on: x [T, N, ...], y [T, N, ...]."""
@@ -101,6 +156,9 @@ class Reptile(Learner):
         return torch.cat([batch.support_x, batch.query_x], 1), torch.cat([batch.support_y, batch.query_y], 1)
 
     def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
+        if self.carried is not None and "squares" not in batch.info:
+            batch = with_info(batch, self.carried.begin(model, batch.num_tasks))
+            self.carried.seen += self.inner_steps
         if self.inner_batch is None or "minibatches" in batch.info:
             return batch
         num_points = batch.support_x.shape[1] + self.use_queries * batch.query_x.shape[1]
@@ -117,14 +175,17 @@ class Reptile(Learner):
         """Where the inner loop ends on each training task, {name: [T, ...]}."""
         x, y = self.points(batch)
         params = self.begin(model, batch)
+        rate, task = self.rate(model), torch.arange(batch.num_tasks, device=x.device)[:, None]  # [T, 1]
+        if self.carried is not None:
+            rate = AdamRate(self.inner_lr, unflatten(batch.info["squares"], model), batch.info["seen"])
+        how = {"loss_fn": self.loss_fn, "lr": rate, "second_order": False}
         if self.inner_batch is None:
-            return self.adapt(model, x, y, params)
-        rate, task = self.rate(), torch.arange(batch.num_tasks, device=x.device)[:, None]  # [T, 1]
-        for picked in batch.info["minibatches"].unbind(1):  # k times [T, B]
-            minibatch = x[task, picked], y[task, picked]  # [T, B, ...]
-            params = adapt(
-                model, params, *minibatch, loss_fn=self.loss_fn, steps=1, lr=rate, second_order=False
-            )
+            params = adapt(model, params, x, y, steps=self.inner_steps, **how)
+        else:
+            for picked in batch.info["minibatches"].unbind(1):  # k times [T, B]
+                params = adapt(model, params, x[task, picked], y[task, picked], steps=1, **how)
+        if self.carried is not None:
+            self.carried.remember(batch.info["row"], rate.squares)
         return params
 
     def task_losses(self, model: nn.Module, batch: TaskBatch) -> Tensor:
@@ -150,4 +211,5 @@ class Reptile(Learner):
         settings = super().settings()
         del settings["second_order"]
         names = ("inner_batch", "use_queries", "inner_optimizer")
-        return settings | {name: getattr(self, name) for name in names} | {"seed": self.draws.seed}
+        own = {name: getattr(self, name) for name in names} | {"carry": self.carried is not None}
+        return settings | own | {"seed": self.draws.seed}
