@@ -189,7 +189,7 @@ def describe(name: str, learner: Learner, record: dict) -> Row:
         "trained_ways": "all classes" if pooled else settings.get("ways", ""),
         "trained_shots": "" if pooled else settings["shots"],
         "iterations": record["training"]["iterations"],
-        "cpu_seconds": record.get("cpu_seconds") or "",
+        "cpu_seconds": (record.get("cpu_seconds") or "") if record["device"].endswith("CPU") else "",
         "weights": fingerprint(name),
         "commit": record["commit"],
         "command": record["command"],

@@ -180,7 +180,7 @@ TWO_CORES = {
         "reptile",
         "Reptile (arXiv 1803.02999), appendix A: Adam(beta1 = 0) at 1e-3, 5 steps of 10 images, 10 training "
         "shots, 5 tasks, interpolation 1 to 0; but 2,000 iterations, not 100,000, and judged after 20 steps, not 50",
-        {"inner_steps": 5, "inner_lr": 1e-3, "inner_batch": 10, "inner_optimizer": "adam"},
+        {"inner_steps": 5, "inner_lr": 1e-3, "inner_batch": 10, "inner_optimizer": "adam", "carry": True},
         model=STRIDED | {"statistics": "batch"},
         tasks={"ways": 5, "shots": 10, "queries": 1},
         test=ONE_SHOT,

@@ -20,6 +20,9 @@ error after 1 / 5 / 10 steps (10 shots, 600 tasks, seed 0):
     minibatches of 10 of all 20 points                   0.65 / 0.21 / 0.17
     the same, outer Adam at 1e-3 in place of epsilon     0.61 / 0.21 / 0.16
     k = 1, support set alone, outer Adam: joint training 3.32 / 2.40 / 1.89
+
+Omniglot, 5-way 1-shot, 40,000 of the paper's 100,000 iterations, transductive: 97.9 if Adam's mean squares are
+carried from task to task as in the released code, 83.1 if they begin anew (the paper has 97.68).
 """
 
 from __future__ import annotations
