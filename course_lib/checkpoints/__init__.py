@@ -140,12 +140,14 @@ def provenance(command: str, seconds: float, device: torch.device | str = "cpu",
 
 
 def _commit() -> str:
-    """The commit of the code that ran, "+" if it had been changed since; "unknown" outside a checkout."""
-    git = ["git", "-C", str(FOLDER), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    """The commit of the code that ran, "+" if Python files had been changed since; "unknown" outside a checkout."""
+    git = ["git", "-C", str(FOLDER.parent)]
     try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "*.py"]).returncode
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return head.stdout.strip() + "+" * bool(changed)
 
 
 def _base(path: str | os.PathLike) -> Path:
