@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib import league
 from course_lib.demos import (
     omniglot_dont_match,
     omniglot_drawing,
@@ -70,12 +69,26 @@ def test_transduction_at_every_end_and_running_statistics_know_no_company():
 def test_league_at_every_end_with_nothing_guessed():
     demo = omniglot_league.demo()
     check(demo)
-    measured = {row["method"] for row in league.read(omniglot_league.TABLE)}
-    assert measured <= set(omniglot_league.METHODS)
+    for networks in omniglot_league.NETWORKS.values():
+        rows = omniglot_league.table(networks)
+        assert rows and {row["method"] for row in rows} <= set(omniglot_league.METHODS)
     data = demo.set(task="20-way 1-shot, one alphabet").data
-    assert data["people"] and "MAML" not in data["ours"]["yes"] and "People: 95.5" in demo.alt
+    assert data["people"] and "ANIL" not in data["ours"]["yes"] and "People: 95.5" in demo.alt
     row = demo.set(task="5-way 1-shot", published=False).data["ours"]["no"]["R2D2"]
     assert row == pytest.approx((97.22, 0.33)) and not demo.data["papers"]["yes"]
+    assert "new alphabets" in demo.alt and "mixed" not in demo.alt
+
+
+def test_league_of_the_papers_recipes_says_its_split_and_what_it_lacks():
+    demo = omniglot_league.demo()
+    data = demo.set(networks="papers", task="20-way 1-shot, one alphabet").data
+    assert not any(data["ours"].values()) and not data["people"]
+    assert data["note"] and demo.alt.endswith(data["note"]) and not demo.picture.sticking_out()
+    assert not demo.set(task="5-way 1-shot").data["note"] and "alphabets mixed" in demo.alt
+    one, five = (demo.set(task=f"5-way {shots}-shot").data["ours"]["no"]["ProtoNet"] for shots in (1, 5))
+    rows = [r for r in omniglot_league.table("papers") if r["ways"] == "5" and r["transductive"] == "no"]
+    mean = {(row["checkpoint"], row["shots"]): float(row["mean"]) for row in rows}
+    assert (one[0], five[0]) == (mean["papers/protonet_1shot", "1"], mean["papers/protonet_5shot", "5"])
 
 
 def test_rules_at_every_end_and_live_numbers_are_the_librarys(monkeypatch):

@@ -1,6 +1,6 @@
-"""The league table as a picture that can be asked: a kind of task, together or alone, published values or not.
+"""The league table as a picture that can be asked: whose networks, a kind of task, together or alone, published or not.
 
-Reads experiments/league_omniglot.csv and published.csv; a cell that was not run is empty.
+Reads experiments/league_omniglot.csv, league_papers.csv and published.csv; a cell that was not run is empty.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from course_lib import league, plots
 from course_lib.demos.kit import Choice, Demo, Switch
 from course_lib.league_figure import reported, task_of
 
-TABLE = league.FOLDER / "league_omniglot.csv"
+NETWORKS = {"two CPU cores, minutes": "omniglot", "the papers' recipes, one GPU": "papers"}
+SPLITS = {"omniglot": "new alphabets", "papers": "alphabets mixed (papers' split)"}
 METHODS = (  # from the top down; the floors last
     "MAML", "FOMAML", "ANIL", "Reptile", "R2D2", "MetaOptNet", "ProtoNet", "union of tasks",
     "nearest neighbour, pixels", "nearest neighbour, random features",
@@ -31,19 +32,26 @@ NORMALISED = {
     "together (transductive)": ("yes",),
     "alone or by running statistics": ("no",),
 }
+MIXED = "Not measured: this split mixes the characters of all alphabets."
 PEOPLE = 95.5  # % right: 4.5 % errors of people, 20-way 1-shot within alphabets (Lake et al. 2015)
 TICKS = (10, 30, 60, 85, 95, 99, 99.9)  # %
 LOOKS = {"yes": (plots.BLUE, "o", -0.16), "no": (plots.ORANGE, "s", 0.16)}
 
 
+def table(networks: str) -> list[league.Row]:
+    """The rows of a league: "omniglot" or "papers"."""
+    return league.read(league.FOLDER / f"league_{networks}.csv")
+
+
 def cells(
-    task: tuple[int, int, bool], transductive: str, published: bool = False
+    task: tuple[int, int, bool], transductive: str, published: bool = False, networks: str = "omniglot"
 ) -> dict[str, tuple[float, float]]:
     """{method: (mean, half width)} in %, measured by us or published; no half width is NaN.
 
     A paper that does not say how it normalised counts as not transductive.
     """
-    rows = [r for r in league.read(league.PUBLISHED if published else TABLE) if r["family"] == "Omniglot"]
+    rows = league.read(league.PUBLISHED) if published else table(networks)
+    rows = [row for row in rows if row["family"] == "Omniglot"]
     return {
         row["method"]: (float(row["mean"]), float(row["ci95"] or "nan"))
         for row in (rows if published else reported(rows))
@@ -52,16 +60,19 @@ def cells(
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """What is drawn: {"yes" | "no": {method: (mean, half width)}} of ours and of the papers'."""
-    task = TASKS[values.task]
+    """What is drawn: {"yes" | "no": {method: (mean, half width)}} of ours and of the papers', and a note where
+    nothing was measured."""
+    task, networks, shown = TASKS[values.task], values.networks, NORMALISED[values.normalised]
+    ours = {t: cells(task, t, networks=networks) if t in shown else {} for t in LOOKS}
     return {
         "task": values.task,
-        "ours": {t: cells(task, t) if t in NORMALISED[values.normalised] else {} for t in LOOKS},
+        "split": SPLITS[networks],
+        "ours": ours,
+        "note": "" if any(ours.values()) else MIXED if networks == "papers" and task[2] else "Nothing measured.",
         "papers": {
-            t: cells(task, t, published=True) if values.published and t in NORMALISED[values.normalised] else {}
-            for t in LOOKS
+            t: cells(task, t, published=True) if values.published and t in shown else {} for t in LOOKS
         },
-        "people": task == TASKS["20-way 1-shot, one alphabet"],
+        "people": networks == "omniglot" and task == TASKS["20-way 1-shot, one alphabet"],
     }
 
 
@@ -83,7 +94,8 @@ def figure(fig) -> SimpleNamespace:
         )
     people = panel.axvline(PEOPLE / 100, **plots.REFERENCE, label="people (Lake et al. 2015)")
     fig.legend(loc="outside lower center", ncols=2)
-    return SimpleNamespace(marks=marks, people=people, title=panel.set_title(" "))
+    note = panel.text(0.5, 0.5, "", ha="center", va="center", transform=panel.transAxes)
+    return SimpleNamespace(marks=marks, people=people, note=note, title=panel.set_title(" "))
 
 
 def draw(artists: SimpleNamespace, data: dict) -> None:
@@ -100,7 +112,8 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
             [mean / 100 for mean, _ in published.values()], [METHODS.index(m) + shift for m in published]
         )
     artists.people.set_visible(data["people"])
-    artists.title.set_text(f"Omniglot, {data['task']}: 95 % intervals")
+    artists.note.set_text(data["note"])
+    artists.title.set_text(f"Omniglot, {data['task']}, {data['split']}: 95 % intervals")
 
 
 def alt(data: dict) -> str:
@@ -110,8 +123,8 @@ def alt(data: dict) -> str:
         for method, (mean, half) in ours.items()
     ]
     missing = [m for m in METHODS if not any(m in ours for ours in data["ours"].values())]
-    words = f"Accuracy on Omniglot in %, {data['task']}: {'; '.join(said)}."
-    words += f" Not run: {', '.join(missing)}." if missing else ""
+    words = f"Accuracy on Omniglot in %, {data['task']}, {data['split']}: {data['note'] or '; '.join(said) + '.'}"
+    words += f" Not run: {', '.join(missing)}." if said and missing else ""
     return words + (f" People: {PEOPLE}." if data["people"] else "")
 
 
@@ -120,6 +133,7 @@ def demo() -> Demo:
     return Demo(
         "League table",
         controls=[
+            Choice("networks", NETWORKS, "omniglot", "networks"),
             Choice("task", list(TASKS), "5-way 1-shot", "task"),
             Choice("normalised", list(NORMALISED), "both", "queries"),
             Switch("published", True, "published values"),
