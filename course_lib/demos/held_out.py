@@ -31,16 +31,14 @@ def measure(start: str, shots: int, inner_lr: float, draw: int) -> tuple[Tensor,
     batch = SinusoidTasks(shots=20, queries=QUERIES).sample(NUM_TASKS, generator=generator)
     batch.support_x, batch.support_y = batch.support_x[:, :shots], batch.support_y[:, :shots]
     x, y = batch.support_x, batch.support_y
-    trail = list(path(model, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
-    stages = {name: torch.cat([tuned[name] for tuned in trail]) for name in params}  # [51 * 60, ...]
-
-    def errors(x: Tensor, y: Tensor) -> Tensor:
-        x, y = (part.repeat(len(trail), 1, 1) for part in (x, y))  # [51 * 60, N, 1]
-        found = mse(predict(model, stages, x), y).view(len(trail), NUM_TASKS)
-        return found.nan_to_num(WORST, WORST).clip(max=WORST)
-
-    with torch.no_grad():
-        return errors(x, y), errors(batch.query_x, batch.query_y)
+    all_x, all_y = torch.cat([x, batch.query_x], 1), torch.cat([y, batch.query_y], 1)  # [60, S + Q, 1]
+    errors = []
+    for tuned in path(model, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr):
+        with torch.no_grad():
+            squares = (predict(model, tuned, all_x) - all_y)[..., 0].square()  # [60, S + Q]
+        errors.append(torch.stack([squares[:, :shots].mean(1), squares[:, shots:].mean(1)]))  # [2, 60]
+    support, query = torch.stack(errors, 1).nan_to_num(WORST, WORST).clip(max=WORST)  # [51, 60] each
+    return support, query
 
 
 def compute(values: SimpleNamespace) -> dict:
