@@ -154,7 +154,7 @@ def meta_train(tasks: LinearTasks, lrs, start: Tensor | None = None) -> Tensor:
 
 
 def direction_weights(support_x: Tensor, lr: float) -> tuple[Tensor, Tensor]:
-    """How much each direction of a task counts in the outer gradient: eigenvalues of H and of (I - lr H)^2.
+    """How much each direction of a task counts in the meta-gradient: eigenvalues of H and of (I - lr H)^2.
 
     The task's share is (I - lr H) Hq (I - lr H) (theta - w) but for noise, and over query points Hq averages to I.
 

@@ -3,7 +3,7 @@
     theta'_i = theta - alpha grad L_i(theta; support)                    k times
     theta   <- theta - beta grad_theta mean_i L_i(theta'_i; query)       through all k steps
 
-Finn, Abbeel, Levine 2017, arXiv 1703.03400, algorithm 1. With ``second_order=False`` the outer gradient is
+Finn, Abbeel, Levine 2017, arXiv 1703.03400, algorithm 1. With ``second_order=False`` the meta-gradient is
 the one at the adapted point, its second derivatives dropped: first-order MAML (FOMAML), section 5.2 of the
 paper.
 

@@ -42,7 +42,7 @@ def check_union_loss(union_loss) -> Verdict:
 
 @never_raises
 def check_weight(weight) -> Verdict:
-    """``weight(alpha, h)``: the outer gradient of a MAML step on h/2 (theta - w)^2, relative to alpha = 0."""
+    """``weight(alpha, h)``: the meta-gradient of a MAML step on h/2 (theta - w)^2, relative to alpha = 0."""
     curvature = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
     for alpha in torch.tensor([-0.3, 0.2], dtype=torch.float64):  # either sign
         result = run(weight, alpha, curvature)
