@@ -181,7 +181,7 @@ def method_name(learner: Learner) -> str:
 def describe(name: str, learner: Learner, record: dict) -> Row:
     """The columns that say which network a number is of."""
     settings = checkpoints.task_settings(record)
-    pooled = "pool" in record["tasks"]
+    pooled, on_cpu = "pool" in record["tasks"], record.get("device", "CPU").endswith("CPU")
     return {
         "method": method_name(learner),
         "checkpoint": str(name),
@@ -189,7 +189,7 @@ def describe(name: str, learner: Learner, record: dict) -> Row:
         "trained_ways": "all classes" if pooled else settings.get("ways", ""),
         "trained_shots": "" if pooled else settings["shots"],
         "iterations": record["training"]["iterations"],
-        "cpu_seconds": (record.get("cpu_seconds") or "") if record["device"].endswith("CPU") else "",
+        "cpu_seconds": on_cpu and record.get("cpu_seconds") or "",
         "weights": fingerprint(name),
         "commit": record["commit"],
         "command": record["command"],
