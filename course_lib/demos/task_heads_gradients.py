@@ -116,9 +116,8 @@ def compute(values: SimpleNamespace) -> dict:
 
 
 def body_in_words(body: str, iteration: int) -> str:
-    if iteration == 0:
-        return "Untrained body"
-    return f"Body: {iteration:,} iterations, {next(words for words, name in BODIES.items() if name == body)}"
+    words = next(words for words, name in BODIES.items() if name == body)
+    return f"Body: {iteration:,} iterations, {words}" if iteration else f"Untrained body, before {words}"
 
 
 def figure(fig) -> SimpleNamespace:
