@@ -1,7 +1,7 @@
 """How long a demo takes from a key press to the new picture, and the kernel's share of it.
 
     python -m benchmarks.latency                     # the kit's small demo: two panels, 900 x 400 pixels
-    python -m benchmarks.latency notebooks/01_adapting.ipynb --changes 30
+    python -m benchmarks.latency notebooks/01_adapting_at_test_time.ipynb --changes 30
 
 In the browser: from the key event to the end of the first frame painted with the new picture (decoded: a message
 sent in an animation frame arrives after that frame's paint), in JupyterLab in headless Chromium. In the kernel: ``compute``, ``draw`` and the PNG, without a browser. Milliseconds; minimum,
