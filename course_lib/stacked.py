@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from course_lib.batch_norm import batch_norm as batch_norm_of_batch
+
 Params = dict[str, Tensor]
 
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.Softplus, nn.LeakyReLU, nn.Identity)
@@ -52,7 +54,7 @@ def call(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     if kind in POOLING and images:
         return unfold(module(fold(x)), x.shape[0])
     if x.shape[0] == 1:
-        return functional_call(module, {name: p[0] for name, p in params.items()}, (x[0],)).unsqueeze(0)
+        return functional_call(module, {n: p.squeeze(0) for n, p in params.items()}, (x.squeeze(0),)).unsqueeze(0)
     check_statistics(module)
     return vmap(lambda p, task_x: functional_call(module, p, (task_x,)), randomness="different")(params, x)
 
@@ -97,12 +99,15 @@ def unfold(x: Tensor, num_tasks: int) -> Tensor:
 
 
 def convolution(module: nn.Conv2d, params: Params, x: Tensor) -> Tensor:
-    """A convolution in T groups: x [T, N, in, H, W], weight [T, out, in, h, w] -> [T, N, out, H', W']."""
+    """A convolution in T groups: x [T, N, in, H, W], weight [T, out, in, h, w] -> [T, N, out, H', W'].
+
+    Of one task, ``squeeze`` takes a view backward too, where ``x[0]`` would fill and copy a tensor of zeros.
+    """
     num_tasks = x.shape[0]
     if num_tasks == 1:
-        weight, bias = params["weight"][0], params["bias"][0] if module.bias is not None else None
+        weight, bias = params["weight"].squeeze(0), params["bias"].squeeze(0) if module.bias is not None else None
         settings = (module.stride, module.padding, module.dilation, module.groups)
-        return F.conv2d(channels_last(x[0]), channels_last(weight), bias, *settings).unsqueeze(0)
+        return F.conv2d(channels_last(x.squeeze(0)), channels_last(weight), bias, *settings).unsqueeze(0)
     weight = params["weight"].flatten(0, 1)  # [T out, in, h, w]
     bias = params["bias"].flatten() if module.bias is not None else None  # [T out]
     groups = num_tasks * module.groups
@@ -129,7 +134,11 @@ def batch_norm(module: nn.BatchNorm2d, params: Params, x: Tensor) -> Tensor:
     if mean is not None:
         mean, var = mean.repeat(num_tasks), var.repeat(num_tasks)  # [T C]; in training, room for the batch's
     momentum = 1.0 if of_batch else 0.0
-    out = F.batch_norm(fold(x), mean, var, weight, bias, of_batch, momentum, module.eps)
+    x = fold(x)
+    if of_batch and module.affine and x.device.type == "cpu" and x.dtype == weight.dtype:  # on a GPU, cuDNN's own
+        out = batch_norm_of_batch(x, weight, bias, mean, var, momentum, module.eps)
+    else:
+        out = F.batch_norm(x, mean, var, weight, bias, of_batch, momentum, module.eps)
     if of_batch and mean is not None:
         with torch.no_grad():
             module.num_batches_tracked += 1
