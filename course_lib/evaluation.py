@@ -183,13 +183,11 @@ def path(
     What is frozen in the model does not move.
     """
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    params = {name: p.detach() for name, p in params.items()}
-    yield params
+    params = {name: p.detach().requires_grad_(name not in frozen) for name, p in params.items()}
+    yield {name: p.detach() for name, p in params.items()}
     for _ in range(check_count("steps", steps, 0)):
-        params = {name: p.detach().requires_grad_(name not in frozen) for name, p in params.items()}
         params = adapt(model, params, x, y, loss_fn=loss_fn, steps=1, lr=lr, only=only, second_order=False)
-        params = {name: p.detach() for name, p in params.items()}
-        yield params
+        yield {name: p.detach() for name, p in params.items()}
 
 
 @torch.no_grad()

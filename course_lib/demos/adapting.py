@@ -24,7 +24,7 @@ from course_lib.tasks.sinusoid import X_RANGE, sinusoid
 STARTS = {"random": "random weights", "pretrained": "trained on all tasks, one head", "maml": "MAML"}
 COLORS = {"random": plots.GREY, "pretrained": plots.ORANGE, "maml": plots.BLUE}
 MAX_STEPS = 50
-GRID = torch.linspace(*X_RANGE, 101)[None, :, None]  # [1, 101, 1]
+GRID = torch.linspace(*X_RANGE, 51)[None, :, None]  # [1, G, 1]
 PUBLISHED = {1: 0.67, 5: 0.38, 10: 0.35}  # MAML, table 2 of arXiv 1703.03400: 5 shots, mean of 600 tasks
 
 
@@ -40,7 +40,7 @@ def initialisations() -> tuple[MLP, Params]:
 def fine_tune(
     shots: int, inner_lr: float, amplitude: float, phase: float, draw: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """50 steps of all three starts: support x, y [S], fits on the grid [51, 3, 101], support errors."""
+    """50 steps of all three starts: support x, y [S], fits on the grid [51, 3, G], support errors [51, 3]."""
     generator = torch.Generator().manual_seed(draw)
     unit = torch.rand(20, generator=generator)[:shots]  # the first points stay when another is added
     x = (X_RANGE[0] + (X_RANGE[1] - X_RANGE[0]) * unit)[None, :, None]  # [1, S, 1]
@@ -50,7 +50,7 @@ def fine_tune(
     trail = list(path(model, params, support_x, support_y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
     after = {name: torch.cat([adapted[name] for adapted in trail]) for name in params}  # [51 * 3, ...]
     with torch.no_grad():
-        fits = predict(model, after, GRID.expand(3 * len(trail), -1, -1))[..., 0]  # [51 * 3, 101]
+        fits = predict(model, after, GRID.expand(3 * len(trail), -1, -1))[..., 0]  # [51 * 3, G]
         at_support = predict(model, after, x.expand(3 * len(trail), -1, -1))[..., 0]  # [51 * 3, S]
     support_errors = (at_support - y[..., 0]).square().mean(-1)  # [51 * 3]
     return x[0, :, 0], y[0, :, 0], fits.view(-1, 3, fits.shape[1]), support_errors.view(-1, 3)
@@ -61,7 +61,7 @@ def compute(values: SimpleNamespace) -> dict:
     x, y, fits, support_errors = fine_tune(
         values.shots, values.inner_lr, values.amplitude, values.phase, values.new_points
     )
-    truth = sinusoid(GRID, torch.tensor([values.amplitude]), torch.tensor([values.phase]))[0, :, 0]  # [101]
+    truth = sinusoid(GRID, torch.tensor([values.amplitude]), torch.tensor([values.phase]))[0, :, 0]  # [G]
     errors = (fits - truth).square().mean(-1)  # [51, 3], over a grid nobody trained on
     chosen = list(STARTS).index(values.start)
     return {

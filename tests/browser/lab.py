@@ -278,6 +278,9 @@ class LiveDemo:
                 last, since = now, time.monotonic()
         return last
 
+    def is_slider(self, control: Locator) -> bool:
+        return control.locator(".noUi-handle").count() > 0
+
     def focus(self, control: Locator) -> None:
         """Put the keyboard on a control: on a radio button that is not chosen, on a canvas' own button."""
         if control.locator("canvas").count():
@@ -289,8 +292,8 @@ class LiveDemo:
 
     def keys(self, control: Locator) -> list[str]:
         """The keys that move a control, the likeliest first."""
-        handle = control.locator(".noUi-handle")
-        if handle.count():
+        if self.is_slider(control):
+            handle = control.locator(".noUi-handle")
             low, now = (float(handle.first.get_attribute(name)) for name in ("aria-valuemin", "aria-valuenow"))
             return ["ArrowLeft", "ArrowRight"] if now > low else ["ArrowRight", "ArrowLeft"]
         return ["Space" if control.locator("input").count() else "Enter"]
@@ -337,6 +340,7 @@ class LiveDemo:
 
     def drag(self, control: Locator, to: float, steps: int = 40) -> None:
         """Drag a slider's handle with the mouse to the part ``to`` (0 to 1) of its track."""
+        control.scroll_into_view_if_needed()
         track, handle = (
             control.locator(".noUi-base").bounding_box(),
             control.locator(".noUi-handle").bounding_box(),

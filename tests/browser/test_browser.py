@@ -112,3 +112,19 @@ def test_every_control_of_every_demo_of_a_notebook_changes_its_picture(open_note
             default = demo.reset(default)
         if FOLDER_OF_SCREENSHOTS:
             demo.box.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / f"{path.stem}_{number}.png")
+
+
+def test_every_slider_of_notebook_01_follows_the_mouse(open_notebook):
+    for number, demo in enumerate(open_notebook("01_adapting_at_test_time.ipynb").demos()):
+        default = demo.wait_until_steady()
+        for slider in filter(demo.is_slider, demo.controls()):
+            readout = slider.locator(".widget-readout")
+            before = readout.inner_text()
+            demo.drag(slider, to=0.25)
+            demo.wait_for_change(default)
+            assert demo.wait_until_steady() != default and not demo.problem
+            assert readout.inner_text() != before
+            if FOLDER_OF_SCREENSHOTS:
+                name = slider.get_attribute("class").split("demo-slider-")[1].split()[0]
+                demo.box.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / f"01_{number}_dragged_{name}.png")
+            default = demo.reset(default)
