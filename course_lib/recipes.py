@@ -125,6 +125,7 @@ STEPPED = {
     "meta_batch": 16,
     "schedule": linear_decay,
 }
+STEPPED_20 = STEPPED | {"tasks": {"ways": 20, "shots": 1, "queries": 2}, "test": TWENTY_WAY, "meta_batch": 4}
 SMALL_STEP = MINUTES + "; alpha 0.4 against the mean is a fifth of MAML's step"
 SMALLER_STEP = MINUTES + "; alpha 0.1: at 0.4 the first hundred losses average 2.3, above log 5"
 
@@ -163,18 +164,19 @@ TWO_CORES = {
         "maml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
     ),
     "maml_20way": Recipe(
-        "maml",
-        SMALL_STEP,
-        {"inner_steps": 1, "inner_lr": 0.4},
-        iterations=2000,
-        steps=(0, 1, 3),
-        **STEPPED | {"tasks": {"ways": 20, "shots": 1, "queries": 2}, "test": TWENTY_WAY, "meta_batch": 4},
+        "maml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2000, steps=(0, 1, 3), **STEPPED_20
     ),
     "fomaml": Recipe(
         "fomaml", SMALLER_STEP, {"inner_steps": 1, "inner_lr": 0.1}, iterations=2500, steps=(0, 1, 3), **STEPPED
     ),
     "anil": Recipe(
         "anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
+    ),
+    "anil_20way": Recipe(
+        "anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2000, steps=(0, 1, 3), **STEPPED_20
+    ),
+    "fomaml_20way": Recipe(
+        "fomaml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2000, steps=(0, 1, 3), **STEPPED_20
     ),
     "reptile": Recipe(
         "reptile",
@@ -190,6 +192,21 @@ TWO_CORES = {
         optimizer=interpolate,
         schedule=linear_decay,
         steps=(0, 5, 20),
+    ),
+    "reptile_20way": Recipe(
+        "reptile",
+        "Reptile (arXiv 1803.02999), appendix A: Adam(beta1 = 0) at 5e-4, 10 steps of 20 images, 10 training "
+        "shots, 5 tasks, interpolation 1 to 0; but 1,000 iterations, not 200,000, and judged after 20 steps, not 50",
+        {"inner_steps": 10, "inner_lr": 5e-4, "inner_batch": 20, "inner_optimizer": "adam", "carry": True},
+        model=STRIDED | {"statistics": "batch"},
+        tasks={"ways": 20, "shots": 10, "queries": 1},
+        test=TWENTY_WAY,
+        iterations=1000,
+        meta_batch=5,
+        outer_lr=1.0,
+        optimizer=interpolate,
+        schedule=linear_decay,
+        steps=(0, 10, 20),
     ),
 }
 
