@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from course_lib.inner_loop import LossFn, Params, predict, select
+from course_lib.inner_loop import LossFn, Params, frozen, predict, select
 from course_lib.tasks.base import check_count
 
 
@@ -25,7 +25,8 @@ class Curvature:
     """Every task's loss at one point, with its gradient and its Hessian as a map on vectors.
 
     Args:
-        params: {name: [T, ...]}; ``only`` says which of them are the P coordinates (all, if None).
+        params: {name: [T, ...]}; ``only`` says which of them are the P coordinates (all, if None), but for
+            those frozen in the model.
         x, y: the points of the loss, [T, N, ...].
 
     ``losses`` [T] and ``gradient`` [T, P] are detached.
@@ -40,7 +41,10 @@ class Curvature:
         loss_fn: LossFn,
         only: str | Sequence[str] | None = None,
     ):
-        names = select(params, only)
+        still = frozen(model)
+        names = [name for name in select(params, only) if name not in still]
+        if not names:
+            raise ValueError(f"no curvature: of {select(params, only)} every parameter is frozen in the model")
         self._theta = flatten(params, names).detach().requires_grad_()  # [T, P]
         losses = loss_fn(predict(model, params | unflatten(self._theta, params, names), x), y)  # [T]
         self._graph = torch.autograd.grad(losses.sum(), self._theta, create_graph=True)[0]  # [T, P]

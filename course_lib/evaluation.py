@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from course_lib.algorithms.base import Learner, chunks
 from course_lib.algorithms.draws import Draws
 from course_lib.algorithms.heads import random_heads
-from course_lib.inner_loop import LossFn, Params, adapt, predict
+from course_lib.inner_loop import LossFn, Params, adapt, frozen, predict
 from course_lib.losses import accuracy, cross_entropy
 from course_lib.models import check_model
 from course_lib.tasks.base import TaskBatch, check_count
@@ -182,8 +182,8 @@ def path(
 
     What is frozen in the model does not move.
     """
-    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    params = {name: p.detach().requires_grad_(name not in frozen) for name, p in params.items()}
+    still = frozen(model)
+    params = {name: p.detach().requires_grad_(name not in still) for name, p in params.items()}
     yield {name: p.detach() for name, p in params.items()}
     for _ in range(check_count("steps", steps, 0)):
         params = adapt(model, params, x, y, loss_fn=loss_fn, steps=1, lr=lr, only=only, second_order=False)

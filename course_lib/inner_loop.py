@@ -18,7 +18,7 @@ from course_lib.solvers import refuse
 from course_lib.stacked import Params, call, child_params, stack_params
 from course_lib.tasks.base import check_count
 
-__all__ = ["LossFn", "Params", "adapt", "features", "predict", "select", "stack_params"]
+__all__ = ["LossFn", "Params", "adapt", "features", "frozen", "predict", "select", "stack_params"]
 
 LossFn = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> one mean per task [T]
 Rate = Callable[[str, Tensor], Tensor]  # (parameter's name, its gradient [T, ...]) -> what multiplies the gradient
@@ -47,6 +47,11 @@ def select(params: Params, only: str | Sequence[str] | None) -> list[str]:
         if not any(p == name or p.startswith(name + ".") for p in params):
             raise ValueError(f"only={only!r}: no parameter is {name!r} or inside it; there are {list(params)}")
     return [p for p in params if any(p == name or p.startswith(name + ".") for name in wanted)]
+
+
+def frozen(model: nn.Module) -> set[str]:
+    """Names of the parameters that do not require a gradient, as after ``model.features.requires_grad_(False)``."""
+    return {name for name, p in model.named_parameters() if not p.requires_grad}
 
 
 def adapt(

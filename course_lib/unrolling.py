@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.curvature import Curvature, lanczos, random_like
-from course_lib.inner_loop import LossFn, Params, adapt
-from course_lib.tasks.base import check_count
+from course_lib.evaluation import path
+from course_lib.inner_loop import LossFn, Params
 
 
 @dataclass
@@ -78,11 +78,7 @@ def unroll(
     only: str | Sequence[str] | None = None,
 ) -> Unrolled:
     """Run ``adapt`` one step at a time and keep every point. Arguments as there, but for lr a function."""
-    points = [{name: p.detach() for name, p in params.items()}]
-    for _ in range(check_count("steps", steps, 0)):
-        leaf = {name: p.detach().requires_grad_() for name, p in points[-1].items()}
-        ahead = adapt(model, leaf, x, y, loss_fn=loss_fn, steps=1, lr=lr, only=only, second_order=False)
-        points.append({name: p.detach() for name, p in ahead.items()})
+    points = list(path(model, params, x, y, loss_fn=loss_fn, steps=steps, lr=lr, only=only))
     curvatures = [Curvature(model, point, x, y, loss_fn, only) for point in points]
     return Unrolled(points, curvatures, model, loss_fn, lr, only)
 

@@ -5,6 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from course_lib.batch_norm import batch_norm
+from course_lib.curvature import Curvature
+from course_lib.inner_loop import stack_params
+from course_lib.losses import cross_entropy
+from course_lib.models import Conv4
 
 
 def values(*shape: int, dtype=torch.float64):
@@ -60,3 +64,12 @@ def test_a_third_derivative_is_refused_not_wrong():
     second = torch.autograd.grad(first.square().sum(), inputs[:1], create_graph=True)[0]
     with pytest.raises(RuntimeError, match="once_differentiable"):
         second.sum().backward()
+
+
+def test_products_with_many_vectors_at_once_equal_one_by_one():
+    model, generator = Conv4(filters=2, seed=0).double(), torch.Generator().manual_seed(0)
+    x, labels = torch.rand(2, 5, 1, 28, 28, generator=generator).double(), torch.arange(5).repeat(2, 1)
+    here = Curvature(model, stack_params(model, 2), x, labels, cross_entropy)
+    vectors = torch.randn(3, *here.gradient.shape, generator=generator, dtype=torch.float64)
+    one_by_one = torch.stack([here.hessian_times(v) for v in vectors])
+    torch.testing.assert_close(here.hessian_times(vectors), one_by_one)

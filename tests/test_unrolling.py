@@ -164,6 +164,19 @@ def test_product_of_jacobians_is_autograds_meta_gradient(lr, only):
             torch.testing.assert_close(found[steps], expected, **TIGHT)
 
 
+def test_what_is_frozen_neither_moves_nor_counts():
+    model, batch = tiny_model(), regression()
+    of_the_head, _ = unroll_network(4, 0.1, "head", model, batch)
+    expected, _ = product_meta_gradients(of_the_head, batch.query_x, batch.query_y)
+    model.features.requires_grad_(False)
+    unrolled, _ = unroll_network(4, 0.1, None, model, batch)
+    for ours, theirs in zip(unrolled.points, of_the_head.points):
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert torch.equal(product_meta_gradients(unrolled, batch.query_x, batch.query_y)[0], expected)
+    with pytest.raises(ValueError, match="every parameter is frozen"):
+        Curvature(model.requires_grad_(False), unrolled.points[0], batch.support_x, batch.support_y, mse)
+
+
 def test_product_is_the_learners_meta_gradient():
     model, batch = tiny_model(), regression()
     unrolled, _ = unroll_network(5, 0.1)
