@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
 OURS, OTHERS = "#0072B2", "#999999"  # blue of Okabe and Ito's palette, and grey
 
@@ -32,9 +33,12 @@ def bars(axis, rows: list[dict], title: str) -> None:
     own = [row["section"] == "methods" or row["name"].startswith("course_lib") for row in rows]
     colors = [OURS if mine else OTHERS for mine in own]
     drawn = axis.barh([r["name"] for r in rows], [r["ms"] for r in rows], color=colors)
-    axis.bar_label(drawn, fmt="%.3g", padding=3)
-    axis.set(title=title, xlabel="ms a meta-step (no bar: not measured)", xscale="log" if rows else "linear")
-    axis.margins(x=0.2)
+    axis.bar_label(drawn, fmt=lambda ms: f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}", padding=3)
+    axis.set(title=title, xlabel="ms a meta-step (no bar: not measured)")
+    if rows:
+        axis.set_xscale("log")
+        axis.xaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:g}", minor_formatter=NullFormatter())
+    axis.margins(x=0.25)
 
 
 def curve(axis, rows: list[dict], label: str) -> None:
