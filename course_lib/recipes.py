@@ -117,29 +117,30 @@ MINUTES = "this course: minutes on two CPU cores, with the network of Reptile's 
 STRIDED = {"filters": 64, "downsample": "stride", "pooling": "flatten", "statistics": "running"}
 ONE_SHOT = {"ways": 5, "shots": 1, "queries": 15}
 TWENTY_WAY = {"ways": 20, "shots": 1, "queries": 5}  # more ways than the test's, as ProtoNet's authors advise
+RIDGE = {"lam": 10.0, "scale": 10.0}
 SOLVED = {"model": STRIDED, "test": ONE_SHOT, "outer_lr": 2e-3, "schedule": linear_decay, "steps": (0,)}
 STEPPED = {
     "model": STRIDED | {"statistics": "batch"},
     "tasks": {"ways": 5, "shots": 1, "queries": 3},
     "test": ONE_SHOT,
     "meta_batch": 16,
+    "iterations": 2500,
     "schedule": linear_decay,
+    "steps": (0, 1, 3),
 }
-STEPPED_20 = STEPPED | {"tasks": {"ways": 20, "shots": 1, "queries": 2}, "test": TWENTY_WAY, "meta_batch": 4}
+STEPPED_20 = STEPPED | {
+    "tasks": {"ways": 20, "shots": 1, "queries": 2},
+    "test": TWENTY_WAY,
+    "meta_batch": 4,
+    "iterations": 2000,
+}
+ONE_STEP = {"inner_steps": 1, "inner_lr": 0.4}
 SMALL_STEP = MINUTES + "; alpha 0.4 against the mean is a fifth of MAML's step"
 SMALLER_STEP = MINUTES + "; alpha 0.1: at 0.4 the first hundred losses average 2.3, above log 5"
 FIVE_STEPS = MINUTES + "; after 300 iterations the loss is 1.2 with five inner steps, 2.3 with one"
 
 TWO_CORES = {
-    "r2d2": Recipe(
-        "r2d2",
-        MINUTES,
-        {"lam": 10.0, "scale": 10.0},
-        tasks=TWENTY_WAY,
-        iterations=6000,
-        meta_batch=2,
-        **SOLVED,
-    ),
+    "r2d2": Recipe("r2d2", MINUTES, RIDGE, tasks=TWENTY_WAY, iterations=6000, meta_batch=2, **SOLVED),
     "protonet": Recipe(
         "protonet",
         MINUTES,
@@ -155,30 +156,20 @@ TWO_CORES = {
     "union": Recipe(
         "unionoftasks",
         MINUTES,
-        {"test_head": "ridge", "lam": 10.0, "scale": 10.0},
+        {"test_head": "ridge"} | RIDGE,
         pool=128,
         iterations=2500,
         meta_batch=1,
         **SOLVED,
     ),
-    "maml": Recipe(
-        "maml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
-    ),
-    "maml_20way": Recipe(
-        "maml", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2000, steps=(0, 1, 3), **STEPPED_20
-    ),
-    "fomaml": Recipe(
-        "fomaml", SMALLER_STEP, {"inner_steps": 1, "inner_lr": 0.1}, iterations=2500, steps=(0, 1, 3), **STEPPED
-    ),
-    "anil": Recipe(
-        "anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2500, steps=(0, 1, 3), **STEPPED
-    ),
-    "anil_20way": Recipe(
-        "anil", SMALL_STEP, {"inner_steps": 1, "inner_lr": 0.4}, iterations=2000, steps=(0, 1, 3), **STEPPED_20
-    ),
+    "maml": Recipe("maml", SMALL_STEP, ONE_STEP, **STEPPED),
+    "maml_20way": Recipe("maml", SMALL_STEP, ONE_STEP, **STEPPED_20),
+    "fomaml": Recipe("fomaml", SMALLER_STEP, ONE_STEP | {"inner_lr": 0.1}, **STEPPED),
     "fomaml_20way": Recipe(
-        "fomaml", FIVE_STEPS, {"inner_steps": 5, "inner_lr": 0.4}, iterations=2000, steps=(0, 1, 5), **STEPPED_20
+        "fomaml", FIVE_STEPS, {"inner_steps": 5, "inner_lr": 0.4}, **STEPPED_20 | {"steps": (0, 1, 5)}
     ),
+    "anil": Recipe("anil", SMALL_STEP, ONE_STEP, **STEPPED),
+    "anil_20way": Recipe("anil", SMALL_STEP, ONE_STEP, **STEPPED_20),
     "reptile": Recipe(
         "reptile",
         "Reptile (arXiv 1803.02999), appendix A: Adam(beta1 = 0) at 1e-3, 5 steps of 10 images, 10 training "

@@ -216,13 +216,8 @@ class LiveDemo:
 
     @property
     def title(self) -> str:
-        return (
-            self.box.locator(".demo-title .widget-html-content")
-            .evaluate(
-                "e => [...e.childNodes].filter(n => n.nodeName !== 'STYLE').map(n => n.textContent).join('')"
-            )
-            .strip()
-        )
+        words = "e => [...e.childNodes].filter(n => n.nodeName !== 'STYLE').map(n => n.textContent).join('')"
+        return self.box.locator(".demo-title .widget-html-content").evaluate(words).strip()
 
     @property
     def caption(self) -> str:
@@ -335,8 +330,10 @@ class LiveDemo:
         return True
 
     def busy(self) -> bool:
-        """Whether the kernel is computing."""
-        return self.page.evaluate("panel.sessionContext.session.kernel.status") != "idle"
+        """Whether the kernel is computing. It says "idle" while a demo computes, but answers only afterwards."""
+        asked = time.monotonic()
+        self.page.evaluate("panel.sessionContext.session.kernel.requestKernelInfo()")
+        return time.monotonic() - asked > 0.2
 
     def drag(self, control: Locator, to: float, steps: int = 40) -> None:
         """Drag a slider's handle with the mouse to the part ``to`` (0 to 1) of its track."""
