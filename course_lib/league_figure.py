@@ -120,11 +120,14 @@ def _draw_accuracies(figure: Figure, rows: Sequence[Row], published: Sequence[Ro
 
 
 def _with_training(method: str, rows: Sequence[Row]) -> str:
-    """The method's name, and for how long one CPU core trained it; without that record, for how many iterations."""
+    """The method's name, and how long one CPU core trained each of its networks; without that record, how many
+    iterations."""
     mine = [row for row in rows if row["method"] == method and row["checkpoint"]]
-    seconds = {float(row["cpu_seconds"]) for row in mine if row["cpu_seconds"]}
-    if seconds or not mine:
-        return f"{method} (trained {max(seconds) / 60:.0f} min)" if seconds else method
+    minutes = {round(float(row["cpu_seconds"]) / 60) for row in mine if row["cpu_seconds"]}
+    if minutes:
+        return f"{method} (trained {' to '.join(map(str, sorted({min(minutes), max(minutes)})))} min)"
+    if not mine:
+        return method
     return f"{method} ({int(mine[0]['iterations']):,} iterations)" if mine[0]["iterations"] else method
 
 

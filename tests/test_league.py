@@ -197,6 +197,9 @@ def test_the_picture_says_how_long_a_network_was_trained():
     rows = [row("a", 50, checkpoint="x", cpu_seconds=130.0), row("floor", 40)]
     labels = league_figure.draw(rows, []).axes[0].get_yticklabels()
     assert [label.get_text() for label in labels] == ["floor", "a (trained 2 min)"]
+    rows += [row("a", 40, checkpoint=f"{ways} ways", ways=ways, cpu_seconds=s) for ways, s in ((20, 590), (30, 300))]
+    labels = league_figure.draw(rows, []).axes[0].get_yticklabels()
+    assert "a (trained 2 to 10 min)" in [label.get_text() for label in labels]
 
 
 def test_the_picture_says_how_many_iterations_a_gpu_took():
