@@ -320,13 +320,13 @@ class LiveDemo:
         kernel has had nothing to do for ``idle`` seconds."""
         self.focus(control)
         self.page.keyboard.press(key)
-        started = last_busy = time.monotonic()
+        started = idle_since = time.monotonic()
         while self.picture() == before and not self.problem:
+            if self.busy():
+                idle_since = time.monotonic()
             now = time.monotonic()
-            last_busy = now if self.busy() else last_busy
-            if now - last_busy > idle or now - started > patience:
+            if now - idle_since > idle or now - started > patience:
                 return False
-            time.sleep(0.02)
         return True
 
     def busy(self) -> bool:
