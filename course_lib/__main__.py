@@ -28,18 +28,22 @@ import torch
 
 from course_lib import checkpoints, league, recipes
 from course_lib.algorithms import LEARNERS
+from course_lib.algorithms.fitted import FittedHead
 from course_lib.evaluation import LEARNERS_CHOICE, evaluate
 from course_lib.hot_path import PRECISIONS
 from course_lib.recipes import FAMILIES, Recipe
+from course_lib.tasks import omniglot
 from course_lib.training import Diverged, meta_train, threads_for
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 if it did what was asked, else a message on stderr and 1 or 2."""
     argv = sys.argv[1:] if argv is None else argv
-    args = parser().parse_args(argv)
-    args.command_line = "python -m course_lib " + shlex.join(argv)
     try:
+        if argv and argv[0] in OTHERS:
+            return OTHERS[argv[0]][0](argv[1:])
+        args = parser().parse_args(argv)
+        args.command_line = "python -m course_lib " + shlex.join(argv)
         return args.run(args)
     except (ValueError, TypeError, OSError, RuntimeError, Diverged) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -79,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     test = commands.add_parser("evaluate", help="fine-tune a checkpoint on new tasks")
     test.set_defaults(run=run_evaluate)
     test.add_argument("checkpoint", help="a name (see `evaluate list`) or a path")
-    test.add_argument("--steps", type=int, nargs="+", default=[0, 1, 5, 10])
+    test.add_argument("--steps", type=int, nargs="+", help="of fine-tuning (default: those of its record)")
     test.add_argument("--tasks", type=int, default=600)
     test.add_argument("--seed", type=int, default=0)
     test.add_argument("--ways", type=int, help="other than it was trained with (images)")
@@ -87,15 +91,8 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--head", choices=["ready", "random"], default="ready")
     test.add_argument("--only", choices=[LEARNERS_CHOICE, "all", "head"], default=LEARNERS_CHOICE)
 
-    others = {
-        "league": (run_league, "all methods on the same tasks, beside published numbers"),
-        "data": (run_data, "fetch, verify and describe Omniglot"),
-        "doctor": (run_doctor, "check this machine"),
-    }
-    for name, (run, text) in others.items():
-        command = commands.add_parser(name, help=text, add_help=False)
-        command.set_defaults(run=run)
-        command.add_argument("rest", nargs=argparse.REMAINDER)
+    for name, (_, text) in OTHERS.items():
+        commands.add_parser(name, help=text)
     return top
 
 
@@ -107,6 +104,8 @@ def run_train(args: argparse.Namespace) -> int:
         raise ValueError(f"there is no stopped run to resume ({state}); leave out --resume to begin one")
     if state.exists() and not args.resume:
         raise ValueError(f"{state} holds a run that was stopped: add --resume to go on, or delete it to begin afresh")
+    if problem := doctor.write_error(out.parent):
+        raise ValueError(f"{out.parent} {problem}: name another place with --out")
     tasks = recipe.build_tasks(args.family)
     model = recipe.build_model(args.family, args.seed)
     learner = recipe.build_learner(args.family, model, tasks)
@@ -178,32 +177,32 @@ def run_evaluate(args: argparse.Namespace) -> int:
     tasks = checkpoints.load_tasks(record, **changes)
     only = None if args.only == "all" else args.only
     print(f"{learner.describe()} on {tasks.describe()}")
-    options = {"num_tasks": args.tasks, "steps": args.steps, "seed": args.seed}
+    steps = args.steps or record.get("score", {}).get("steps", Recipe.steps)
+    options = {"num_tasks": args.tasks, "steps": steps, "seed": args.seed}
     print(evaluate(learner, model, tasks, head=args.head, only=only, **options))
     return 0
 
 
-def run_league(args: argparse.Namespace) -> int:
-    return league.main(args.rest)
-
-
-def run_data(args: argparse.Namespace) -> int:
-    from course_lib.tasks import omniglot
-
-    return omniglot.main(args.rest)
-
-
-def run_doctor(args: argparse.Namespace) -> int:
-    return doctor.main(args.rest)
+OTHERS = {  # commands that read their own options
+    "league": (league.main, "all methods on the same tasks, beside published numbers"),
+    "data": (omniglot.main, "fetch, verify and describe Omniglot"),
+    "doctor": (doctor.main, "check this machine"),
+}
 
 
 def build_recipe(args: argparse.Namespace) -> Recipe:
     """The recipe named, or the method's defaults; what the command line says wins."""
     images = args.family != "sinusoid"
+    strange = "num_tasks" if images else "ways"
+    if getattr(args, strange) is not None:
+        raise ValueError(f"--{strange.replace('_', '-')} is not for {args.family}")
     if args.recipe:
         recipe = recipes.find(args.family, args.recipe)
     else:
-        recipe = Recipe(args.method or "maml", "the command line", meta_batch=32 if images else 25)
+        method = args.method or "maml"
+        solved = issubclass(LEARNERS.get(method, object), FittedHead)  # its head needs no gradient step
+        batch, steps = 32 if images else 25, (0,) if solved else Recipe.steps
+        recipe = Recipe(method, "the command line", meta_batch=batch, steps=steps)
     inner = {"inner_steps": args.inner_steps, "inner_lr": args.inner_lr}
     counts = {"shots": args.shots, "queries": args.queries}
     counts |= {"ways": args.ways} if images else {"num_tasks": args.num_tasks}

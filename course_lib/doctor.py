@@ -291,6 +291,8 @@ def browser() -> Iterator[Finding]:
     path = find_chromium()
     if path:
         yield ok("Chromium", show(Path(path)))
+    elif named := os.environ.get("CHROMIUM"):
+        yield note("Chromium", f"CHROMIUM names {named}, which is no program", "correct it or unset it")
     else:
         yield note("Chromium", "none; only the browser tests use it", GET_CHROMIUM)
 

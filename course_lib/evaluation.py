@@ -73,7 +73,9 @@ class Evaluation:
 
 
 def interval95(values: Tensor) -> Tensor:
-    """Half width of the 95 % interval of the mean over the last dimension: [..., n] -> [...]."""
+    """Half width of the 95 % interval of the mean over the last dimension: [..., n] -> [...]; NaN of one value."""
+    if values.shape[-1] == 1:
+        return torch.full_like(values[..., 0], torch.nan)
     return 1.96 * values.std(-1) / math.sqrt(values.shape[-1])
 
 

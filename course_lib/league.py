@@ -32,6 +32,7 @@ from course_lib.algorithms.fitted import FittedHead
 from course_lib.evaluation import DRAW_AT_ONCE, evaluate, interval95
 from course_lib.models import Conv4
 from course_lib.tasks import OmniglotTasks
+from course_lib.tasks.base import check_count
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 from course_lib.transduction import accuracies, has_running_statistics, with_statistics
 
@@ -39,16 +40,7 @@ FOLDER = Path(__file__).parent / "experiments"
 PUBLISHED = FOLDER / "published.csv"
 TASK = ("family", "ways", "shots", "within_alphabet", "transductive", "steps", "tasks", "seed")
 RESULT = ("mean", "ci95", "unit")
-RECORD = (
-    "trained_on",
-    "trained_ways",
-    "trained_shots",
-    "iterations",
-    "cpu_seconds",
-    "weights",
-    "commit",
-    "command",
-)
+RECORD = ("trained_on", "trained_ways", "trained_shots", "iterations", "cpu_seconds", "weights", "commit", "command")
 COLUMNS = ("method", "checkpoint", *TASK, *RESULT, *RECORD)
 ACCURACY, ERROR = "accuracy, %", "query error"
 
@@ -228,6 +220,11 @@ def _row(family: str, cell: Cell, num_tasks: int | str, seed: int, unit: str) ->
     return dict.fromkeys(COLUMNS, "") | task | {"tasks": num_tasks, "seed": seed, "unit": unit}
 
 
+def _cell(row: Row) -> Cell:
+    """The kind of task of a row."""
+    return Cell(int(row["ways"] or 0) or None, int(row["shots"]), row["within_alphabet"] == "yes")
+
+
 def _results(row: Row, steps: Iterable[int], scores: Tensor) -> list[Row]:
     """A row for each number of steps; scores [len(steps), tasks]."""
     means, halves = scores.mean(1).tolist(), interval95(scores).tolist()
@@ -282,25 +279,30 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--afresh", action="store_true", help="measure again what is in the table")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the table and its picture")
     args = parser.parse_args(argv)
+    check_count("tasks", args.tasks, 1)
     if args.train and args.family == "papers":
         parser.error("the papers' recipes are long: train them one by one, `train omniglot --recipe paper-maml-5way1shot`")
     if args.train:
         train_missing(args.family)
-    names = args.checkpoints or [
-        n for n in checkpoints.available() if n.split("/")[0] in SERVED_BY[args.family]
-    ]
-    path = args.out / f"league_{args.family}.csv"
-    rows = [] if args.afresh else read(path)
-    weights = {name: fingerprint(name) for name in names}
-    rows = [
-        row for row in rows if row["weights"] == weights.get(row["checkpoint"], row["weights"])
-    ]  # no older ones
+    names = args.checkpoints or [n for n in checkpoints.available() if n.split("/")[0] in SERVED_BY[args.family]]
+    of_sines = args.family == "sinusoid"
+    for name in names:
+        trained_on = checkpoints.task_settings(checkpoints.read_record(name))["class"]
+        if (trained_on == "SinusoidTasks") != of_sines:
+            parser.error(f"{name} was trained on {trained_on}, so it has no place in the table of {args.family}")
     cells = [
         cell
-        for cell in (SINE_CELLS if args.family == "sinusoid" else IMAGE_CELLS)
+        for cell in (SINE_CELLS if of_sines else IMAGE_CELLS)
         if not (args.family == "papers" and cell.within_alphabet)  # its characters come from all alphabets
         and args.ways in (None, cell.ways) and args.shots in (None, cell.shots)
     ]
+    if not cells:
+        parser.error(f"the table of {args.family} has no tasks of {args.ways or 'any'} ways and {args.shots or 'any'} shots")
+    path = args.out / f"league_{args.family}.csv"
+    weights = {name: fingerprint(name) for name in names}
+    rows = [row for row in read(path) if row["weights"] == weights.get(row["checkpoint"], row["weights"])]  # no older ones
+    if args.afresh:  # what this call does not measure stays
+        rows = [row for row in rows if _cell(row) not in cells or row["checkpoint"] not in ("", *names)]
     for row in measure(args.family, cells, names, args.tasks, args.seed, rows):
         print(summary(row), flush=True)
         rows.append(row)
@@ -338,4 +340,5 @@ def train_missing(family: str) -> None:
         out = checkpoints.FOLDER / family / name
         if f"{family}/{name}" not in checkpoints.available():
             resume = ["--resume"] * state_file(out).exists()
-            command(["train", family, "--recipe", name, "--out", str(out), *resume])
+            if command(["train", family, "--recipe", name, "--out", str(out), *resume]):
+                raise SystemExit(f"{family}/{name} was not trained to its end, so the table was not made")

@@ -25,11 +25,18 @@ def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy: logits [T, N, W], integer labels [T, N] -> [T].
 
     Raises:
-        ValueError: if labels are not [T, N] beside logits [T, N, W].
+        ValueError: if labels are not [T, N] beside logits [T, N, W]; on a CPU also if one is not in 0..W-1.
     """
     if outputs.ndim != 3 or outputs.shape[:2] != labels.shape:
         raise ValueError(f"cross_entropy needs logits [T, N, W] and labels [T, N], not {_shapes(outputs, labels)}")
-    return F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape).mean(1)
+    try:
+        losses = F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")  # [T N]
+    except IndexError as error:
+        raise ValueError(
+            f"of {outputs.shape[2]} outputs no label can be {int(labels.max())}: a network's head needs one output "
+            "for each of a task's ways"
+        ) from error
+    return losses.view(labels.shape).mean(1)
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:

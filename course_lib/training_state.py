@@ -30,7 +30,11 @@ class History:
 
 
 def write_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], header: dict) -> None:
-    """Write tensors and a JSON header to ``path`` as safetensors, all or nothing."""
+    """Write tensors and a JSON header to ``path`` as safetensors, all or nothing.
+
+    Raises:
+        OSError: it cannot be written there.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -38,6 +42,8 @@ def write_tensors(path: str | os.PathLike, tensors: dict[str, Tensor], header: d
     try:
         save_file(cpu, beside, metadata={"header": json.dumps(header)})
         os.replace(beside, path)
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
     finally:
         beside.unlink(missing_ok=True)
 

@@ -1,6 +1,8 @@
 """Checkpoints and the command line."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -101,10 +103,42 @@ def test_the_record_of_another_checkpoint_does_not_describe_this_one(saved):
     assert (model.head.in_features, learner.inner_steps, record["note"]) == (5, 7, "a test")
 
 
-def test_without_its_tasks_a_checkpoint_cannot_be_judged_but_says_so(saved, capsys):
+@pytest.mark.parametrize("tasks", [None, {}, {"class": "Tasks"}, "sinusoids"])
+def test_without_its_tasks_a_checkpoint_cannot_be_judged_but_says_so(saved, tasks, capsys):
     path, _ = saved
+    record = checkpoints.read_record(path) | ({} if tasks is None else {"tasks": tasks})
+    Path(path).with_suffix(".json").write_text(json.dumps(record))
     assert main(["evaluate", str(path)]) == 1
     assert "does not say on which tasks" in capsys.readouterr().err
+
+
+def test_a_commit_is_the_courses_own_or_unknown(tmp_path, monkeypatch):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=A", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "of another project"], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+    monkeypatch.setattr(checkpoints, "FOLDER", tmp_path / "course_lib" / "checkpoints")
+    checkpoints.FOLDER.mkdir(parents=True)
+    assert checkpoints.provenance("train", 1.0)["commit"] == head[:12]
+    monkeypatch.setattr(checkpoints, "FOLDER", tmp_path / "copy" / "course_lib" / "checkpoints")
+    checkpoints.FOLDER.mkdir(parents=True)
+    assert checkpoints.provenance("train", 1.0)["commit"] == "unknown"
+
+
+def test_a_solved_head_is_judged_without_gradient_steps(tmp_path, capsys):
+    command = ["train", "sinusoid", "--method", "r2d2", "--iterations", "2", "--out", str(tmp_path / "r2d2")]
+    assert main(command) == 0
+    assert checkpoints.read_record(tmp_path / "r2d2")["score"]["steps"] == [0]
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "r2d2"), "--tasks", "1"]) == 0
+    assert "\n    0 " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "league", "data", "doctor"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0 and f"usage: python -m course_lib {command}" in capsys.readouterr().out
 
 
 def test_a_record_names_the_device_and_threads_that_were_used_not_those_that_are_there(monkeypatch):
@@ -161,6 +195,11 @@ def test_fomaml_is_maml_without_second_derivatives(tmp_path):
         (["train", "sinusoid", "--compile"], "compile=True needs a C++ compiler"),
         (["train", "sinusoid", "--method", "unionoftasks"], "--recipe union"),
         (["train", "glyphs", "--method", "unionoftasks"], "--recipe union"),
+        (["train", "sinusoid", "--ways", "5"], "--ways is not for sinusoid"),
+        (["train", "glyphs", "--num-tasks", "5"], "--num-tasks is not for glyphs"),
+        (["train", "sinusoid", "--out", "/dev/null/maml"], "/dev/null cannot be written to"),
+        (["league", "sinusoid", "--tasks", "0"], "tasks must be a whole number of at least 1"),
+        (["evaluate", "omniglot/maml", "--ways", "20", "--tasks", "1"], "one output for each of a task's ways"),
         (["train", "sinusoid", "--resume"], "there is no stopped run to resume (runs/sinusoid/maml.state)"),
     ],
 )

@@ -1,6 +1,7 @@
 """Notebook 09's demos: every control at its ends, what the pictures must show, and drawings of any hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,21 @@ def test_rules_at_every_end_and_live_numbers_are_the_librarys(monkeypatch):
     model, learner = dont_match.network(rules.network)
     library = accuracies(learner, model, GlyphTasks("test", queries=5), transductive=False, num_tasks=4)[0]
     assert omniglot_dont_match.accuracies(rules, 4) == pytest.approx(100 * library.numpy())
+
+
+def test_a_measurement_that_was_interrupted_begins_anew(monkeypatch):
+    rules = replace(omniglot_dont_match.USUAL["omniglot/r2d2"], together=1)
+    whole = omniglot_dont_match.accuracies(rules, 3)
+    omniglot_dont_match.measured.cache_clear()
+
+    def interrupted(*arguments):
+        yield from whole[:2] / 100
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(dont_match, "measure", interrupted)
+        omniglot_dont_match.accuracies(rules, 3)
+    assert (omniglot_dont_match.accuracies(rules, 3) == whole).all()
 
 
 def test_the_table_answers_every_question_it_was_asked():

@@ -201,6 +201,7 @@ def test_chromium_is_found_where_it_is_and_asked_for_where_it_is_not(monkeypatch
     assert doctor.find_chromium() == str(program)
     monkeypatch.setenv("CHROMIUM", str(tmp_path / "gone"))
     assert doctor.find_chromium() is None
+    assert f"CHROMIUM names {tmp_path / 'gone'}" in about("Chromium", doctor.browser()).found
 
 
 def test_a_finding_reads_as_one_line_and_its_remedy():

@@ -1,9 +1,13 @@
 """The checks of notebook 09 confirm right answers and turn each common mistake into its hint."""
 
+from itertools import count
+
 import pytest
 import torch
 
 from course_lib.exercises import omniglot
+
+SEEDS = count()
 
 
 def episode(images, ways, shots, queries, generator, replacement=False, apart=True, fixed=False):
@@ -47,6 +51,7 @@ def twice(*arguments):
         (lambda *a: episode(*a, replacement=True), False, "came up twice in one episode"),
         (lambda *a: episode(*a, apart=False), False, "testing on the training data"),
         (lambda *a: episode(*a, fixed=True), False, "use the generator"),
+        (lambda *a: episode(*a[:4], torch.Generator().manual_seed(next(SEEDS))), False, "The same seed gives two"),
         (shuffled_labels, False, "must agree on what a label means"),
         (names_for_labels, False, "Labels run from 0"),
         (uneven, False, "same number of support drawings"),

@@ -189,7 +189,7 @@ def test_a_long_computation_is_drawn_by_frames_and_ends_at_the_next_change(inter
     def compute(values):
         try:
             for frame in range(1000 if values.level == 9 else 1):
-                time.sleep(0.045 if values.level == 9 else 0)
+                time.sleep(0.01 if values.level == 9 else 0)  # four frames to a picture
                 yield {"y": values.level + frame / 1000}
         finally:
             closed.append(values.level)
@@ -203,11 +203,46 @@ def test_a_long_computation_is_drawn_by_frames_and_ends_at_the_next_change(inter
         while len(pictures) < 3:
             await asyncio.sleep(0.01)
             pictures.add(panel.picture.value)
+        assert not panel.stop.disabled
         interrupt(panel)
         await panel._task
 
     asyncio.run(asyncio.wait_for(play(), 20))
-    assert closed[1] == 9 and long.data["y"] < 9.5
+    assert closed[1] == 9 and long.data["y"] < 9.9 and long.panel.stop.disabled
+
+
+def test_what_a_cell_sets_while_a_computation_runs_stays():
+    computed = []
+
+    def compute(values):
+        computed.append(values.level)
+        for frame in range(1000 if values.level == 9 else 1):
+            time.sleep(0.01)
+            yield {"y": values.level + frame / 1000}
+
+    long = tiny(compute)
+
+    async def play():
+        long.panel.widgets["level"].value = 9
+        await asyncio.sleep(0.1)
+        long.set(level=3)
+        await long.panel._task
+
+    asyncio.run(asyncio.wait_for(play(), 20))
+    assert computed[-2:] == [9, 3] and long.data["y"] == 3
+
+
+def test_large_print_does_not_pass_an_old_picture_off_as_new():
+    broken = tiny(lambda values: {"y": 10 / (values.level - 5)})
+    panel = broken.panel
+    with pytest.raises(ZeroDivisionError):
+        broken.set(level=5)
+    small = panel.picture.value
+    panel.large.value = True
+    assert panel.picture.value != small and "by zero" in panel.problem.value
+    assert "demo-outdated" in panel.picture._dom_classes
+    broken.set(level=3)
+    assert panel.problem.value == "" and "demo-outdated" not in panel.picture._dom_classes
 
 
 def test_a_run_is_true_for_the_computation_that_it_starts_only(demo):

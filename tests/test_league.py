@@ -2,6 +2,7 @@
 
 import csv
 from collections import OrderedDict
+from operator import itemgetter
 
 import pytest
 import torch
@@ -126,12 +127,30 @@ def test_one_command_measures_writes_and_draws(two_networks, monkeypatch):
     assert main([*few, "--ways", "5", "--shots", "1"]) == 0
     assert {r["ways"] for r in league.read(two_networks / "few" / "league_glyphs.csv")} == {"5"}
     assert main([*command[:-1]]) == 0 and table.read_bytes() == first  # other networks' rows stay
+    again = ["--afresh", "--ways", "5", "--checkpoints", names[0]]
+    assert main([*command[: command.index("--checkpoints")], *again]) == 0
+    key = itemgetter("method", "checkpoint", "ways", "within_alphabet", "transductive", "steps")
+    assert sorted(league.read(table), key=key) == sorted(rows, key=key)  # measured again, the rest left alone
     model, learner, record = checkpoints.load(names[1])
     checkpoints.save(names[1], Conv4(**model.config | {"seed": 5}), learner, record)
     assert main(command) == 0
     assert {r["weights"] for r in league.read(table) if r["checkpoint"] == names[1]} == {
         league.fingerprint(names[1])
     }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["sinusoid", "--checkpoints", "omniglot/r2d2"], "has no place in the table of sinusoid"),
+        (["omniglot", "--checkpoints", "sinusoid/r2d2"], "has no place in the table of omniglot"),
+        (["sinusoid", "--ways", "5"], "no tasks of 5 ways"),
+    ],
+)
+def test_what_has_no_place_in_a_table_is_refused(options, message, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["league", *options, "--out", str(tmp_path)])
+    assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_no_checkpoint_trains_nothing_and_says_so(tmp_path, monkeypatch, capsys):
@@ -160,6 +179,9 @@ def test_train_makes_what_is_missing_by_recipe(tmp_path, monkeypatch):
     def stopped(*arguments, **options):
         raise KeyboardInterrupt
 
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="sinusoid/tiny was not trained to its end"):
+        patch.setattr("course_lib.__main__.run_train", lambda args: 1)
+        main(command)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("course_lib.__main__.evaluate", stopped)  # trained, but nothing is written yet
         main(command)
@@ -191,6 +213,11 @@ def test_rank_agreement_is_spearmans():
 def test_more_tasks_and_more_steps_are_what_is_reported():
     rows = [row("a", 1), row("a", 2, tasks=10_000), row("a", 3), row("b", 4, steps=3), row("b", 5)]
     assert [r["mean"] for r in league_figure.reported(rows)] == ["2", "4"]
+
+    about = {"family": "sinusoid", "ways": "", "shots": 10, "checkpoint": "sinusoid/a"}
+    errors = [row("a", tasks - k, steps=k, tasks=tasks, **about) for tasks in (600, 10_000, 60) for k in (0, 1)]
+    curve, *_ = league_figure.draw(errors, []).axes[0].containers[0]
+    assert curve.get_xydata().tolist() == [[0, 10_000], [1, 9_999]]
 
 
 def test_the_picture_says_how_long_a_network_was_trained():

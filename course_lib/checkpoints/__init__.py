@@ -109,9 +109,11 @@ def task_settings(record: dict) -> dict:
     Raises:
         ValueError: the record says nothing of tasks.
     """
-    if "tasks" not in record:
-        raise ValueError("the record does not say on which tasks the network was trained")
-    return record["tasks"].get("pool", record["tasks"])
+    trained_on = record.get("tasks")
+    settings = trained_on.get("pool", trained_on) if isinstance(trained_on, dict) else None
+    if not isinstance(settings, dict) or not hasattr(tasks, str(settings.get("class"))):
+        raise ValueError("the record does not say on which tasks of the course the network was trained")
+    return settings
 
 
 def load_tasks(record: dict, **changes):
@@ -143,11 +145,14 @@ def _commit() -> str:
     """The commit of the code that ran, "+" if Python files had been changed since; "unknown" outside a checkout."""
     git = ["git", "-C", str(FOLDER.parent)]
     try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        said = subprocess.run([*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True, check=True)
+        top, head = said.stdout.splitlines()
+        if Path(top).resolve() != FOLDER.parents[1]:  # a copy of the course inside another project's checkout
+            return "unknown"
         changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "*.py"]).returncode
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return head.stdout.strip() + "+" * bool(changed)
+    return head[:12] + "+" * bool(changed)
 
 
 def _base(path: str | os.PathLike) -> Path:

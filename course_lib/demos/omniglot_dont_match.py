@@ -38,7 +38,12 @@ def measured(rules: Rules) -> tuple[list[float], Iterator[float]]:
 def accuracies(rules: Rules, count: int) -> np.ndarray:
     """Accuracy on the first ``count`` tasks in %; none is judged twice."""
     known, more = measured(rules)
-    known.extend(next(more) for _ in range(count - len(known)))
+    try:
+        while len(known) < count:
+            known.append(next(more))
+    except BaseException:  # an interrupt, too, ends a generator for good: the next call begins a new one
+        measured.cache_clear()
+        raise
     return 100 * np.array(known[:count])
 
 

@@ -45,8 +45,8 @@ def compute(values: SimpleNamespace) -> dict:
     now, before = said[values.steps], said[max(values.steps - 1, 0)]
     return {
         "support": task.support_x[0, :, 0],  # [5, 28, 28]
-        "query": task.query_x[0, :, 0],  # [25, 28, 28]
-        "truth": task.query_y[0],  # [25]
+        "query": task.query_x[0, :, 0],  # [Q, 28, 28]
+        "truth": task.query_y[0],  # [Q]
         "said": now,
         "flipped": now != before,
         "accuracy": (said == task.query_y[0]).float().mean(1).numpy(),  # [11]

@@ -166,7 +166,7 @@ class Panel:
             self._seconds = time.perf_counter() - started
             self.picture.remove_class("demo-busy")
             self.stop.disabled = True
-            self._drawn = version
+            self._drawn = max(self._drawn, version)  # a cell may have shown newer values meanwhile
 
     async def _settle(self) -> None:
         """Let the changes that wait in the kernel's queue arrive, so that only the newest is computed."""
@@ -188,8 +188,7 @@ class Panel:
                 self.demo.show(data)
                 self._publish()
                 waiting, shown_at = None, time.perf_counter()
-                if number == 1:
-                    self.stop.disabled = False
+                self.stop.disabled = number == 0
                 await asyncio.sleep(0.001)  # let the kernel hear the controls
                 if self._version != version or self._stopped:
                     return
@@ -239,6 +238,7 @@ class Panel:
         self._stopped = True
 
     def _enlarge(self, large: bool) -> None:
+        error = self.error
         try:
             self.demo.set_large_print(large)
         except Exception as error:
@@ -246,6 +246,8 @@ class Panel:
             raise
         (self.box.add_class if large else self.box.remove_class)("demo-large")
         self._publish()
+        if error is not None:  # the picture is still an older one
+            self._explain(error)
 
     # Making widgets ----------------------------------------------------------------------------------------
 

@@ -88,8 +88,10 @@ def run(answer: Callable, *arguments: Any, hint: str = "") -> Any:
         result = answer(*arguments)
     except Exception as error:
         raise Settled(wrong(f"Your function raised {type(error).__name__}: {error}{hint}")) from error
-    if result is None or unanswered(result):
+    if unanswered(result):
         raise Settled(WAITING)
+    if result is None:
+        raise Settled(Verdict(None, "Your function returns nothing yet: replace its dots, and end it with a return."))
     return result
 
 

@@ -41,9 +41,11 @@ def check_episode(my_episode) -> Verdict:
         return wrong("A drawing is in the support set and in the query set: that is testing on the training data.")
     if len(set(support.tolist())) < 8 or len(set(query.tolist())) < 12:
         return wrong("A drawing came up twice in one set: draw without replacement.")
-    other = my_episode(images, 4, 2, 3, torch.Generator().manual_seed(1))
+    again, other = (my_episode(images, 4, 2, 3, torch.Generator().manual_seed(seed)) for seed in (0, 1))
     if torch.equal(other[0], support_x):
         return wrong("Another seed gives the same episode: use the generator that is passed in.")
+    if not all(torch.equal(one, two) for one, two in zip(result, again)):
+        return wrong("The same seed gives two different episodes: every draw takes the generator that is passed in.")
     return right("Labels are drawn anew with each episode, so nothing can be learnt about a label.")
 
 
