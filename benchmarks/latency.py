@@ -4,14 +4,19 @@
     python -m benchmarks.latency notebooks/01_adapting_at_test_time.ipynb --changes 30
 
 In the browser: from the key event to the end of the first frame painted with the new picture (decoded: a message
-sent in an animation frame arrives after that frame's paint), in JupyterLab in headless Chromium. In the kernel: ``compute``, ``draw`` and the PNG, without a browser. Milliseconds; minimum,
-median, 95th percentile. A busy machine adds to all but the minimum, so the load average is printed too.
+sent in an animation frame arrives after that frame's paint), in JupyterLab in headless Chromium. In the kernel:
+``compute``, ``draw`` and the PNG, without a browser; one step of the slider at a time, as its arrow keys go.
+Milliseconds; minimum, median, 95th percentile. A busy machine adds to all but the minimum, so the load average is
+printed too.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import math
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -21,6 +26,7 @@ import nbformat
 import numpy as np
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+from course_lib.demos.kit import Demo, Slider
 from course_lib.doctor import find_chromium
 from tests.browser import sine_demo
 from tests.browser.lab import Browser, LabServer, LiveDemo
@@ -49,8 +55,14 @@ def main() -> None:
     options = parser.parse_args()
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; milliseconds")
     print(f"{'':44} {'minimum':>8} {'median':>8} {'95 %':>8}")
-    _row("kernel, kit's demo, artists moved", _kernel_times(options.changes, redraw=False))
-    _row("kernel, kit's demo, background redrawn", _kernel_times(options.changes, redraw=True))
+    if options.notebook is None:
+        _row("kernel, artists moved", _kernel_times(sine_demo.make(), "steps", options.changes))
+        _row("kernel, background redrawn", _kernel_times(sine_demo.make(), "steps", options.changes, redraw=True))
+    else:
+        for demo in _demos(options.notebook):
+            for slider in (control for control in demo.controls.values() if isinstance(control, Slider)):
+                label = f"kernel, {demo.title[:16]}: {slider.label[:18]}"
+                _row(label, _kernel_times(demo, slider.name, options.changes))
     executable = find_chromium()
     if executable is None:
         return print("no Chromium found, so nothing was measured in a browser")
@@ -67,17 +79,35 @@ def main() -> None:
                         break
 
 
-def _kernel_times(changes: int, redraw: bool) -> np.ndarray:
-    demo = sine_demo.make()
-    demo.set()
+def _demos(notebook: Path) -> list[Demo]:
+    """The demos that a notebook shows, made anew."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    names = re.findall(r"(\w+)\.demo\(", "\n".join(cell.source for cell in cells if cell.cell_type == "code"))
+    return [importlib.import_module(f"course_lib.demos.{name}").demo() for name in dict.fromkeys(names)]
+
+
+def _kernel_times(demo: Demo, name: str, changes: int, redraw: bool = False) -> np.ndarray:
+    demo.reset()
     times = []
-    for change in range(changes):
+    for value in _walk(demo.controls[name], changes):
         if redraw:
             demo.picture.figure.stale = True
         start = time.perf_counter()
-        demo.set(steps=10 + change % 5)
+        demo.set(**{name: value})
         times.append(time.perf_counter() - start)
     return 1000 * np.array(times)
+
+
+def _walk(slider: Slider, changes: int) -> list[float]:
+    """Where ``changes`` arrow keys take a slider: to its right end, then to its left end, and so on."""
+    widget, values = slider.widget(), []
+    at, direction = math.log10(widget.value) if slider.log else widget.value, 1
+    for _ in range(changes):
+        if not widget.min <= at + direction * widget.step <= widget.max + 1e-9:
+            direction = -direction
+        at += direction * widget.step
+        values.append(min(max(10**at if slider.log else at, slider.low), slider.high))
+    return values
 
 
 def _browser_times(demo: LiveDemo, slider, changes: int) -> np.ndarray:

@@ -103,7 +103,7 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
     artists.each.set_data(RATES, data["each"])
     artists.chosen.set_data([RATES[at]] * 2, [-1.05, 1.05])
     artists.titles[0].set_text(f"α = {RATES[at]:g}, k = {data['steps']}: {in_words(data)}")
-    artists.titles[1].set_text("Clipping shortens the mean, and never turns it")
+    artists.titles[1].set_text("Clipping shortens the mean, never turns it")
 
 
 def in_words(data: dict) -> str:

@@ -54,13 +54,17 @@ class Picture:
 
     def draw(self, draw: Callable[[Any, Mapping], None], data: Mapping) -> Picture:
         """Move the artists with ``draw(artists, data)`` and paint them."""
-        with plots.style(self.large):  # for what draw() may create: a text, a tick label
+        with plots.style(self.large):  # also for what draw() may create: a text, a tick label
             draw(self.artists, data)
-        self.paint()
+            self._paint()
         return self
 
     def paint(self, afresh: bool = False) -> None:
         """Paint the figure as it stands; ``afresh`` draws the background even if nothing in it changed."""
+        with plots.style(self.large):
+            self._paint(afresh)
+
+    def _paint(self, afresh: bool = False) -> None:
         if (
             afresh
             or self._background is None
@@ -76,10 +80,9 @@ class Picture:
             self._canvas.restore_region(legend_pixels)
 
     def _draw_background(self) -> None:
-        with plots.style(self.large):
-            if self._background is None:
-                self._canvas.draw()  # the layout of a new figure settles only at its second drawing
-            self._canvas.draw()
+        if self._background is None:
+            self._canvas.draw()  # the layout of a new figure settles only at its second drawing
+        self._canvas.draw()
         self.redraws += 1
         self._background = self._canvas.copy_from_bbox(self.figure.bbox)
         visible = [
@@ -107,9 +110,9 @@ class Picture:
 
     def sticking_out(self) -> list[str]:
         """Sides of the picture at which a label, legend or the like is cut off; a pixel is forgiven."""
-        inked = self.figure.get_tightbbox(self._canvas.get_renderer()).transformed(
-            self.figure.dpi_scale_trans
-        )
+        with plots.style(self.large):
+            inked = self.figure.get_tightbbox(self._canvas.get_renderer())  # inches
+        inked = inked.transformed(self.figure.dpi_scale_trans)
         width, height = self.figure.bbox.size
         over = {"left": -inked.x0, "right": inked.x1 - width, "bottom": -inked.y0, "top": inked.y1 - height}
         return [f"{side} by {pixels:.0f} pixels" for side, pixels in over.items() if pixels > 1]

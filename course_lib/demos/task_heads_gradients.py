@@ -123,7 +123,7 @@ def body_in_words(body: str, iteration: int) -> str:
 def figure(fig) -> SimpleNamespace:
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.1))
     left.set(
-        xlabel="cosine with the gradient under the fitted head", ylabel="tasks", xlim=(-1, 1), ylim=(0, 18)
+        xlabel="cosine with the fitted head's gradient", ylabel="tasks", xlim=(-1, 1), ylim=(0, 18)
     )
     left.axvline(0, color=plots.BLACK, linewidth=1, linestyle="-")
     stairs = {
@@ -162,13 +162,13 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
 
 def in_words(data: dict) -> str:
     at = VISITS.index(data["visit"])
-    return f"Mean cosine: fresh {data['mean']['fresh'][at]:.2f}, remembered {data['mean']['kept'][at]:.2f}"
+    return f"Cosine: fresh {data['mean']['fresh'][at]:.2f}, remembered {data['mean']['kept'][at]:.2f}"
 
 
 def alt(data: dict) -> str:
     return (
         f"{data['body']}; {NUM_TASKS} tasks at visit {data['visit']}, {data['steps']} steps a visit. "
-        f"{in_words(data)}. Averaged over tasks first, the gradients have cosines "
+        f"Mean {in_words(data).lower()}. Averaged over tasks first, the gradients have cosines "
         f"{data['of_means']['fresh']:.2f} and {data['of_means']['kept']:.2f}."
     )
 
