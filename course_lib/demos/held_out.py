@@ -31,11 +31,11 @@ def measure(start: str, shots: int, inner_lr: float, draw: int) -> tuple[Tensor,
     batch = SinusoidTasks(shots=20, queries=QUERIES).sample(NUM_TASKS, generator=generator)
     x, y = batch.support_x[:, :shots], batch.support_y[:, :shots]
     all_x, all_y = torch.cat([x, batch.query_x], 1), torch.cat([y, batch.query_y], 1)  # [25, S + Q, 1]
-    trail = list(path(model, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
-    after = {name: torch.cat([tuned[name] for tuned in trail]) for name in params}  # [31 * 25, ...]
-    with torch.no_grad():
-        outputs = predict(model, after, all_x.repeat(len(trail), 1, 1))  # [31 * 25, S + Q, 1]
-    squares = (outputs.view(len(trail), *all_y.shape) - all_y)[..., 0].square()  # [31, 25, S + Q]
+    outputs = []
+    for tuned in path(model, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr):
+        with torch.no_grad():
+            outputs.append(predict(model, tuned, all_x))
+    squares = (torch.stack(outputs) - all_y)[..., 0].square()  # [31, 25, S + Q]
     errors = squares[..., :shots].mean(-1), squares[..., shots:].mean(-1)  # [31, 25] each
     support, query = (error.nan_to_num(WORST, WORST).clip(max=WORST) for error in errors)
     return support, query
