@@ -35,7 +35,7 @@ def bars(axis, rows: list[dict], title: str) -> None:
     drawn = axis.barh([r["name"] for r in rows], [r["ms"] for r in rows], color=colors)
     axis.bar_label(drawn, fmt=lambda ms: f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}", padding=3)
     axis.set(title=title, xlabel="ms a meta-step (no bar: not measured)")
-    if rows:
+    if rows and rows[0]["ms"] > 10 * rows[-1]["ms"]:
         axis.set_xscale("log")
         axis.xaxis.set(major_locator=LogLocator(subs=(1, 3)), major_formatter="{x:g}", minor_formatter=NullFormatter())
     axis.margins(x=0.25)
