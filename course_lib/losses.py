@@ -33,8 +33,8 @@ def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
         losses = F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")  # [T N]
     except IndexError as error:
         raise ValueError(
-            f"of {outputs.shape[2]} outputs no label can be {int(labels.max())}: a network's head needs one output "
-            "for each of a task's ways"
+            f"labels must lie in 0 to {outputs.shape[2] - 1} and run from {int(labels.min())} to {int(labels.max())}: "
+            "a network's head needs one output for each of a task's ways"
         ) from error
     return losses.view(labels.shape).mean(1)
 

@@ -120,7 +120,7 @@ def test_running_statistics_are_the_mean_over_the_tasks():
 def test_an_error_in_a_worker_reaches_the_caller():
     batch = images()
     batch.support_y = batch.support_y + 7
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match="in 0 to 1 and run from 7 to 8"):
         make_meta_gradient(LEARNERS["maml"], small_conv(), 1)(batch)
 
 
