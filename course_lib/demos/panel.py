@@ -27,7 +27,7 @@ CSS = """<style>
 .course-demo { max-width: 100%; border: 1px solid #d0d0d0; border-radius: 6px; padding: 8px 12px;
   --jp-widgets-inline-width: auto; }
 .course-demo .demo-title { font-size: 1.15em; font-weight: 600; }
-.course-demo .widget-label { text-align: left; }
+.course-demo .widget-label { text-align: left; flex-shrink: 0; }
 .course-demo .demo-controls { display: flex; flex-flow: row wrap; column-gap: 28px; overflow: visible; }
 .course-demo .demo-wide { flex: 1 1 380px; max-width: 520px; min-width: 300px; }
 .course-demo .demo-full { flex: 1 1 100%; }

@@ -19,6 +19,7 @@ from tests.browser.lab import ROOT, Browser, LabServer
 pytestmark = pytest.mark.browser
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
+CUT_OFF = "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)"
 CELLS = [
     "from tests.browser import sine_demo\ndemo = sine_demo.make()\ndemo",
     """from course_lib.demos.kit import Demo, Slider
@@ -106,6 +107,7 @@ def test_every_control_of_every_demo_of_a_notebook_changes_its_picture(open_note
     notebook = open_notebook(path.name)
     for number, demo in enumerate(notebook.demos()):
         assert demo.caption and not demo.problem
+        assert demo.box.locator(".widget-label, .jupyter-button").evaluate_all(CUT_OFF) == []
         default = demo.wait_until_steady()
         for control in demo.controls():
             demo.move(control, default)
