@@ -52,6 +52,8 @@ def test_clip(answer, passed, message):
     [
         (..., None, "Replace the dots"),
         (9, True, "9.1"),
+        (10, True, "9.1"),
+        (11, False, "Minimise"),
         (7, False, "sqrt(k)"),
         (83, False, "square root"),
         (5.5, False, "other way round"),

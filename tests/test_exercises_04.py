@@ -74,7 +74,7 @@ def by_autograd(z, w, y):
         (lambda z, w, y: len(z) * by_autograd(z, w, y), False, "mean over the points"),
         (lambda z, w, y: -by_autograd(z, w, y), False, "sign"),
         (lambda z, w, y: 2 / len(z) * (z @ w - y)[:, None] * z, False, "for the HEAD"),
-        (lambda z, w, y: 2 / len(z) * z.T @ (z @ w - y), False, "shape"),
+        (lambda z, w, y: 2 / len(z) * z.T @ (z @ w - y), False, "the shape of z"),
     ],
 )
 def test_feature_gradient(gradient, passed, message):

@@ -72,6 +72,8 @@ def check_feature_gradient(gradient) -> Verdict:
     z = torch.randn(6, 3, generator=generator, dtype=torch.float64)
     w, y = (torch.randn(n, generator=generator, dtype=torch.float64) for n in (3, 6))
     result = run(gradient, z, w, y)
+    if isinstance(result, torch.Tensor) and result.shape == w.shape:
+        return wrong("That has the shape of the head's gradient. What is asked for has the shape of z.")
     residual = z @ w - y
     expected = 2 / 6 * residual[:, None] * w
     mistakes = [
@@ -79,7 +81,6 @@ def check_feature_gradient(gradient) -> Verdict:
         (6 * expected, "The loss is the mean over the points: divide by their number."),
         (-expected, "The sign is turned: the residual is output minus target."),
         (2 / 6 * residual[:, None] * z, "That is each point's share of the gradient for the HEAD."),
-        (2 / 6 * z.T @ residual, "That is the gradient for the head. What is asked for has the shape of z."),
     ]
     praise = "Every row is a multiple of w: whatever the data say, the head alone chooses the direction."
     return compare(result, expected, mistakes, praise)
