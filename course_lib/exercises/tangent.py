@@ -77,7 +77,7 @@ def check_energy_share(answer) -> Verdict:
         (coordinates[:, r - 1].square().sum() / total.sum(), "That is what the r-th function holds alone."),
         (
             energy.sum() / total.sum() * 40**2,
-            "Coordinates are means over the N points, not sums: phi has mean square 1.",
+            "Coordinates are means over the N points, not sums: each function has mean square 1.",
         ),
         (
             energy.sum() / total.sum() * 40,

@@ -9,7 +9,7 @@ from course_lib.unrolling import clip
 
 EIGENVALUES = (  # of Hessians, and a rate and k for each
     (torch.tensor([0.5, 2.0, 8.0], dtype=torch.float64), 0.3, 5),  # beyond the border, by lambda_max
-    (torch.tensor([0.5, 2.0, 8.0], dtype=torch.float64), 0.2, 5),  # inside
+    (torch.tensor([0.5, 2.0, 8.0], dtype=torch.float64), 0.2, 3),  # inside
     (torch.tensor([-1.0, 2.0, 8.0], dtype=torch.float64), 0.1, 5),  # inside, but lambda_min < 0
 )
 
@@ -38,17 +38,17 @@ def check_stretch(stretch) -> Verdict:
 @never_raises
 def check_clip(my_clip) -> Verdict:
     """``my_clip(g, max_norm) -> g``, shortened to ``max_norm`` where it is longer."""
-    for g in (torch.tensor([3.0, 4.0]), torch.tensor([0.3, -0.4])):
-        result = run(my_clip, g.clone(), 2.0)
+    for g, norm in ((torch.tensor([3.0, 4.0]), 2.0), (torch.tensor([0.3, -0.4]), 2.0), (torch.tensor([3.0, 4.0]), 4.0)):
+        result = run(my_clip, g.clone(), norm)
         mistakes = [
-            (g / g.norm() * 2.0, "Short gradients must stay as they are: the factor is at most 1."),
-            (g.clamp(-2.0, 2.0), "You clipped each entry, and that turns the gradient. Scale it as a whole."),
+            (g / g.norm() * norm, "Short gradients must stay as they are: the factor is at most 1."),
+            (g.clamp(-norm, norm), "You clipped each entry, and that turns the gradient. Scale it as a whole."),
             (g / g.norm(), "The clipped gradient should have the norm max_norm, not 1."),
-            (g * 2.0 / g.square().sum(), "Divide by the norm, not by its square."),
+            (g * norm / g.square().sum(), "Divide by the norm, not by its square."),
         ]
-        if g.norm() > 2.0:
+        if g.norm() > norm:
             mistakes.append((g, "This gradient is longer than max_norm and came back as it was."))
-        verdict = compare(result, clip(g, 2.0), mistakes)
+        verdict = compare(result, clip(g, norm), mistakes)
         if not verdict.passed:
             return verdict
     return right("The same direction, at most that long.")
@@ -59,6 +59,8 @@ def check_segments(segments: int, steps: int, border_bytes: float, step_bytes: f
     """How many segments make the peak, m borders and one segment of k / m steps, smallest."""
     if unanswered(segments):
         return WAITING
+    if segments != int(segments):
+        return wrong("A whole number of segments was asked for: try those beside it.")
     best = (steps * step_bytes / border_bytes) ** 0.5
     if abs(segments - best) < 1.1:  # k / m steps are whole, so a neighbour may count less
         return right(f"The square root of k times what a step costs in borders: {best:.1f}.")
