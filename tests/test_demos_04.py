@@ -172,5 +172,5 @@ def test_a_random_head_has_no_direction_and_a_remembered_one_gains_it():
 
 
 def test_the_body_is_named_after_its_training():
-    assert gradients.body_in_words("meta", 0) == "Untrained body"
+    assert gradients.body_in_words("meta", 0) == "Before training with one meta-learned head"
     assert gradients.body_in_words("written back", 3200) == "Body: 3,200 iterations, remembered heads"

@@ -117,7 +117,7 @@ def compute(values: SimpleNamespace) -> dict:
 
 def body_in_words(body: str, iteration: int) -> str:
     words = next(words for words, name in BODIES.items() if name == body)
-    return f"Body: {iteration:,} iterations, {words}" if iteration else "Untrained body"
+    return f"Body: {iteration:,} iterations, {words}" if iteration else f"Before training with {words}"
 
 
 def figure(fig) -> SimpleNamespace:
