@@ -161,7 +161,7 @@ def check_feature_weights(answer) -> Verdict:
     if not verdict.passed and isinstance(result, Tensor) and result.shape == expected.shape and (result > 0).all():
         factors = result / expected
         if (factors / factors.mean() - 1).abs().max() < 1e-4:
-            return right("Right up to a common factor, which changes no interpolating fit.")
+            return right("Up to a common factor, that is, which changes no interpolating fit.")
     return verdict
 
 
