@@ -26,8 +26,9 @@ import nbformat
 import numpy as np
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-from course_lib.demos.kit import Demo, Slider
-from course_lib.doctor import find_chromium
+from course_lib import chapters
+from course_lib.commands.doctor import find_chromium
+from course_lib.kit.demo import Demo, Slider
 from tests.browser import sine_demo
 from tests.browser.lab import Browser, LabServer, LiveDemo
 
@@ -83,7 +84,8 @@ def _demos(notebook: Path) -> list[Demo]:
     """The demos that a notebook shows, made anew."""
     cells = nbformat.read(notebook, as_version=4).cells
     names = re.findall(r"(\w+)\.demo\(", "\n".join(cell.source for cell in cells if cell.cell_type == "code"))
-    return [importlib.import_module(f"course_lib.demos.{name}").demo() for name in dict.fromkeys(names)]
+    files = [next(Path(chapters.__path__[0]).glob(f"*/{name}.py")) for name in dict.fromkeys(names)]
+    return [importlib.import_module(f"{chapters.__name__}.{f.parent.name}.{f.stem}").demo() for f in files]
 
 
 def _kernel_times(demo: Demo, name: str, changes: int, redraw: bool = False) -> np.ndarray:

@@ -29,9 +29,9 @@ from benchmarks.peers import OUTER_LR, PEERS
 from course_lib import losses
 from course_lib.algorithms import ANIL, MAML, R2D2, MetaOptNet, ProtoNet, Reptile
 from course_lib.algorithms.base import trainable
-from course_lib.hot_path import cores
+from course_lib.engine.hot_path import cores
+from course_lib.engine.sweep import meta_train_sweep
 from course_lib.models import MLP, Conv4, has_convolutions
-from course_lib.sweep import meta_train_sweep
 from course_lib.tasks import GlyphTasks, SinusoidTasks
 from course_lib.training import adam, make_meta_gradient, meta_train
 

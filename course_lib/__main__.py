@@ -19,19 +19,21 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from course_lib import doctor
+from course_lib.commands import doctor
 
 if __name__ == "__main__" and sys.argv[1:2] == ["doctor"]:  # it also says what is wrong where PyTorch is missing
     sys.exit(doctor.main(sys.argv[2:]))
 
 import torch
 
-from course_lib import checkpoints, league, recipes
+from course_lib import checkpoints
 from course_lib.algorithms import LEARNERS
 from course_lib.algorithms.fitted import FittedHead
+from course_lib.chapters.omniglot import league
+from course_lib.checkpoints import recipes
+from course_lib.checkpoints.recipes import FAMILIES, Recipe
+from course_lib.engine.hot_path import PRECISIONS
 from course_lib.evaluation import LEARNERS_CHOICE, evaluate
-from course_lib.hot_path import PRECISIONS
-from course_lib.recipes import FAMILIES, Recipe
 from course_lib.tasks import omniglot
 from course_lib.training import Diverged, meta_train, threads_for
 
@@ -59,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="meta-train a network and keep it as a checkpoint")
     train.set_defaults(run=run_train)
     train.add_argument("family", choices=FAMILIES)
-    train.add_argument("--recipe", help="all settings at once, by name (see course_lib/recipes.py); other options win")
+    train.add_argument("--recipe", help="all settings at once, by name (see course_lib/checkpoints/recipes.py); other options win")
     train.add_argument("--method", choices=["fomaml", *LEARNERS], help="default: maml")
     train.add_argument("--inner-steps", type=int, help="k (default: the method's)")
     train.add_argument("--inner-lr", type=float, help="alpha, for mean losses (default: the method's)")

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_lib.algorithms.base import Learner, trainable
-from course_lib.hot_path import make_meta_gradient
+from course_lib.engine.hot_path import make_meta_gradient
+from course_lib.engine.saved_state import History, load_state, save_state
 from course_lib.models import check_model, has_convolutions
 from course_lib.tasks.base import TaskBatch, check_count
-from course_lib.training_state import History, load_state, save_state
 
 __all__ = [
     "Diverged",

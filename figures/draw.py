@@ -20,8 +20,8 @@ from xml.sax.saxutils import escape
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from course_lib import plots
-from course_lib.lecture_figures import FIGURES, LectureFigure
+from course_lib.chapters.two_loops.lecture_figures import FIGURES, LectureFigure
+from course_lib.kit import plots
 
 FOLDER = Path(__file__).parent
 

@@ -10,7 +10,7 @@ os.environ.setdefault("OMNIGLOT_DOWNLOAD", "0")  # no test reaches for the netwo
 import pytest
 import torch
 
-from course_lib.doctor import GET_CHROMIUM, find_chromium
+from course_lib.commands.doctor import GET_CHROMIUM, find_chromium
 
 torch.set_num_threads(1)
 

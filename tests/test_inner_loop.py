@@ -8,7 +8,6 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from gradients import TIGHT, Quadratic, regression, tiny_model
 from torch import nn
 from torch.func import functional_call
 
@@ -16,6 +15,7 @@ from course_lib.inner_loop import adapt, features, predict, select, stack_params
 from course_lib.losses import cross_entropy, mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
+from tests.gradients import TIGHT, Quadratic, regression, tiny_model
 
 
 def by_hand(model, x, y, steps, lr, only=None):

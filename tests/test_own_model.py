@@ -6,19 +6,19 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from gradients import TIGHT, largest_difference, regression, tiny_model
 from torch import nn
 
 from course_lib.algorithms import ANIL, MAML, R2D2, ProtoNet, Reptile
+from course_lib.analysis.memory import CheckpointedMAML
+from course_lib.engine.hot_path import make_meta_gradient
+from course_lib.engine.sweep import meta_train_sweep
 from course_lib.evaluation import evaluate
-from course_lib.hot_path import make_meta_gradient
 from course_lib.inner_loop import adapt, stack_params
 from course_lib.losses import cross_entropy, mse
-from course_lib.memory import CheckpointedMAML
 from course_lib.models import MLP, Conv4
-from course_lib.sweep import meta_train_sweep
 from course_lib.tasks import SinusoidTasks, TaskBatch
 from course_lib.training import meta_train
+from tests.gradients import TIGHT, largest_difference, regression, tiny_model
 
 
 def own(*layers: nn.Module, width: int = 8) -> nn.Module:

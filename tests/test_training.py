@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from course_lib.algorithms import MAML
+from course_lib.engine.saved_state import read_tensors, write_tensors
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.training import Diverged, linear_decay, meta_train
-from course_lib.training_state import read_tensors, write_tensors
 
 
 def train(**options):

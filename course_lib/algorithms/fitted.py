@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from course_lib.algorithms.base import Learner
 from course_lib.algorithms.heads import BIAS, WEIGHT, check_linear
+from course_lib.algorithms.solvers import Head
 from course_lib.inner_loop import LossFn, Params, features, stack_params
-from course_lib.solvers import Head
 from course_lib.tasks.base import TaskBatch, check_count
 
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from course_lib.algorithms.fitted import FittedHead
+from course_lib.algorithms.solvers import Head, mean_head
 from course_lib.inner_loop import LossFn
 from course_lib.losses import cross_entropy
-from course_lib.solvers import Head, mean_head
 
 
 class ProtoNet(FittedHead):

@@ -21,9 +21,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from course_lib.algorithms.fitted import FittedHead, Positive
+from course_lib.algorithms.solvers import Head, ridge_head
 from course_lib.inner_loop import LossFn
 from course_lib.losses import mse
-from course_lib.solvers import Head, ridge_head
 
 
 class R2D2(FittedHead):

@@ -30,9 +30,9 @@ from torch import Tensor, nn
 from course_lib.algorithms.base import Learner
 from course_lib.algorithms.fitted import FittedHead
 from course_lib.algorithms.heads import MetaHead, make_head
+from course_lib.algorithms.solvers import Head, check_C, mean_head, ridge_head, svm_head
 from course_lib.inner_loop import LossFn, Params, predict, stack_params
 from course_lib.losses import mse
-from course_lib.solvers import Head, check_C, mean_head, ridge_head, svm_head
 from course_lib.tasks.base import TaskBatch
 
 TEST_HEADS = ("ridge", "svm", "means", "gradient")

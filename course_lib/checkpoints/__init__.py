@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from course_lib import models, tasks
 from course_lib.algorithms import LEARNERS, Learner
-from course_lib.training_state import read_tensors, write_tensors
+from course_lib.engine.saved_state import read_tensors, write_tensors
 
 FOLDER = Path(__file__).parent
 UNREADABLE = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)  # what a record that does not fit raises

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from course_lib import plots
-from course_lib.demos.kit import Button, Choice, Demo, Notches, Run, Slider, Switch
+from course_lib.kit import plots
+from course_lib.kit.demo import Button, Choice, Demo, Notches, Run, Slider, Switch
 
 X = np.linspace(-5, 5, 200)
 

@@ -22,7 +22,7 @@ FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
 CUT_OFF = "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)"
 CELLS = [
     "from tests.browser import sine_demo\ndemo = sine_demo.make()\ndemo",
-    """from course_lib.demos.kit import Demo, Slider
+    """from course_lib.kit.demo import Demo, Slider
 fragile = Demo("Fragile", [Slider("level", 0, 3, 0)],
                lambda values: {"y": float("nan") if values.level == 1 else 1 / (2 - values.level)},
                lambda fig: fig.subplots().plot([], []),

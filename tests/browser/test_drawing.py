@@ -13,7 +13,7 @@ from tests.browser.lab import Browser, LabServer
 
 pytestmark = pytest.mark.browser
 FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
-CELL = "from course_lib.demos import omniglot_drawing\ndemo = omniglot_drawing.demo()\ndemo"
+CELL = "from course_lib.chapters.omniglot import draw_your_own\ndemo = draw_your_own.demo()\ndemo"
 CIRCLE = [(0.5 + 0.3 * math.cos(t / 3), 0.5 + 0.3 * math.sin(t / 3)) for t in range(20)]
 SHAPES = {
     "circle": [CIRCLE],

@@ -1,0 +1,121 @@
+"""Snapshots along training, for the tangent features of notebook 05.
+
+    python -m course_lib.chapters.features.experiments.tangent_training
+
+Two ways to train the MLP 1-40-40-1 on sinusoids, three seeds each, from the same initial weights:
+
+    maml    k = 1, alpha = 0.01 (MAML, arXiv 1703.03400, section 5.1)
+    plain   alpha = 0: every gradient is then that of ordinary training on all tasks mixed, with one head
+
+Adam 1e-3, 25 tasks of 10 + 10 points an iteration. All six networks train as one, run r with its own inner
+rate. Writes tangent_training.safetensors, {parameter: [iterations, runs, ...]}, and its record,
+tangent_training.json. After 70,000 iterations seed 0 is where the checkpoints sinusoid/maml_k1 and
+sinusoid/pretrained come from: the same weights at the start and the same stream of tasks.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from course_lib import checkpoints
+from course_lib.algorithms import MAML
+from course_lib.engine.saved_state import read_tensors, write_tensors
+from course_lib.engine.sweep import run_losses, with_parameters
+from course_lib.models import MLP
+from course_lib.tasks import SinusoidTasks
+from course_lib.tasks.base import TaskBatch
+from course_lib.training import adam, threads_for
+
+INNER_LRS = {"maml": 0.01, "plain": 0.0}
+SEEDS = (0, 1, 2)
+ITERATIONS = (0, 30, 100, 300, 1_000, 3_000, 10_000)
+FINAL, CHECKPOINTS = 70_000, {"maml": "sinusoid/maml_k1", "plain": "sinusoid/pretrained"}  # of seed 0
+META_BATCH, OUTER_LR = 25, 1e-3
+FILE = Path(__file__).with_suffix(".safetensors")
+
+
+def train(
+    iterations: Sequence[int] = ITERATIONS, seeds: Sequence[int] = SEEDS, progress: bool = True
+) -> dict[str, Tensor]:
+    """Train all ways from all seeds at once: {parameter: [len(iterations), ways * seeds, ...]}, seeds fastest.
+
+    Args:
+        iterations: when to take a snapshot, increasing; 0 is before the first update.
+        seeds: of the initial weights and of the stream of tasks.
+    """
+    tasks, learner = SinusoidTasks(shots=10, queries=10), MAML(inner_steps=1)
+    runs = [(rate, seed) for rate in INNER_LRS.values() for seed in seeds]
+    networks = [MLP(seed=seed) for _, seed in runs]
+    names = [name for name, _ in networks[0].named_parameters()]
+    theta = {n: torch.stack([net.get_parameter(n).detach() for net in networks]) for n in names}  # [R, ...]
+    theta = {n: p.requires_grad_() for n, p in theta.items()}
+    rates = torch.tensor([rate for rate, _ in runs]).repeat_interleave(META_BATCH)  # [R T]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    optimizer = adam(theta.values(), OUTER_LR)
+    snapshots = {n: [] for n in names}
+    with threads_for(networks[0], torch.device("cpu")):
+        for iteration in tqdm(range(iterations[-1] + 1), disable=not progress, unit="step", leave=False):
+            if iteration in iterations:
+                for n, p in theta.items():
+                    snapshots[n].append(p.detach().clone())
+            if iteration == iterations[-1]:
+                break
+            batch = TaskBatch.cat([tasks.sample(META_BATCH, generator=g) for g in generators])
+            batch = TaskBatch.cat([batch] * len(INNER_LRS))  # both ways see the same tasks
+            loss = run_losses(
+                learner, networks[0], theta, batch, rates
+            ).sum()  # each run's gradient is its own
+            for p, grad in zip(theta.values(), torch.autograd.grad(loss, list(theta.values()))):
+                p.grad = grad
+            optimizer.step()
+    return {n: torch.stack(values) for n, values in snapshots.items()}
+
+
+@lru_cache(maxsize=1)
+def load() -> dict[str, Tensor]:
+    """The shipped snapshots, {parameter: [7, 6, ...]}."""
+    return read_tensors(FILE)[0]
+
+
+def network(way: str, iteration: int, seed: int = 0) -> MLP:
+    """The network of one snapshot; of seed 0 also after 70,000 iterations.
+
+    >>> network("maml", 1000)(torch.zeros(3, 1)).shape
+    torch.Size([3, 1])
+    """
+    if iteration == FINAL and seed == 0 and way in CHECKPOINTS:
+        return checkpoints.load(CHECKPOINTS[way])[0]
+    for name, value, known in (
+        ("way", way, tuple(INNER_LRS)),
+        ("iteration", iteration, ITERATIONS),
+        ("seed", seed, SEEDS),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {known}, not {value!r}")
+    at, run = ITERATIONS.index(iteration), list(INNER_LRS).index(way) * len(SEEDS) + SEEDS.index(seed)
+    return with_parameters(MLP(seed=seed), {name: values[at, run] for name, values in load().items()})
+
+
+def main() -> None:
+    """Train, and write the snapshots with their record."""
+    started = time.perf_counter()
+    write_tensors(FILE, train(), {})
+    record = {"ways": INNER_LRS, "seeds": SEEDS, "iterations": ITERATIONS}
+    record |= {"meta_batch": META_BATCH, "outer_lr": OUTER_LR}
+    record |= {"tasks": {"class": "SinusoidTasks", **SinusoidTasks(shots=10, queries=10).settings()}}
+    command = "python -m course_lib.chapters.features.experiments.tangent_training"
+    record |= checkpoints.provenance(command, time.perf_counter() - started, threads=1)
+    FILE.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
+    print(f"{FILE.name}: {FILE.stat().st_size / 1e3:.0f} kB in {record['seconds']} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Checks for notebook 09, Omniglot."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from course_lib.kit.checks import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
+from course_lib.tasks import GlyphTasks
+
+# Exercise 3: alpha of MAML's released code at 20 ways, against the sum of 20 means
+CODE_ALPHA, CODE_WAYS = 0.1, 20
+
+
+@never_raises
+def check_episode(my_episode) -> Verdict:
+    """``my_episode(images, ways, shots, queries, generator)`` of images [C, D, 28, 28] -> four tensors."""
+    images = torch.arange(6 * 8.0)[:, None, None].expand(-1, 28, 28).reshape(6, 8, 28, 28)  # value 8 c + d
+    result = run(my_episode, images, 4, 2, 3, torch.Generator().manual_seed(0))
+    four = isinstance(result, (tuple, list)) and len(result) == 4
+    if not four or not all(isinstance(part, torch.Tensor) for part in result):
+        return wrong("Return four tensors: support_x, support_y, query_x, query_y.")
+    shapes = [list(part.shape) for part in result]
+    if shapes != [[8, 28, 28], [8], [12, 28, 28], [12]]:
+        return wrong(f"The shapes are {shapes}, expected [[W S, 28, 28], [W S], [W Q, 28, 28], [W Q]].")
+    support_x, support_y, query_x, query_y = result
+    if support_y.is_floating_point() or query_y.is_floating_point():
+        return wrong("Labels are whole numbers: the number of a class, torch.long.")
+    support, query = support_x[:, 0, 0].long(), query_x[:, 0, 0].long()  # which drawing each one is
+    if set(support_y.tolist()) != set(range(4)) or set(query_y.tolist()) != set(range(4)):
+        return wrong("Labels run from 0 to ways - 1 whatever the characters are: the names mean nothing here.")
+    if torch.bincount(support_y).tolist() != [2] * 4 or torch.bincount(query_y).tolist() != [3] * 4:
+        return wrong("Every class has the same number of support drawings, and of queries.")
+    of_label = [set((support[support_y == w] // 8).tolist() + (query[query_y == w] // 8).tolist()) for w in range(4)]
+    if any(len(characters) > 1 for characters in of_label):
+        return wrong("One label stands for two characters: support and query must agree on what a label means.")
+    if len(set.union(*of_label)) < 4:
+        return wrong("The same character came up twice in one episode: draw classes without replacement.")
+    if set(support.tolist()) & set(query.tolist()):
+        return wrong("A drawing is in the support set and in the query set: that is testing on the training data.")
+    if len(set(support.tolist())) < 8 or len(set(query.tolist())) < 12:
+        return wrong("A drawing came up twice in one set: draw without replacement.")
+    again, other = (my_episode(images, 4, 2, 3, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    if torch.equal(other[0], support_x):
+        return wrong("Another seed gives the same episode: use the generator that is passed in.")
+    if not all(torch.equal(one, two) for one, two in zip(result, again)):
+        return wrong("The same seed gives two different episodes: every draw takes the generator that is passed in.")
+    return right("Labels are drawn anew with each episode, so nothing can be learnt about a label.")
+
+
+@never_raises
+def check_nearest(my_labels) -> Verdict:
+    """``my_labels(support_x, support_y, query_x) -> labels [Q]`` by the nearest class mean, in pixels."""
+    batch = GlyphTasks("test", ways=5, shots=3, queries=4).sample(1, generator=torch.Generator().manual_seed(0))
+    x, y, query_x = batch.support_x[0].flatten(1), batch.support_y[0], batch.query_x[0].flatten(1)
+    result = run(my_labels, x, y, query_x)
+    means = torch.stack([x[y == w].mean(0) for w in range(5)])  # [W, D]
+    distance = torch.cdist(query_x, means)  # [Q, W]
+    mistakes = [
+        (distance.argmax(1), "That is the farthest mean."),
+        (y[torch.cdist(query_x, x).argmin(1)], "That is the nearest drawing; take the nearest class mean."),
+        (torch.cdist(query_x, x).argmin(1), "That is the number of a support drawing, not its label."),
+        ((query_x @ means.T).argmax(1), "That is the largest inner product; far means have an advantage there."),
+    ]
+    return compare(result, distance.argmin(1), mistakes, "Put features in the place of pixels, and this is ProtoNet.")
+
+
+@never_raises
+def check_mean_alpha(alpha: float) -> Verdict:
+    """alpha of MAML's released code at 20 ways, in units of the mean."""
+    if unanswered(alpha):
+        return WAITING
+    answer = CODE_ALPHA * CODE_WAYS
+    if math.isclose(alpha, answer, rel_tol=1e-6):
+        return right("The same 2.0 as at 5 ways: the two alphas of the paper's table are one step.")
+    if math.isclose(alpha, CODE_ALPHA / CODE_WAYS, rel_tol=1e-6):
+        return wrong("The sum is the larger loss, so its gradient is longer: the rate for the mean must be larger.")
+    if math.isclose(alpha, CODE_ALPHA, rel_tol=1e-6):
+        return wrong("That rate is for the sum over the 20 classes. How much longer is its gradient?")
+    return wrong("The code's loss is the sum over 20 classes of a mean over the shots: 20 times the mean over all.")
+
+
+@never_raises
+def check_tasks_needed(count: int) -> Verdict:
+    """How many test tasks make the 95 % interval +- 0.1 points where 600 give +- 0.4."""
+    if unanswered(count):
+        return WAITING
+    if abs(count - 9600) <= 1:
+        return right("A quarter of the width takes sixteen times the tasks. That is why some papers judge on 10,000.")
+    if abs(count - 2400) <= 1:
+        return wrong("The width falls with the square root of the count.")
+    if abs(count - 1200) <= 1:
+        return wrong("Twice the tasks make it 0.4 / sqrt(2) = 0.28.")
+    return wrong("The half width is 1.96 sd / sqrt(count). By what factor must it shrink?")

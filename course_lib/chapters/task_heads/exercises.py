@@ -1,0 +1,86 @@
+"""Checks for notebook 04, task heads."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from course_lib.kit.checks import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
+
+
+@never_raises
+def check_revisit(revisit) -> Verdict:
+    """``revisit(heads, task, learn) -> heads``: one visit of a task, its head remembered; heads [N, D]."""
+    heads = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    before = heads.clone()
+    learn = lambda head: 0.5 * head + 1
+    result = run(revisit, heads, 2, learn)
+    if not torch.equal(heads, before):
+        return wrong(
+            "You changed the table you were given; make a copy of it and change that (`heads.clone()`)."
+        )
+    expected, row = before.clone(), before[2]
+    expected[2] = learn(row)
+    if isinstance(result, torch.Tensor) and result.shape == row.shape:
+        return wrong("That is one head alone. Return the whole table, with this head in its row.")
+    mistakes = [
+        (before, "The table is as before: write what the head has learnt back to its row."),
+        (
+            _with_row(before, learn(torch.zeros_like(row))),
+            "This head began at zero. Begin with the stored one.",
+        ),
+        (learn(before), "Every head has learnt. Only the task that was visited has data to learn from."),
+    ]
+    praise = "Those three lines are the whole difference between forgetting and remembering."
+    return compare(result, expected, mistakes, praise)
+
+
+def _with_row(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+    table = table.clone()
+    table[2] = row
+    return table
+
+
+@never_raises
+def check_visits(visits: float, never_seen: float) -> Verdict:
+    """800 iterations of 10 out of 5000 tasks: mean visits of a task, and the share of tasks never drawn."""
+    if unanswered((visits, never_seen)):
+        return WAITING
+    mean = 800 * 10 / 5000
+    if abs(visits - 800 / 5000) < 1e-3:
+        return wrong("Ten tasks are drawn in every iteration.")
+    if abs(visits - mean) > 1e-3:
+        return wrong("Visits: how many draws are there in all, and to how many tasks do they go?")
+    if abs(never_seen - (1 - math.exp(-mean))) < 5e-3:
+        return wrong("That is the share of tasks that WERE drawn.")
+    if never_seen == 0:
+        return wrong(
+            "1.6 visits is a mean; by chance some tasks have none. One draw misses a task with 1 - 1/5000."
+        )
+    if abs(never_seen - math.exp(-mean)) > 5e-3:
+        return wrong("One draw misses a given task with probability 1 - 1/5000, and there are 8000 draws.")
+    return right(
+        "A fifth of the heads is as random as on the first day, and most others were trained once or twice."
+    )
+
+
+@never_raises
+def check_feature_gradient(gradient) -> Verdict:
+    """``gradient(z, w, y) -> [N, D]``: of a linear head's mean squared error, for the features."""
+    generator = torch.Generator().manual_seed(1)
+    z = torch.randn(6, 3, generator=generator, dtype=torch.float64)
+    w, y = (torch.randn(n, generator=generator, dtype=torch.float64) for n in (3, 6))
+    result = run(gradient, z, w, y)
+    if isinstance(result, torch.Tensor) and result.shape == w.shape:
+        return wrong("That has the shape of the head's gradient. What is asked for has the shape of z.")
+    residual = z @ w - y
+    expected = 2 / 6 * residual[:, None] * w
+    mistakes = [
+        (expected / 2, "A factor of two is missing: the derivative of a square."),
+        (6 * expected, "The loss is the mean over the points: divide by their number."),
+        (-expected, "The sign is turned: the residual is output minus target."),
+        (2 / 6 * residual[:, None] * z, "That is each point's share of the gradient for the HEAD."),
+    ]
+    praise = "Every row is a multiple of w: whatever the data say, the head alone chooses the direction."
+    return compare(result, expected, mistakes, praise)

@@ -1,0 +1,78 @@
+"""Checks for notebook 06, the union of tasks and negative inner rates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from course_lib.kit.checks import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
+
+
+@never_raises
+def check_union_loss(union_loss) -> Verdict:
+    """``union_loss(z, y, heads, task_id) -> loss``: z [T, N, D], y [T, N], heads [tasks, D], task_id [T]."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(4, 6, 3, generator=generator, dtype=torch.float64)
+    y = torch.randn(4, 6, generator=generator, dtype=torch.float64)
+    heads = torch.randn(10, 3, generator=generator, dtype=torch.float64)
+    task_id = torch.tensor([7, 2, 2, 9])
+    result = run(union_loss, z, y, heads, task_id)
+
+    def squares(rows: Tensor) -> Tensor:
+        return ((z * rows[:, None]).sum(-1) - y).square()  # [T, N]
+
+    own = squares(heads[task_id])
+    mistakes = [
+        (
+            squares(heads[:4]).mean(),
+            "Task i of the batch is not task i of the set: look its head up with task_id.",
+        ),
+        (squares(heads[:1].expand(4, -1)).mean(), "Every task uses the first head: that is one shared head."),
+        (
+            squares(heads.mean(0).expand(4, -1)).mean(),
+            "You used the mean of the heads. Each task has its own.",
+        ),
+        (own.sum(), "That is a sum; take means."),
+        (own.mean(1).sum(), "You summed the tasks; the outer loss is their mean."),
+    ]
+    if isinstance(result, Tensor) and result.shape == (4,) and torch.allclose(result, own.mean(1)):
+        return wrong("Nearly: that is one loss for each task. The outer loss is their mean.")
+    return compare(result, own.mean(), mistakes, "Nothing adapts, and one backward pass trains body and heads.")
+
+
+@never_raises
+def check_weight(weight) -> Verdict:
+    """``weight(alpha, h)``: the meta-gradient of a MAML step on h/2 (theta - w)^2, relative to alpha = 0."""
+    curvature = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
+    for alpha in torch.tensor([-0.3, 0.2], dtype=torch.float64):  # either sign
+        result = run(weight, alpha, curvature)
+        left = 1 - alpha * curvature  # what a step leaves of the error
+        mistakes = [
+            (left, "One factor is missing: the error shrinks by 1 - alpha h; the chain rule repeats it."),
+            ((1 + alpha * curvature).square(), "Mind the sign: the step is theta - alpha h (theta - w)."),
+            (1 + alpha * curvature, "Mind the sign, and the chain rule's second factor."),
+            (curvature * left.square(), "That is the gradient itself; divide by what it is at alpha = 0."),
+            (1 - 2 * alpha * curvature, "That is the first order in alpha; the square is exact."),
+        ]
+        verdict = compare(result, left.square(), mistakes)
+        if not verdict.passed:
+            return verdict
+    return right("A curvature of 0, which no step can change, always weighs 1.")
+
+
+@never_raises
+def check_rate_for_weight(alpha: float) -> Verdict:
+    """The negative rate at which a direction of curvature 4 weighs four times as much as a flat one."""
+    if unanswered(alpha):
+        return WAITING
+    if abs(alpha + 0.25) < 1e-6:
+        return right("1 - alpha h = 2, squared. Curvature 0.4 weighs 1.21 then: the steep ones gain most.")
+    if abs(alpha - 0.75) < 1e-6:
+        return wrong("(1 - 0.75 * 4)^2 is 4 as well, but that step overshoots. Find the negative one.")
+    if abs(alpha - 0.25) < 1e-6:
+        return wrong("At +0.25 the step removes this error entirely and the weight is 0. Mind the sign.")
+    if abs(alpha + 0.75) < 1e-6:
+        return wrong(
+            "At -0.75 the weight is 16: you solved 1 - 4 alpha = 4; the weight is the square of that."
+        )
+    return wrong("Solve (1 - 4 alpha)^2 = 4.")

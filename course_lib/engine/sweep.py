@@ -1,0 +1,150 @@
+"""Many runs as one: a sweep over inner rates and seeds trains as a single batched run.
+
+Run r has an initialisation, a stream of tasks and an inner rate of its own; nothing is shared. Every
+parameter is kept for all runs together, theta [R, ...], and handed to the inner loop as [R T, ...], one rate
+per task. The loss is the SUM over runs of each run's mean, so that its gradient is each run's own; Adam works
+element by element, so one Adam serves all. Run r ends where ``meta_train`` would have brought it alone, up to
+rounding.
+
+``benchmarks/run.py`` times 16 runs against one.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from course_lib.algorithms.base import Learner, trainable
+from course_lib.engine.fast_layers import running_norms
+from course_lib.inner_loop import Params, adapt, predict
+from course_lib.models import check_model
+from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.training import Diverged, adam, threads_for
+
+
+def meta_train_sweep(
+    learner: Learner,
+    models: Sequence[nn.Module],
+    tasks,
+    inner_lrs: Sequence[float],
+    seeds: Sequence[int],
+    iterations: int = 5000,
+    meta_batch: int = 25,
+    outer_lr: float = 1e-3,
+    progress: bool = True,
+) -> tuple[list[nn.Module], Tensor]:
+    """Train R models, run r with ``inner_lrs[r]`` and ``seeds[r]``, as ``meta_train`` would train each alone.
+
+    Args:
+        learner: how tasks adapt: MAML, FOMAML or ANIL with a meta-learned head. Its ``inner_lr`` is not used.
+        models: R models of one architecture, where each run starts; they are left as they are.
+        tasks: has ``sample(num_tasks, generator=g) -> TaskBatch``.
+        inner_lrs: alpha of each run [R], any sign. seeds: of each run's stream of tasks [R].
+        iterations, meta_batch, outer_lr: as for ``meta_train``.
+
+    Returns:
+        The R trained models, and the losses of all iterations [iterations, R] (float32, CPU).
+
+    Raises:
+        ValueError: numbers of models, rates and seeds that disagree, a learner that does more than gradient steps
+            from the model's own parameters, or batch norm with running statistics, which are not parameters.
+        Diverged: a run's loss is not finite; says at which iteration.
+
+    >>> from course_lib.algorithms import MAML
+    >>> from course_lib.models import MLP
+    >>> from course_lib.tasks import SinusoidTasks
+    >>> models = [MLP(seed=s) for s in (0, 1)]
+    >>> options = dict(inner_lrs=[0.01, -0.01], seeds=[0, 1], iterations=2, progress=False)
+    >>> trained, losses = meta_train_sweep(MAML(), models, SinusoidTasks(), **options)
+    >>> len(trained), losses.shape
+    (2, torch.Size([2, 2]))
+    """
+    check_count("iterations", iterations, 1)
+    check_count("meta_batch", meta_batch, 1)
+    check_sweep(learner, models, inner_lrs, seeds)
+    model = models[0]
+    like = next(model.parameters())
+    theta = {
+        name: torch.stack([m.get_parameter(name).detach() for m in models]).requires_grad_(p.requires_grad)
+        for name, p in model.named_parameters()
+    }  # [R, ...]
+    learnt = [p for p in theta.values() if p.requires_grad]
+    rates = torch.tensor(inner_lrs, dtype=like.dtype).repeat_interleave(meta_batch).to(like.device)  # [R T]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    updates = adam(learnt, outer_lr)
+    losses = []
+    with threads_for(model, like.device):
+        for iteration in tqdm(range(1, iterations + 1), disable=not progress, unit="step", leave=False):
+            batch = TaskBatch.cat([tasks.sample(meta_batch, generator=g) for g in generators]).to(like.device)
+            loss = run_losses(learner, model, theta, batch, rates)  # [R]
+            if loss.device.type == "cpu" and not math.isfinite(loss.detach().sum()):
+                raise Diverged(iteration, float(loss.detach().sum()))
+            for p, grad in zip(learnt, torch.autograd.grad(loss.sum(), learnt, materialize_grads=True)):
+                p.grad = grad
+            updates.step()
+            losses.append(loss.detach())
+    losses = torch.stack(losses).cpu()  # [iterations, R]
+    for iteration, loss in enumerate(losses.sum(1).tolist(), start=1):  # on a GPU nobody has looked yet
+        if not math.isfinite(loss):
+            raise Diverged(iteration, loss)
+    trained = [with_parameters(m, {name: p[r] for name, p in theta.items()}) for r, m in enumerate(models)]
+    return trained, losses.float()
+
+
+def run_losses(learner: Learner, model: nn.Module, theta: Params, batch: TaskBatch, rates: Tensor) -> Tensor:
+    """Each run's mean query loss [R]: parameters ``theta`` [R, ...], tasks of all runs [R T, ...]."""
+    num_runs = len(next(iter(theta.values())))
+    tasks_each = batch.num_tasks // num_runs
+    params = {name: p.repeat_interleave(tasks_each, dim=0) for name, p in theta.items()}  # [R T, ...]
+    adapted = adapt(
+        model,
+        params,
+        batch.support_x,
+        batch.support_y,
+        loss_fn=learner.loss_fn,
+        steps=learner.inner_steps,
+        lr=rates,
+        only=learner.only,
+        second_order=learner.second_order,
+    )
+    task_losses = learner.loss_fn(predict(model, adapted, batch.query_x), batch.query_y)  # [R T]
+    return task_losses.view(num_runs, tasks_each).mean(1)
+
+
+def with_parameters(model: nn.Module, params: Params) -> nn.Module:
+    """A copy of ``model`` holding ``params``."""
+    trained = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, p in trained.named_parameters():
+            p.copy_(params[name])
+    return trained
+
+
+def check_sweep(
+    learner: Learner, models: Sequence[nn.Module], inner_lrs: Sequence[float], seeds: Sequence[int]
+) -> None:
+    if not len(models) == len(inner_lrs) == len(seeds) > 0:
+        raise ValueError(
+            f"a sweep needs as many models as inner rates and seeds, at least one: got {len(models)}, "
+            f"{len(inner_lrs)} and {len(seeds)}"
+        )
+    for rate in inner_lrs:
+        if not math.isfinite(rate):
+            raise ValueError(f"inner rates must be finite, not {rate}")
+    shapes = [{name: p.shape for name, p in check_model(m).named_parameters()} for m in models]
+    if any(s != shapes[0] for s in shapes):
+        raise ValueError("models of a sweep must be of one architecture: these differ in names or shapes")
+    if running_norms(models[0]):
+        raise ValueError("a sweep keeps no running statistics: give batch norm track_running_stats=False")
+    parts = ("start", "task_losses", "rate")
+    plain = all(getattr(type(learner), part) is getattr(Learner, part) for part in parts)
+    if not plain or learner.head.kind != "meta" or trainable(learner, nn.Module()):
+        raise ValueError(
+            "a sweep batches gradient steps from the model's own parameters (MAML, FOMAML, ANIL), not "
+            f"{type(learner).__name__} with a {learner.head.kind} head: train each run with meta_train"
+        )

@@ -1,0 +1,69 @@
+"""Notebook 01's demos: every control at its ends, and what the pictures must show."""
+
+import torch
+from matplotlib.figure import Figure
+
+from course_lib.chapters.adapting import adapting, four_cells, held_out
+from course_lib.kit.demo import check
+from course_lib.losses import mse
+from course_lib.models import MLP
+
+
+def test_adapting_at_every_end():
+    check(adapting.demo())
+
+
+def test_adapting_shows_plain_gradient_descent_from_the_chosen_weights():
+    demo = adapting.demo().set(start="random", steps=6, shots=7, inner_lr=0.02)
+    x, y = (torch.tensor(v)[:, None] for v in demo.data["support"])
+    model = MLP(seed=1)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.02)
+    for _ in range(6):
+        sgd.zero_grad()
+        mse(model(x)[None], y[None]).sum().backward()
+        sgd.step()
+    fit = model(torch.tensor(demo.data["grid"])[:, None])[:, 0]
+    torch.testing.assert_close(fit.detach(), torch.tensor(demo.data["fit"]), rtol=1e-4, atol=1e-4)
+
+
+def test_moving_a_slider_keeps_the_draw_and_more_points_keep_the_first():
+    demo = adapting.demo()
+    few = demo.set(shots=4).data["support"][0]
+    more = demo.set(shots=9, inner_lr=0.003, steps=20).data["support"][0]
+    assert (more[:4] == few).all()
+    assert (demo.set(new_points=1).data["support"][0][:4] != few).any()
+
+
+def test_the_default_view_makes_the_point():
+    data = adapting.demo().set().data
+    one_step = dict(zip(adapting.STARTS, data["errors"][1] / data["errors"][0]))
+    assert one_step["maml"] < 0.25 and min(one_step["random"], one_step["pretrained"]) > 0.6
+
+
+def test_a_diverged_fit_says_so_in_words():
+    demo = adapting.demo().set(start="maml", steps=50, shots=20, inner_lr=0.1, amplitude=5.0)
+    assert "Diverged: the steps are too large" in demo.alt
+
+
+def test_four_cells_at_every_end_and_in_order():
+    demo = four_cells.demo()
+    check(demo)
+    after_ten = dict(zip(four_cells.CELLS, demo.set(steps=10).data["mean"][:, 10]))
+    assert after_ten["ready", None] < min(v for cell, v in after_ten.items() if cell != ("ready", None)) / 3
+    assert (demo.data["half"] < demo.data["mean"]).all()
+
+
+def test_held_out_at_every_end_and_parting_with_few_shots():
+    demo = held_out.demo()
+    check(demo)
+    data = demo.set(shots=3, steps=30).data
+    assert data["query_curve"][30] > 10 * data["support_curve"][30]
+    assert demo.set(shots=20, steps=30).data["query_curve"][30] < 0.2 * data["query_curve"][30]
+
+
+def test_held_out_says_where_its_axes_cut_off():
+    figure = Figure()
+    held_out.figure(figure)
+    left, right = figure.axes
+    assert "1e-6 or less" in left.get_ylabel() and left.get_ylim()[0] == 1e-6
+    assert "1e-6 or less" in right.get_xlabel() and right.get_xlim()[0] == 1e-6

@@ -1,0 +1,107 @@
+"""The checks of notebook 07 confirm right answers and turn each common mistake into its hint."""
+
+import pytest
+import torch
+
+from course_lib.chapters.closed_form import exercises as closed_form
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (lambda p: [n for n in p if n.startswith("head.")], True, "outer loop's list"),
+        (lambda p: list(p), False, "that is MAML"),
+        (lambda p: [n for n in p if n.startswith("features")], False, "Those are the features"),
+        (lambda p: ["head.weight"], False, "bias, too"),
+        (lambda p: [n for n in p if "head" in n], False, "how the name begins"),
+        (lambda p: [], False, "union of tasks"),
+        (lambda p: "head", False, "letter by letter"),
+        (lambda p: 3, False, "not int"),
+        (lambda p: ["head.weight", "features.0.bias"], False, "Expected the names"),
+        (lambda p: ..., None, "Replace the dots"),
+    ],
+)
+def test_names(answer, passed, message):
+    verdict = closed_form.check_names(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def solve(z, y, added):
+    return torch.linalg.solve(z.mT @ z + added * torch.eye(z.shape[-1], dtype=z.dtype), z.mT @ y)
+
+
+def woodbury(z, y, lam):
+    return z.mT @ torch.linalg.solve(z @ z.mT + lam * torch.eye(z.shape[1], dtype=z.dtype), y)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (solve, True, "autograd"),
+        (woodbury, True, "autograd"),
+        (lambda z, y, lam: solve(z, y, 0), False, "lambda is missing"),
+        (lambda z, y, lam: solve(z, y, lam * z.shape[1]), False, "took their mean"),
+        (lambda z, y, lam: solve(z, y, lam / z.shape[1]), False, "divided by the number"),
+        (lambda z, y, lam: solve(z, y, lam**2), False, "not lambda^2"),
+        (lambda z, y, lam: solve(z, y, 2 * lam), False, "factor of 2"),
+        (lambda z, y, lam: solve(z, y, -lam), False, "sign of lambda"),
+        (lambda z, y, lam: torch.linalg.solve(z.mT @ z + lam, z.mT @ y), False, "diagonal only"),
+        (lambda z, y, lam: z.mT @ y, False, "not solved"),
+        (lambda z, y, lam: solve(z, y, lam).mT, False, "[T, W, D]"),
+        (lambda z, y, lam: z @ y @ z, False, "z.mT"),
+        (lambda z, y, lam: ..., None, "Replace the dots"),
+    ],
+)
+def test_ridge(answer, passed, message):
+    verdict = closed_form.check_ridge(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        ((5, 65), True, "5 x 5"),
+        ((257, 65), False, "primal, one unknown"),
+        ((1, 65), False, "five classes"),
+        ((5, 100), False, "primal is smaller"),
+        ((5, 64), False, "column of ones"),
+        ((7, 7), False, "as many unknowns"),
+        (5, False, "Two numbers"),
+        ((..., ...), None, "Replace the dots"),
+    ],
+)
+def test_sizes(answer, passed, message):
+    verdict = closed_form.check_sizes(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def centers(z, y):
+    return torch.stack([z[y == way].mean(0) for way in range(3)])
+
+
+def squares(c):
+    return c.square().sum(1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (lambda z, y: (2 * centers(z, y), -squares(centers(z, y))), True, "no system"),
+        (lambda z, y: (centers(z, y), torch.zeros(3)), False, "bias is missing"),
+        (lambda z, y: (2 * centers(z, y), torch.zeros(3)), False, "bias is missing"),
+        (lambda z, y: (centers(z, y), -squares(centers(z, y)) / 2), False, "softmax is softer"),
+        (lambda z, y: (2 * centers(z, y), squares(centers(z, y))), False, "sign of the bias"),
+        (lambda z, y: (-2 * centers(z, y), squares(centers(z, y))), False, "Those are distances"),
+        (
+            lambda z, y: (2 * (s := torch.stack([z[y == w].sum(0) for w in range(3)])), -squares(s)),
+            False,
+            "divide by how many",
+        ),
+        (lambda z, y: (3 * centers(z, y), -squares(centers(z, y))), False, "In the weight"),
+        (lambda z, y: centers(z, y), False, "Two tensors"),
+        (lambda z, y: (..., ...), None, "Replace the dots"),
+    ],
+)
+def test_means(answer, passed, message):
+    verdict = closed_form.check_means(answer)
+    assert verdict.passed is passed and message in str(verdict)

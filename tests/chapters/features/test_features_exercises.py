@@ -1,0 +1,131 @@
+"""The checks of notebook 05 confirm right answers and turn each common mistake into its hint."""
+
+import pytest
+import torch
+
+from course_lib.chapters.features import exercises as tangent
+
+
+def rows(model, x, parameters=None, power=1):
+    parameters = list(model.parameters() if parameters is None else parameters(model))
+    grads = [torch.autograd.grad((model(point) ** power).sum(), parameters) for point in x]
+    return torch.stack([torch.cat([g.flatten() for g in grad]) for grad in grads])
+
+
+def piled_up(model, x):
+    result = []
+    for point in x:
+        model(point).backward()
+        result.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    return torch.stack(result)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (rows, True, "Row i"),
+        (lambda m, x: rows(m, x, lambda m: m.head.parameters()), False, "head's columns alone"),
+        (lambda m, x: rows(m, x, lambda m: m.features.parameters()), False, "head's columns are missing"),
+        (lambda m, x: rows(m, x, power=2), False, "square of the output"),
+        (lambda m, x: rows(m, x).sum(0), False, "one row for all points"),
+        (lambda m, x: rows(m, x).sum(0, keepdim=True), False, "one row for all points"),
+        (lambda m, x: rows(m, x).sum(0).expand(5, -1), False, "All rows are the same"),
+        (lambda m, x: rows(m, x).cumsum(0), False, "added up"),
+        (lambda m, x: rows(m, x).T, False, "row for each"),
+        (piled_up, False, "left behind"),
+        (lambda m, x: ..., None, "Replace the dots"),
+        (lambda m, x: m.nothing, False, "raised AttributeError"),
+        (lambda m, x: 3.0, False, "A tensor"),
+    ],
+)
+def test_tangent_features(answer, passed, message):
+    verdict = tangent.check_tangent_features(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def share(functions, curves, r):
+    return (curves @ functions[:, :r] / len(functions)).square().sum() / curves.square().mean(1).sum()
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (share, True, "top two"),
+        (lambda f, c, r: share(f, c, r).item(), True, "top two"),
+        (
+            lambda f, c, r: (c @ f[:, r - 1 : r] / 40).square().sum() / c.square().mean(1).sum(),
+            False,
+            "alone",
+        ),
+        (lambda f, c, r: (c @ f[:, :r]).square().sum() / c.square().mean(1).sum(), False, "not sums"),
+        (lambda f, c, r: (c @ f[:, :r]).square().sum() / c.square().sum(), False, "both as means"),
+        (lambda f, c, r: (c @ f[:, :r] / 40).square().sum() / c.square().sum(), False, "both as means"),
+        (
+            lambda f, c, r: ((c @ f[:, :r] / 40).square().sum(1) / c.square().mean(1)).mean(),
+            False,
+            "sum first",
+        ),
+        (lambda f, c, r: share(f, c, r).sqrt(), False, "no root"),
+        (lambda f, c, r: (c @ f[:, :r] / 40).abs().sum() / c.square().mean(1).sum(), False, "Square the"),
+        (lambda f, c, r: ..., None, "Replace the dots"),
+    ],
+)
+def test_energy_share(answer, passed, message):
+    verdict = tangent.check_energy_share(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def eigen(J, which=-1):
+    return torch.linalg.eigvalsh(J @ J.T)[which]
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (lambda J: len(J) / eigen(J), True, "Hessian"),
+        (lambda J: 2 / torch.linalg.eigvalsh(2 * J.T @ J / len(J))[-1], True, "Hessian"),
+        (lambda J: 2 / eigen(J), False, "mean over n points"),
+        (lambda J: 1 / eigen(J), False, "negative side"),
+        (lambda J: len(J) / eigen(J) / 2, False, "twice that rate"),
+        (lambda J: len(J) / eigen(J).sqrt(), False, "roots"),
+        (lambda J: len(J) / eigen(J, 0), False, "not the smallest"),
+        (lambda J: ..., None, "Replace the dots"),
+    ],
+)
+def test_border(answer, passed, message):
+    verdict = tangent.check_border(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (lambda c: c.square().mean(0).view(2, -1).mean(0), True, "Closed form"),
+        (lambda c: c.square().sum(0).view(2, -1).sum(0), True, "common factor"),
+        (lambda c: c.square().mean(0), False, "share it"),
+        (lambda c: c.mean(0).view(2, -1).mean(0), False, "near zero"),
+        (lambda c: c.square().mean(0).view(2, -1).mean(0).sqrt(), False, "root"),
+        (lambda c: c[:, :10].square().mean(0), False, "cosines alone"),
+        (lambda c: c.square().mean(0).view(-1, 2).mean(1), False, "belong together"),
+        (lambda c: ..., None, "Replace the dots"),
+    ],
+)
+def test_feature_weights(answer, passed, message):
+    verdict = tangent.check_feature_weights(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (..., None, "Replace the dots"),
+        (50, True, "first eigenvalues"),
+        (100, False, "another factor"),
+        (200, False, "other sign"),
+        (0.02, False, "solve"),
+        (7, False, "When is that zero"),
+    ],
+)
+def test_one_step_rate(answer, passed, message):
+    verdict = tangent.check_one_step_rate(answer)
+    assert verdict.passed is passed and message in str(verdict)

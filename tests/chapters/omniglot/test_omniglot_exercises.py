@@ -1,0 +1,108 @@
+"""The checks of notebook 09 confirm right answers and turn each common mistake into its hint."""
+
+from itertools import count
+
+import pytest
+import torch
+
+from course_lib.chapters.omniglot import exercises as omniglot
+
+SEEDS = count()
+
+
+def episode(images, ways, shots, queries, generator, replacement=False, apart=True, fixed=False):
+    generator = torch.Generator().manual_seed(0) if fixed else generator
+    count, drawings = images.shape[:2]
+    if replacement:
+        classes = torch.zeros(ways, dtype=torch.long)
+    else:
+        classes = torch.randperm(count, generator=generator)[:ways]
+    chosen = torch.stack([torch.randperm(drawings, generator=generator) for _ in classes])
+    support, query = chosen[:, :shots], chosen[:, shots : shots + queries] if apart else chosen[:, :queries]
+    labels = torch.arange(ways)
+    x = [images[classes[:, None], part].flatten(0, 1) for part in (support, query)]
+    return x[0], labels.repeat_interleave(shots), x[1], labels.repeat_interleave(queries)
+
+
+def shuffled_labels(*arguments):
+    x, y, query_x, query_y = episode(*arguments)
+    return x, y, query_x, 3 - query_y
+
+
+def names_for_labels(*arguments):
+    x, y, query_x, query_y = episode(*arguments)
+    return x, y + 1, query_x, query_y + 1
+
+
+def uneven(*arguments):
+    x, y, query_x, query_y = episode(*arguments)
+    return x, torch.tensor([0, 0, 0, 1, 2, 2, 3, 3]), query_x, query_y
+
+
+def twice(*arguments):
+    x, y, query_x, query_y = episode(*arguments)
+    return x.view(4, 2, 28, 28)[:, :1].expand(-1, 2, -1, -1).reshape(8, 28, 28), y, query_x, query_y
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (episode, True, "drawn anew"),
+        (lambda *a: episode(*a, replacement=True), False, "came up twice in one episode"),
+        (lambda *a: episode(*a, apart=False), False, "testing on the training data"),
+        (lambda *a: episode(*a, fixed=True), False, "use the generator"),
+        (lambda *a: episode(*a[:4], torch.Generator().manual_seed(next(SEEDS))), False, "The same seed gives two"),
+        (shuffled_labels, False, "must agree on what a label means"),
+        (names_for_labels, False, "Labels run from 0"),
+        (uneven, False, "same number of support drawings"),
+        (twice, False, "twice in one set"),
+        (lambda *a: episode(*a)[:2], False, "four tensors"),
+        (lambda *a: [part.tolist() for part in episode(*a)], False, "four tensors"),
+        (lambda *a: [part.float() for part in episode(*a)], False, "whole numbers"),
+        (lambda *a: (*episode(*a)[:3], torch.zeros(1)), False, "The shapes are"),
+        (lambda *a: ..., None, "Replace the dots"),
+    ],
+)
+def test_episode(answer, passed, message):
+    verdict = omniglot.check_episode(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def means(x, y):
+    return torch.stack([x[y == label].mean(0) for label in y.unique()])
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (lambda x, y, q: torch.cdist(q, means(x, y)).argmin(1), True, "this is ProtoNet"),
+        (lambda x, y, q: torch.cdist(q, means(x, y)).argmax(1), False, "farthest"),
+        (lambda x, y, q: y[torch.cdist(q, x).argmin(1)], False, "nearest drawing"),
+        (lambda x, y, q: torch.cdist(q, x).argmin(1), False, "not its label"),
+        (lambda x, y, q: (q @ means(x, y).T).argmax(1), False, "inner product"),
+        (lambda x, y, q: ..., None, "Replace the dots"),
+    ],
+)
+def test_nearest(answer, passed, message):
+    verdict = omniglot.check_nearest(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "passed", "message"),
+    [
+        (omniglot.check_mean_alpha, 2.0, True, "one step"),
+        (omniglot.check_mean_alpha, 0.005, False, "must be larger"),
+        (omniglot.check_mean_alpha, 0.1, False, "How much longer"),
+        (omniglot.check_mean_alpha, 8.0, False, "20 times the mean"),
+        (omniglot.check_mean_alpha, ..., None, "Replace the dots"),
+        (omniglot.check_tasks_needed, 9600, True, "10,000"),
+        (omniglot.check_tasks_needed, 2400, False, "square root"),
+        (omniglot.check_tasks_needed, 1200, False, "0.28"),
+        (omniglot.check_tasks_needed, 5, False, "what factor"),
+        (omniglot.check_tasks_needed, ..., None, "Replace the dots"),
+    ],
+)
+def test_numbers(check, answer, passed, message):
+    verdict = check(answer)
+    assert verdict.passed is passed and message in str(verdict)

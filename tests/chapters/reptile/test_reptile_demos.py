@@ -1,0 +1,176 @@
+"""Notebook 08's demos: every control at its ends, what the pictures must show; the code behind its tables."""
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.algorithms import MAML, Reptile
+from course_lib.chapters.reptile import direction_cosines, race, reptile_plane, variants
+from course_lib.chapters.reptile.experiments import reptile_directions as directions
+from course_lib.chapters.reptile.experiments import reptile_training as training
+from course_lib.kit.demo import check
+from course_lib.models import MLP
+from course_lib.tasks import SinusoidTasks
+from course_lib.training import meta_train
+
+
+@pytest.fixture(scope="module")
+def few():
+    """The tanh network and three minibatches of four tasks."""
+    x, y = directions.minibatches(0, num_tasks=4)
+    return directions.network("tanh", 0), x[:, :3], y[:, :3]
+
+
+def joined(grads):
+    return torch.cat([grad.flatten() for grad in grads.values()])
+
+
+def test_plane_at_every_end():
+    check(reptile_plane.demo())
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("steps", [1, 5, 50])
+def test_plane_is_what_the_library_does(steps, seed):
+    theta = np.array(reptile_plane.START)
+    model, tasks = reptile_plane.as_network(theta, seed)
+    ends = Reptile(steps, 0.3).adapt(model, tasks.support_x, tasks.support_y)["head.weight"][:, 0]  # [3, 2]
+    expected = reptile_plane.inner_ends(theta, reptile_plane.reptile_weights(steps, 0.3), seed)
+    np.testing.assert_allclose(ends.detach().numpy(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 20])
+def test_plane_rests_where_the_learners_directions_vanish(steps):
+    for learner, weights in ((Reptile, reptile_plane.reptile_weights), (MAML, reptile_plane.maml_weights)):
+        place = reptile_plane.rest(weights(steps, 0.2), seed=1)
+        grads, _ = learner(steps, 0.2).meta_gradient(*reptile_plane.as_network(place, seed=1))
+        assert grads["head.weight"].abs().max() < 1e-12
+        grads, _ = learner(steps, 0.2).meta_gradient(*reptile_plane.as_network(place + 0.1, seed=1))
+        assert grads["head.weight"].abs().max() > 1e-4
+
+
+def test_plane_goes_from_joint_training_to_the_nearest_point():
+    demo = reptile_plane.demo()
+    one, many = (demo.set(steps=k).data for k in (1, 100))
+    np.testing.assert_allclose(one["rest"], one["joint"])
+    assert (
+        np.linalg.norm(many["rest"] - many["nearest"]) < 0.02 < np.linalg.norm(one["rest"] - one["nearest"])
+    )
+
+
+def test_every_order_uses_each_pair_as_often():
+    orders = directions.all_orders(torch.arange(4).view(1, 4, 1))[..., 0]  # [8, 4]
+    assert (orders.sort(1).values == torch.arange(4)).all()
+    place = orders.argsort(1)  # [8, 4]: where each minibatch stands
+    for i in range(4):
+        assert (place == i).sum(0).tolist() == [2] * 4
+        assert all((place[:, i] < place[:, j]).sum() == 4 for j in range(4) if j != i)
+
+
+def test_directions_are_the_librarys(few):
+    model, x, y = few
+    episode = directions.as_episode(x, y)
+    found = directions.in_sequence(model, x[:, :2], y[:, :2], 0.01)
+    for name, second_order in (("maml", True), ("fomaml", False)):
+        expected = joined(MAML(1, 0.01, second_order).meta_gradient(model, episode)[0])
+        torch.testing.assert_close(found[name], expected, rtol=0, atol=1e-12)
+    batch = directions.TaskBatch(x.flatten(1, 2), y.flatten(1, 2), x[:, 0], y[:, 0])
+    batch.info["minibatches"] = torch.arange(30).view(1, 3, 10).expand(4, -1, -1)
+    expected = joined(Reptile(3, 0.01, inner_batch=10).meta_gradient(model, batch)[0]) / 0.03
+    torch.testing.assert_close(
+        directions.in_sequence(model, x, y, 0.01)["reptile"], expected, rtol=0, atol=1e-12
+    )
+
+
+def test_the_second_term_is_half_the_gradient_of_agreement(few):
+    """AvgGradInner along a direction, by a difference of mean(g_i . g_j)."""
+    model, x, y = few
+    _, inner = directions.two_terms(model, x, y)
+
+    def agreement(shift):
+        moved = directions.network("tanh", 0)
+        with torch.no_grad():
+            vector = torch.nn.utils.parameters_to_vector(moved.parameters())
+            torch.nn.utils.vector_to_parameters(vector + shift * inner / inner.norm(), moved.parameters())
+        products = []
+        for task_x, task_y in zip(x, y):
+            losses = [(moved(a) - b).square().mean() for a, b in zip(task_x, task_y)]
+            g = torch.stack(
+                [joined(dict(enumerate(torch.autograd.grad(v, list(moved.parameters()))))) for v in losses]
+            )
+            products.append(((g @ g.T).sum() - g.square().sum()) / 6)
+        return torch.stack(products).mean()
+
+    slope = (agreement(1e-5) - agreement(-1e-5)) / 2e-5
+    torch.testing.assert_close(slope / 2, inner.norm(), rtol=1e-5, atol=0)
+
+
+def test_coefficients_come_out_and_the_error_is_of_second_order(few):
+    model, x, y = few
+    low, high = (directions.measure(model, x, y, rate) for rate in (1e-4, 1e-3))
+    for method in ("maml", "fomaml", "reptile"):
+        first, second = low.fitted(method)
+        assert abs(first - 1) < 1e-3 and abs(second / directions.coefficient(method, 3) - 1) < 0.02
+        assert 60 < high.missed(method) / low.missed(method) < 140  # tenfold alpha, a hundredfold error
+
+
+def test_directions_demo_at_every_end(monkeypatch):
+    monkeypatch.setattr(direction_cosines, "NUM_TASKS", 2)
+    direction_cosines.at.cache_clear()
+    demo = direction_cosines.demo()
+    check(demo)
+    assert all(abs(cosine - 1) < 1e-9 for cosine in demo.set(steps=1).data["now"].values())
+    now = demo.set(steps=4, inner_lr=0.007, network="tanh").data["now"]
+    assert 1 > now["fomaml"] > now["reptile"] > now["joint"]
+    direction_cosines.at.cache_clear()
+
+
+def test_variants_at_every_end_and_which_ends_lowest():
+    demo = variants.demo()
+    check(demo)
+    for question, best in (("points", "minibatches"), ("rate", "falling")):
+        data = variants.demo(question).set().data
+        ends = {name: mean[-1] for name, (mean, _, _) in data["error"].items()}
+        assert min(ends, key=ends.get) == best
+
+
+def test_race_at_every_end(monkeypatch):
+    monkeypatch.setattr(race, "BUDGETS", (0.01, 5))
+    monkeypatch.setattr(race, "TEST_TASKS", 3)
+    race.new_tasks.cache_clear()
+    check(race.demo(), frames=2)
+    race.new_tasks.cache_clear()
+
+
+def test_race_trains_all_three_live():
+    *_, end = race.race(budget=0.1, steps=2)
+    assert all(end["iterations"].values()) and not end["diverged"]
+    assert all(curve[-1, 0] >= 0.1 and np.isfinite(curve).all() for curve in end["curves"].values())
+
+
+@pytest.mark.parametrize("name", ["maml", "same_10"])
+def test_runs_trained_together_are_the_librarys_own(name):
+    method = training.methods()[name]
+    ((_, networks),) = training.train(method, [0, 1], 4)
+    for seed, network in enumerate(networks):
+        options = {"outer_lr": method.outer_lr, "optimizer": method.optimizer, "schedule": method.schedule}
+        learner = training.methods()[name].learner
+        alone, _ = meta_train(
+            learner, MLP(seed=seed), SinusoidTasks(), 4, seed=seed, device="cpu", progress=False, **options
+        )
+        for parameter, other in zip(network.parameters(), alone.parameters()):
+            torch.testing.assert_close(parameter.detach(), other.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_agreement_is_one_where_all_points_are_the_same(monkeypatch):
+    class OnePoint(SinusoidTasks):
+        def sample(self, num_tasks, *, generator):
+            batch = super().sample(num_tasks, generator=generator)
+            first = lambda points: points[:, :1].expand(-1, 10, -1)
+            x, y = first(batch.support_x), first(batch.support_y)
+            return directions.TaskBatch(x, y, x, y)
+
+    network = MLP(seed=0)
+    assert 0 < training.agreement(network, 20) < 0.9
+    monkeypatch.setattr(training, "SinusoidTasks", OnePoint)
+    assert abs(training.agreement(network, 20) - 1) < 1e-5

@@ -1,0 +1,121 @@
+"""The checks of notebook 08 confirm right answers and turn each common mistake into its hint."""
+
+import copy
+
+import pytest
+import torch
+
+from course_lib.chapters.reptile import exercises as reptile
+
+UPDATES = [
+    (lambda theta, ends, eps: theta + eps * (ends.mean(0) - theta), True, "Nothing was differentiated"),
+    (lambda theta, ends, eps: theta - eps * (ends.mean(0) - theta), False, "sign is turned around"),
+    (lambda theta, ends, eps: ends.mean(0), False, "all the way"),
+    (lambda theta, ends, eps: theta + eps * (ends - theta).sum(0), False, "take their mean"),
+    (lambda theta, ends, eps: theta + eps * ends.mean(0), False, "DIFFERENCE"),
+    (lambda theta, ends, eps: theta + eps * (ends[-1] - theta), False, "Only the last task"),
+    (lambda theta, ends, eps: eps * theta + (1 - eps) * ends.mean(0), False, "exchanged"),
+    (lambda theta, ends, eps: theta + eps * (ends - theta), False, "expected [7]"),
+    (lambda theta, ends, eps: ..., None, "Replace the dots"),
+    (lambda theta, ends, eps: theta @ ends, False, "raised RuntimeError"),
+]
+
+
+@pytest.mark.parametrize(("answer", "passed", "message"), UPDATES)
+def test_update(answer, passed, message):
+    verdict = reptile.check_update(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def outer_step(keep, restart, collect, part):
+    """An outer step with each of its four decisions as a function, right or wrong."""
+
+    def step(model, batch, inner_loop, epsilon):
+        theta = {name: keep(p) for name, p in model.named_parameters()}
+        ends = []
+        for i in range(batch.num_tasks):
+            if restart:
+                model.load_state_dict(theta)
+            inner_loop(model, batch.support_x[i], batch.support_y[i])
+            ends.append({name: p.detach().clone() for name, p in model.named_parameters()})
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                p.copy_(
+                    theta[name]
+                    + part(epsilon) * collect(torch.stack([end[name] for end in ends]) - theta[name])
+                )
+        return model
+
+    return step
+
+
+copied, alias = (lambda p: p.detach().clone()), (lambda p: p.data)
+mean, last, total = (lambda moves: moves.mean(0)), (lambda moves: moves[-1]), (lambda moves: moves.sum(0))
+same, whole = (lambda epsilon: epsilon), (lambda epsilon: 1.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (outer_step(copied, True, mean, same), True, "theta is a copy"),
+        (outer_step(alias, False, last, same), False, "Clone it"),
+        (outer_step(copied, False, last, same), False, "theta is kept now"),
+        (outer_step(copied, False, mean, same), False, "put theta back"),
+        (outer_step(copied, True, last, same), False, "Only the last task"),
+        (outer_step(copied, True, total, same), False, "summed"),
+        (outer_step(copied, True, mean, whole), False, "epsilon is missing"),
+        (lambda model, batch, inner_loop, epsilon: ..., None, "Replace the dots"),
+        (lambda model, batch, inner_loop, epsilon: model, None, "Replace the dots"),
+        (lambda model, batch, inner_loop, epsilon: model(batch), False, "raised"),
+    ],
+)
+def test_mended(answer, passed, message):
+    verdict = reptile.check_mended(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def test_the_problem_of_the_check_tells_the_mistakes_apart():
+    """Tasks one after another, and each from theta, end in different places."""
+    model, batch = reptile.small_problem()
+    own = copy.deepcopy(model)
+    reptile.descend(own, batch.support_x[0], batch.support_y[0])
+    first = reptile.flat(own)
+    reptile.descend(own, batch.support_x[1], batch.support_y[1])
+    other = copy.deepcopy(model)
+    reptile.descend(other, batch.support_x[1], batch.support_y[1])
+    assert (reptile.flat(own) - reptile.flat(other)).norm() > 0.05 * (first - reptile.flat(model)).norm()
+
+
+@pytest.mark.parametrize(
+    ("answers", "passed", "message"),
+    [
+        ((-8, -4, -2), True, "four times"),
+        ((-8, -4, -10), False, "Divide by 5"),
+        ((-4, -4, -2), False, "once more"),
+        ((-10, -5, -2.5), False, "k counts gradients"),
+        ((-8, -5, -2), False, "k counts gradients"),
+        ((8, 4, 2), False, "mind the sign"),
+        ((-8, -4, -3), False, "Count the earlier gradients"),
+        ((..., ..., ...), None, "Replace the dots"),
+    ],
+)
+def test_coefficients(answers, passed, message):
+    verdict = reptile.check_coefficients(*answers)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (lambda a, x, k: 1 - (1 - 2 * a * x**2) ** k, True, "however flat"),
+        (lambda a, x, k: (1 - 2 * a * x**2) ** k, False, "LEFT"),
+        (lambda a, x, k: 2 * a * x**2, False, "That is one step"),
+        (lambda a, x, k: 1 - (1 - a * x**2) ** k, False, "factor of 2"),
+        (lambda a, x, k: 1 - (1 - 2 * a * x) ** k, False, "one |x|"),
+        (lambda a, x, k: 2 * a * k * x**2, False, "first order"),
+        (lambda a, x, k: ..., None, "Replace the dots"),
+    ],
+)
+def test_pull(answer, passed, message):
+    verdict = reptile.check_pull(answer)
+    assert verdict.passed is passed and message in str(verdict)

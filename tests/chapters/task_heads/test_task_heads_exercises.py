@@ -1,0 +1,82 @@
+"""The checks of notebook 04 confirm right answers and turn each common mistake into its hint."""
+
+import math
+
+import pytest
+import torch
+
+from course_lib.chapters.task_heads import exercises as task_heads
+
+
+def remembering(heads, task, learn):
+    heads = heads.clone()
+    heads[task] = learn(heads[task])
+    return heads
+
+
+def in_place(heads, task, learn):
+    heads[task] = learn(heads[task])
+    return heads
+
+
+def from_zero(heads, task, learn):
+    heads = heads.clone()
+    heads[task] = learn(torch.zeros_like(heads[task]))
+    return heads
+
+
+@pytest.mark.parametrize(
+    ("revisit", "passed", "message"),
+    [
+        (remembering, True, "remembering"),
+        (in_place, False, "clone"),
+        (from_zero, False, "began at zero"),
+        (lambda heads, task, learn: heads, False, "as before"),
+        (lambda heads, task, learn: learn(heads[task]), False, "whole table"),
+        (lambda heads, task, learn: learn(heads), False, "Only the task"),
+        (lambda heads, task, learn: ..., None, "Replace the dots"),
+        (lambda heads, task, learn: heads @ heads, False, "raised RuntimeError"),
+    ],
+)
+def test_revisit(revisit, passed, message):
+    verdict = task_heads.check_revisit(revisit)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        ((1.6, math.exp(-1.6)), True, "A fifth"),
+        ((1.6, (1 - 1 / 5000) ** 8000), True, "A fifth"),
+        ((0.16, 0.2), False, "Ten tasks"),
+        ((16, 0.2), False, "in all"),
+        ((1.6, 1 - math.exp(-1.6)), False, "WERE"),
+        ((1.6, 0), False, "by chance"),
+        ((1.6, 0.5), False, "8000"),
+        ((1.6, ...), None, "Replace"),
+    ],
+)
+def test_visits(answer, passed, message):
+    verdict = task_heads.check_visits(*answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def by_autograd(z, w, y):
+    z = z.clone().requires_grad_()
+    return torch.autograd.grad((z @ w - y).square().mean(), z)[0]
+
+
+@pytest.mark.parametrize(
+    ("gradient", "passed", "message"),
+    [
+        (by_autograd, True, "the head alone"),
+        (lambda z, w, y: by_autograd(z, w, y) / 2, False, "factor of two"),
+        (lambda z, w, y: len(z) * by_autograd(z, w, y), False, "mean over the points"),
+        (lambda z, w, y: -by_autograd(z, w, y), False, "sign"),
+        (lambda z, w, y: 2 / len(z) * (z @ w - y)[:, None] * z, False, "for the HEAD"),
+        (lambda z, w, y: 2 / len(z) * z.T @ (z @ w - y), False, "the shape of z"),
+    ],
+)
+def test_feature_gradient(gradient, passed, message):
+    verdict = task_heads.check_feature_gradient(gradient)
+    assert verdict.passed is passed and message in str(verdict)

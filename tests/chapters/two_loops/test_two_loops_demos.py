@@ -1,0 +1,155 @@
+"""The demos of notebook 02 hold at all their corners, and their pictures show what the notebook says."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from course_lib.algorithms import MAML
+from course_lib.chapters.two_loops import landscape as landscape
+from course_lib.chapters.two_loops import live_training as training
+from course_lib.chapters.two_loops import stepper as stepper
+from course_lib.chapters.two_loops import two_losses as loss
+from course_lib.chapters.two_loops import two_parameters as plane
+from course_lib.chapters.two_loops import unrolled_loop as unrolled
+from course_lib.kit.demo import check
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "module", [stepper, landscape, loss, unrolled, training], ids=lambda m: m.__name__[-9:]
+)
+def test_every_corner(module):
+    check(module.demo())
+
+
+def values_of(module, **changes):
+    return SimpleNamespace(**module.demo().defaults() | changes)
+
+
+def angle(vector):
+    return math.degrees(math.atan2(vector[1], vector[0]))
+
+
+def test_the_arrow_turns_and_stays_when_unrelated_sliders_move():
+    ways = stepper.compute(values_of(stepper))["arrows"]
+    angles = [angle(ways[m]) for m in ("maml", "fomaml", "reptile", "union")]
+    assert all(a - b > 10 for a, b in zip(angles, angles[1:]))
+    longer = stepper.compute(values_of(stepper, outer_lr=1.0))["arrows"]
+    assert angle(longer["maml"]) == pytest.approx(angles[0])
+    at_zero = stepper.compute(values_of(stepper, steps=0))["arrows"]
+    assert np.allclose(at_zero["maml"], at_zero["fomaml"], atol=1e-14)
+    assert not at_zero["reptile"].any()
+
+
+def test_every_task_starts_from_the_same_theta_and_ends_where_the_library_ends():
+    data = stepper.compute(values_of(stepper, position=stepper.POSITIONS - 1))
+    assert (data["paths"][:, 0] == data["from"]).all()
+    batch = stepper.batch_of(stepper.ROUNDS - 1, 0)
+    adapted = MAML(3, 0.2).adapt(plane.wave(*data["from"]), batch.support_x, batch.support_y)
+    assert np.allclose(data["paths"][:, -1], plane.point(adapted).numpy(), atol=1e-12)
+    assert len(data["trail"]) == stepper.ROUNDS + 1
+
+
+def test_walking_the_lines():
+    lines = [stepper.compute(values_of(stepper, position=p))["line"] for p in range(11)]
+    assert lines == ["1", "3", "5", "6", "5", "6", "5", "6", "8", "8", "3"]
+
+
+def test_the_arrow_is_the_slope_of_the_query_loss_after_adapting():
+    batch, theta, h = stepper.batch_of(0, 0), torch.tensor(plane.START, dtype=torch.float64), 1e-5
+    learner = MAML(3, 0.2)
+
+    def loss_at(point):
+        return learner.meta_loss(plane.wave(*point), batch).item()
+
+    slopes = [
+        (loss_at(theta + h * e) - loss_at(theta - h * e)) / (2 * h) for e in torch.eye(2, dtype=torch.float64)
+    ]
+    assert np.allclose(plane.direction("maml", plane.wave(*theta), batch, 3, 0.2), slopes, atol=1e-8)
+
+
+def test_only_maml_ends_at_the_lowest_point_of_what_it_descends():
+    for draw in range(3):
+        *_, last = landscape.compute(values_of(landscape, new_tasks=draw))
+        final = {m: losses[-1] for m, losses in last["losses"].items()}
+        assert final["maml"] <= last["landscape"].min() + 1e-3
+        assert all(final[m] > 1.05 * final["maml"] for m in ("fomaml", "reptile", "union"))
+
+
+def test_without_inner_steps_maml_fomaml_and_the_landscape_agree():
+    *_, last = landscape.compute(values_of(landscape, steps=0))
+    assert np.array_equal(last["paths"]["maml"], last["paths"]["fomaml"])
+    assert last["losses"]["maml"][-1] == pytest.approx(last["landscape"].min(), abs=1e-2)
+
+
+def test_zero_one_error_is_flat_where_cross_entropy_slopes():
+    data = loss.compute(values_of(loss, zoom=1024))
+    assert len(set(data["error"])) == 1
+    slope = (data["cross_entropy"][-1] - data["cross_entropy"][0]) / (data["t"][-1] - data["t"][0])
+    assert slope == pytest.approx(data["slope"], rel=1e-3) and data["slope"] < -0.1
+    assert set(np.round(loss.compute(values_of(loss))["error"] * 2 * loss.QUERIES, 9)) <= set(
+        range(2 * loss.QUERIES + 1)
+    )
+
+
+def test_downhill_the_slope_is_the_length_of_the_meta_gradient():
+    model, learner, batch, _ = loss.line_of("downhill", 1, 0)
+    grads, _ = learner.meta_gradient(model, batch)
+    length = torch.cat([g.flatten() for g in grads.values()]).norm().item()
+    assert loss.here("downhill", 1, 0, 0.0)["slope"] == pytest.approx(-length, rel=1e-9)
+
+
+@pytest.mark.parametrize("start", unrolled.STARTS)
+def test_the_product_of_jacobians_is_the_meta_gradient(start):
+    for steps in (0, 1, 4, 10):
+        data = unrolled.compute(values_of(unrolled, start=start, steps=steps, inner_lr=0.01))
+        assert (
+            data["difference"] < 1e-10
+            and len(data["norms"]) == steps + 1
+            and data["cosines"][-1] == pytest.approx(1)
+        )
+
+
+def test_a_runaway_inner_loop_is_told_in_words():
+    data = unrolled.compute(values_of(unrolled, start="maml", steps=12, inner_lr=0.1))
+    assert data["diverged"] and "diverges" in unrolled.alt(data)
+
+
+def test_a_live_run_is_repeatable_and_can_be_left(monkeypatch):
+    monkeypatch.setattr(training, "ITERATIONS", 20)
+    first, second = (list(training.train(1, 0.01, 0.01, True)) for _ in range(2))
+    assert np.array_equal(first[-1]["losses"], second[-1]["losses"]) and len(first[-1]["losses"]) == 20
+    assert np.array_equal(first[-1]["after"], second[-1]["after"])
+    frames = training.train(1, 0.01, 0.01, True)
+    next(frames), next(frames)
+    frames.close()
+    *_, last = training.train(5, 0.1, 0.1, True)
+    assert last["diverged"] and "Diverged" in training.alt(last)
+
+
+def test_the_default_run_learns():
+    (data,) = training.compute(values_of(training))
+    mean = training.running_mean(data["losses"])
+    assert mean[-1] < 0.4 * data["losses"][0] and len(mean) == training.ITERATIONS
+    assert mean[-1] == pytest.approx(data["losses"][-training.WINDOW :].mean())
+    (fresh,) = training.compute(values_of(training, steps=2))
+    assert len(fresh["losses"]) == 0
+
+
+def test_the_legend_names_both_curves_of_the_small_panels():
+    figure = Figure()
+    stepper.figure(figure)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert any(name.startswith("network at") for name in names)
+    assert any(name.startswith("adapted") for name in names)

@@ -1,0 +1,149 @@
+"""The checks of notebook 02 confirm right answers and turn each common mistake into its hint."""
+
+import pytest
+import torch
+from torch.func import functional_call
+
+from course_lib.algorithms import MAML
+from course_lib.chapters.two_loops import exercises as two_loops
+
+
+def inner_loop(model, params, x, y, steps, lr, *, sign=-1, total=False, graph=True, once=False, stale=False):
+    first = None
+    for _ in range(1 if once else steps):
+        error = (functional_call(model, params, (x,)) - y).square()
+        grads = torch.autograd.grad(
+            error.sum() if total else error.mean(), params.values(), create_graph=graph
+        )
+        first = first or grads
+        params = {n: p + sign * lr * g for (n, p), g in zip(params.items(), first if stale else grads)}
+    return params
+
+
+def cut_off(model, params, *rest):
+    return {n: p.detach() for n, p in inner_loop(model, params, *rest).items()}
+
+
+def in_place(model, params, *rest):
+    for name, p in inner_loop(model, params, *rest).items():
+        params[name].data = p.detach()
+    return params
+
+
+@pytest.mark.parametrize(
+    ("options", "passed", "message"),
+    [
+        ({}, True, "gradient through them"),
+        ({"graph": False}, False, "create_graph=True is missing"),
+        ({"sign": 1}, False, "uphill"),
+        ({"once": True}, False, "Repeat it"),
+        ({"total": True}, False, "their mean"),
+        ({"stale": True}, False, "taken at the start"),
+    ],
+)
+def test_inner_loop(options, passed, message):
+    verdict = two_loops.check_inner_loop(lambda *a: inner_loop(*a, **options))
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def test_inner_loop_that_loses_its_graph_or_its_start():
+    assert "cut off" in str(two_loops.check_inner_loop(cut_off))
+    assert "changed `params` itself" in str(two_loops.check_inner_loop(in_place))
+    assert "Nothing changed" in str(two_loops.check_inner_loop(lambda model, params, *a: dict(params)))
+    assert "same names" in str(two_loops.check_inner_loop(lambda model, params, *a: list(params.values())))
+    assert two_loops.check_inner_loop(lambda *a: ...).passed is None
+    assert "raised NameError" in str(two_loops.check_inner_loop(lambda *a: nothing))  # noqa: F821
+
+
+def meta_gradient(
+    model,
+    batch,
+    steps,
+    lr,
+    *,
+    graph=True,
+    sign=1,
+    total=False,
+    judge="query",
+    stale=False,
+    chained=False,
+    last=False,
+):
+    theta = dict(model.named_parameters())
+    params, losses = theta, []
+    for i in range(batch.num_tasks):
+        start = params if chained else theta
+        params = inner_loop(model, start, batch.support_x[i], batch.support_y[i], steps, lr, graph=graph)
+        x, y = (getattr(batch, f"{judge}_{part}")[i] for part in "xy")
+        losses.append((functional_call(model, theta if stale else params, (x,)) - y).square().mean())
+    losses = torch.stack(losses[-1:] if last else losses)
+    grads = torch.autograd.grad(sign * (losses.sum() if total else losses.mean()), theta.values())
+    return dict(zip(theta, grads))
+
+
+@pytest.mark.parametrize(
+    ("options", "passed", "message"),
+    [
+        ({}, True, "line 8"),
+        ({"graph": False}, False, "create_graph"),
+        ({"sign": -1}, False, "sign"),
+        ({"total": True}, False, "Take the mean"),
+        ({"judge": "support"}, False, "query set judges"),
+        ({"stale": True}, False, "before they adapted"),
+        ({"chained": True}, False, "All start from the same weights"),
+        ({"last": True}, False, "last task alone"),
+    ],
+)
+def test_meta_gradient(options, passed, message):
+    verdict = two_loops.check_meta_gradient(lambda *a: meta_gradient(*a, **options))
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def test_meta_gradient_unanswered_or_of_another_kind():
+    assert two_loops.check_meta_gradient(lambda *a: ...).passed is None
+    assert "names of model.named_parameters" in str(two_loops.check_meta_gradient(lambda *a: torch.zeros(3)))
+
+
+def test_repaired_loops():
+    assert two_loops.check_repaired(meta_gradient).passed
+    assert "first-order" in str(two_loops.check_repaired(lambda *a: meta_gradient(*a, graph=False)))
+    assert "without any adaptation" in str(two_loops.check_repaired(lambda *a: meta_gradient(*a, stale=True)))
+    assert "For k = 1 it is still off" in str(
+        two_loops.check_repaired(lambda *a: meta_gradient(*a, total=True))
+    )
+    assert two_loops.check_repaired(lambda *a: ...).passed is None
+    without = lambda *a: meta_gradient(*a) | {"head.bias": None}
+    for check in (two_loops.check_repaired, two_loops.check_meta_gradient):
+        assert check(without).passed is False and "none of them None" in str(check(without))
+
+
+def test_bug_lines():
+    for loop, line, why in ((1, 7, "FOMAML"), (2, 7, "is collected"), (3, 5, "before adapting")):
+        assert two_loops.check_bug(loop, ...).passed is None
+        assert two_loops.check_bug(loop, line).passed and why in str(two_loops.check_bug(loop, line))
+        others = set(range(1, 12)) - {line}
+        assert all(two_loops.check_bug(loop, other).passed is False for other in others)
+    hints = {(1, 8): "remember", (2, 10): "What else", (3, 10): "Which weights", (1, 6): "formula"}
+    hints[1, "7"] = "number"
+    for answer, hint in hints.items():
+        assert hint in str(two_loops.check_bug(*answer))
+
+
+def test_rate_of_a_sum():
+    assert two_loops.check_sum_rate(...).passed is None and two_loops.check_sum_rate(0.01 / 10).passed
+    hints = {0.1: "other way round", 0.01: "How much longer", 1.0: "How many times", "a tenth": "number"}
+    for answer, hint in hints.items():
+        verdict = two_loops.check_sum_rate(answer)
+        assert verdict.passed is False and hint in str(verdict)
+
+
+def test_measure_is_zero_for_the_right_loop_and_large_for_the_wrong_one():
+    def library(model, batch, steps, lr):
+        return MAML(steps, lr).meta_gradient(model, batch)[0]
+
+    error, cosine = two_loops.measure(library, 2, 0.01)
+    assert error == 0 and cosine == pytest.approx(1)
+    error, cosine = two_loops.measure(lambda *a: {n: 3 * g for n, g in library(*a).items()}, 2, 0.01)
+    assert error == pytest.approx(2) and cosine == pytest.approx(1)
+    error, cosine = two_loops.measure(lambda *a: meta_gradient(*a, graph=False), 5, 0.1)
+    assert error > 0.8 and cosine < 0.5

@@ -1,0 +1,68 @@
+"""The checks of notebook 03 confirm right answers and turn each common mistake into its hint."""
+
+import pytest
+import torch
+
+from course_lib.analysis.unrolling import clip
+from course_lib.chapters.what_k_costs import exercises as what_k_costs
+
+
+def stretch(eigenvalues, alpha, k):
+    return (1 - alpha * eigenvalues).abs().max() ** k
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (stretch, True, "explodes with k"),
+        (lambda e, a, k: stretch(e, a, k).item(), True, ""),
+        (lambda e, a, k: ..., None, "Replace the dots"),
+        (lambda e, a, k: (1 - a * e).max() ** k, False, "absolute values"),
+        (lambda e, a, k: (1 - a * e).abs().max(), False, "one step"),
+        (lambda e, a, k: (1 - a * e).abs().max() ** 5, False, ""),
+        (lambda e, a, k: (1 - a * e.max()).abs() ** k, False, "does not decide"),
+        (lambda e, a, k: (1 - a * e).abs().sum() ** k, False, "not their sum"),
+        (lambda e, a, k: (1 - a * e).abs().prod() ** k, False, "determinant"),
+        (lambda e, a, k: e @ torch.ones(7), False, "raised"),
+    ],
+)
+def test_stretch(answer, passed, message):
+    verdict = what_k_costs.check_stretch(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (clip, True, "same direction"),
+        (lambda g, c: ..., None, "Replace the dots"),
+        (lambda g, c: g, False, "came back as it was"),
+        (lambda g, c: g * min(1.0, 2.0 / g.norm()), False, "largest difference"),
+        (lambda g, c: g / g.norm() * c, False, "stay as they are"),
+        (lambda g, c: g.clamp(-c, c), False, "each entry"),
+        (lambda g, c: g / g.norm() if g.norm() > c else g, False, "not 1"),
+        (lambda g, c: g * min(1.0, c / g.square().sum()), False, "not by its square"),
+    ],
+)
+def test_clip(answer, passed, message):
+    verdict = what_k_costs.check_clip(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (..., None, "Replace the dots"),
+        (9, True, "9.1"),
+        (10, True, "9.1"),
+        (11, False, "Minimise"),
+        (7, False, "sqrt(k)"),
+        (83, False, "square root"),
+        (5, False, "other way round"),
+        (9.04, False, "A whole number"),
+        (30, False, "Minimise"),
+    ],
+)
+def test_segments(answer, passed, message):
+    verdict = what_k_costs.check_segments(answer, steps=50, border_bytes=0.3, step_bytes=0.5)
+    assert verdict.passed is passed and message in str(verdict)

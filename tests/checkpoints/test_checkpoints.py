@@ -1,0 +1,228 @@
+"""Checkpoints and the command line."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from course_lib import checkpoints
+from course_lib.__main__ import main
+from course_lib.algorithms import MAML
+from course_lib.analysis.memory import CheckpointedMAML
+from course_lib.models import MLP
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model, learner = MLP(hidden=(8,), seed=3), MAML(inner_steps=2, inner_lr=0.05)
+    path = checkpoints.save(tmp_path / "small_alpha_0.05", model, learner, {"note": "a test"})
+    return path, model
+
+
+def test_a_checkpoint_brings_back_model_learner_and_record(saved):
+    path, model = saved
+    for name in (path, path.with_suffix(""), path.with_suffix(".json")):
+        loaded, learner, record = checkpoints.load(name)
+        assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
+        assert (learner.inner_steps, learner.inner_lr, record["note"]) == (2, 0.05, "a test")
+
+
+def test_an_unknown_checkpoint_gets_the_list_of_known_ones():
+    with pytest.raises(FileNotFoundError, match="no checkpoint 'sinusoid/maml_k99'. There are:\n  "):
+        checkpoints.load("sinusoid/maml_k99")
+
+
+def test_a_truncated_checkpoint_is_named(saved):
+    path, _ = saved
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="not a whole .safetensors file"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read"),
+        ("{}", "does not describe.*'model'"),
+        ("[]", "does not describe"),
+        ('{"model": {"class": "Transformer"}, "learner": {"class": "MAML"}}', "does not describe.*Transformer"),
+        ('{"model": {"class": "MLP"}, "learner": {"class": "SGD"}}', "does not describe.*sgd"),
+        ('{"model": {"class": "MLP", "depth": 3}, "learner": {"class": "MAML"}}', "does not describe.*depth"),
+        ('{"model": {"class": "MLP"}, "learner": {"class": "MAML", "loss_fn": "mse"}}', "does not describe.*size"),
+    ],
+)
+def test_a_damaged_record_is_named(saved, text, message):
+    path, _ = saved
+    path.with_suffix(".json").write_text(text)
+    with pytest.raises(ValueError, match=f"(?s)small_alpha_0.05.json .*{message}"):
+        checkpoints.load(path)
+
+
+def mse(outputs, targets):
+    """A student's own loss, of a name that the course has, too."""
+    return (outputs - targets).abs().flatten(1).mean(1)
+
+
+class Net(MLP):
+    """A student's own network."""
+
+
+def widened() -> MLP:
+    model = MLP()
+    model.head = torch.nn.Linear(40, 2)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "learner", "record"),
+    [
+        (torch.nn.Sequential(), MAML(), {}),
+        (Net(), MAML(), {}),
+        (type("MLP", (MLP,), {})(), MAML(), {}),
+        (widened(), MAML(), {}),
+        (MLP(), CheckpointedMAML(), {}),
+        (MLP(), MAML(loss_fn=mse), {}),
+        (MLP(), MAML(loss_fn=lambda outputs, targets: mse(outputs, targets)), {}),
+        (MLP(), MAML(inner_lr=torch.nn.Parameter(torch.tensor(0.1))), {}),
+        (MLP(), MAML(), {"score": torch.ones(2)}),
+    ],
+)
+def test_what_load_could_not_rebuild_is_not_saved(tmp_path, model, learner, record):
+    with pytest.raises(TypeError, match="(?s)load could not rebuild this.*keep the state_dict yourself"):
+        checkpoints.save(tmp_path / "x", model, learner, record)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_record_of_another_checkpoint_does_not_describe_this_one(saved):
+    path, _ = saved
+    _, _, record = checkpoints.load(path)
+    checkpoints.save(path, MLP(hidden=(5,)), MAML(inner_steps=7), record)
+    model, learner, record = checkpoints.load(path)
+    assert (model.head.in_features, learner.inner_steps, record["note"]) == (5, 7, "a test")
+
+
+@pytest.mark.parametrize("tasks", [None, {}, {"class": "Tasks"}, "sinusoids"])
+def test_without_its_tasks_a_checkpoint_cannot_be_judged_but_says_so(saved, tasks, capsys):
+    path, _ = saved
+    record = checkpoints.read_record(path) | ({} if tasks is None else {"tasks": tasks})
+    Path(path).with_suffix(".json").write_text(json.dumps(record))
+    assert main(["evaluate", str(path)]) == 1
+    assert "does not say on which tasks" in capsys.readouterr().err
+
+
+def test_a_commit_is_the_courses_own_or_unknown(tmp_path, monkeypatch):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=A", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "of another project"], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+    monkeypatch.setattr(checkpoints, "FOLDER", tmp_path / "course_lib" / "checkpoints")
+    checkpoints.FOLDER.mkdir(parents=True)
+    assert checkpoints.provenance("train", 1.0)["commit"] == head[:12]
+    monkeypatch.setattr(checkpoints, "FOLDER", tmp_path / "copy" / "course_lib" / "checkpoints")
+    checkpoints.FOLDER.mkdir(parents=True)
+    assert checkpoints.provenance("train", 1.0)["commit"] == "unknown"
+
+
+def test_a_solved_head_is_judged_without_gradient_steps(tmp_path, capsys):
+    command = ["train", "sinusoid", "--method", "r2d2", "--iterations", "2", "--out", str(tmp_path / "r2d2")]
+    assert main(command) == 0
+    assert checkpoints.read_record(tmp_path / "r2d2")["score"]["steps"] == [0]
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "r2d2"), "--tasks", "1"]) == 0
+    assert "\n    0 " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "league", "data", "doctor"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0 and f"usage: python -m course_lib {command}" in capsys.readouterr().out
+
+
+def test_a_record_names_the_device_and_threads_that_were_used_not_those_that_are_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device}")
+    record = checkpoints.provenance("train", 1.0)
+    assert record["device"].endswith(" CPU") and record["threads"] == torch.get_num_threads()
+    record = checkpoints.provenance("train", 1.0, "cuda:1", 7)
+    assert record["device"] == "GPU cuda:1" and record["threads"] == 7
+
+
+@pytest.mark.parametrize("name", checkpoints.available())
+def test_every_shipped_checkpoint_loads_and_says_how_it_was_made(name):
+    model, learner, record = checkpoints.load(name)
+    assert all(p.isfinite().all() for p in model.parameters())
+    assert record["command"].startswith("python -m course_lib train ")
+    assert {"commit", "seconds", "device", "torch", "score", "training", "tasks"} <= set(record)
+    assert (checkpoints.FOLDER / f"{name}.safetensors").stat().st_size < 1_000_000
+
+
+def test_train_then_evaluate_from_the_command_line(tmp_path, capsys, request):
+    request.addfinalizer(lambda before=torch.get_num_threads(): torch.set_num_threads(before))
+    torch.set_num_threads(2)
+    out = tmp_path / "maml"
+    command = ["train", "sinusoid", "--method", "maml", "--inner-steps", "2", "--iterations", "20", "--seed", "4"]
+    assert main([*command, "--model", "hidden=[16, 16]", "--out", str(out)]) == 0
+    record = json.loads((tmp_path / "maml.json").read_text())
+    assert record["learner"]["inner_steps"] == 2 and record["training"]["iterations"] == 20
+    assert record["threads"] == 1 and torch.get_num_threads() == 2  # a small network on a CPU takes one
+    assert record["score"]["steps"] == [0, 1, 5, 10] and record["model"]["hidden"] == [16, 16]
+    assert not (tmp_path / "maml.state").exists()
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "--steps", "0", "1", "5", "10", "--tasks", "600"]) == 0
+    printed = capsys.readouterr().out
+    assert f"10   {record['score']['mean'][3]:8.3f}" in printed
+
+
+def test_fomaml_is_maml_without_second_derivatives(tmp_path):
+    assert main(["train", "sinusoid", "--method", "fomaml", "--iterations", "1", "--out", str(tmp_path / "f")]) == 0
+    assert checkpoints.read_record(tmp_path / "f")["learner"]["second_order"] is False
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["evaluate", "nowhere"], "no checkpoint 'nowhere'"),
+        (["train", "sinusoid", "--shots", "0"], "shots must be a whole number of at least 1"),
+        (["train", "sinusoid", "--inner-steps", "-1"], "inner_steps must be"),
+        (["train", "sinusoid", "--set", "lam"], "NAME=VALUE"),
+        (["train", "sinusoid", "--set", "colour=red"], "colour"),
+        (["train", "sinusoid", "--set", "loss_fn=mse"], "loss_fn"),
+        (["train", "sinusoid", "--device", "gpu"], "gpu"),
+        (["train", "sinusoid", "--device", "mps", "--iterations", "1"], "mps"),
+        (["train", "sinusoid", "--compile"], "compile=True needs a C++ compiler"),
+        (["train", "sinusoid", "--method", "unionoftasks"], "--recipe union"),
+        (["train", "glyphs", "--method", "unionoftasks"], "--recipe union"),
+        (["train", "sinusoid", "--ways", "5"], "--ways is not for sinusoid"),
+        (["train", "glyphs", "--num-tasks", "5"], "--num-tasks is not for glyphs"),
+        (["train", "sinusoid", "--out", "/dev/null/maml"], "/dev/null cannot be written to"),
+        (["league", "sinusoid", "--tasks", "0"], "tasks must be a whole number of at least 1"),
+        (["evaluate", "omniglot/maml", "--ways", "20", "--tasks", "1"], "one output for each of a task's ways"),
+        (["train", "sinusoid", "--resume"], "there is no stopped run to resume (runs/sinusoid/maml.state)"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_explained(command, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))  # where no compiler is
+    monkeypatch.delenv("CXX", raising=False)
+    assert main(command) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_stopped_run_goes_on_when_asked_and_is_not_thrown_away_unasked(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "maml"
+    command = ["train", "sinusoid", "--iterations", "3", "--out", str(out)]
+    assert main(command) == 0
+    finished = checkpoints.path_of(out).read_bytes()
+    assert main([*command, "--resume"]) == 1 and "no stopped run" in capsys.readouterr().err
+    assert checkpoints.path_of(out).read_bytes() == finished
+
+    with monkeypatch.context() as patch:
+        patch.setattr("course_lib.__main__.evaluate", lambda *a, **k: 1 / 0)  # killed before it was written
+        with pytest.raises(ZeroDivisionError):
+            main(command)
+    assert main(command) == 1 and "add --resume" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0 and checkpoints.path_of(out).read_bytes() == finished
+    assert not out.with_name("maml.state").exists()

@@ -1,0 +1,78 @@
+"""A sweep is its runs: every model ends where ``meta_train`` brings it alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from course_lib.algorithms import ANIL, MAML, R2D2
+from course_lib.engine.sweep import meta_train_sweep
+from course_lib.models import MLP, Conv4
+from course_lib.tasks import SinusoidTasks
+from course_lib.training import Diverged, meta_train
+
+RATES, SEEDS = [0.05, 0.0, -0.02], [3, 3, 7]
+TASKS = SinusoidTasks(5, 5)
+
+
+def models() -> list[MLP]:
+    return [MLP(hidden=(6, 6), seed=seed).double() for seed in SEEDS]
+
+
+class DoubleTasks:
+    """The sinusoids in float64, where two ways of one computation agree to many digits."""
+
+    def sample(self, num_tasks, *, generator):
+        return TASKS.sample(num_tasks, generator=generator).map(torch.Tensor.double)
+
+
+def fomaml(**settings) -> MAML:
+    return MAML(second_order=False, **settings)
+
+
+@pytest.mark.parametrize("make", [MAML, ANIL, fomaml])
+def test_each_run_is_the_run_alone(make):
+    steps, options = 2, dict(iterations=20, meta_batch=4, outer_lr=1e-2, progress=False)
+    trained, losses = meta_train_sweep(
+        make(inner_steps=steps, inner_lr=1.0), models(), DoubleTasks(), RATES, SEEDS, **options
+    )
+    for run, (rate, seed, start) in enumerate(zip(RATES, SEEDS, models())):
+        learner = make(inner_steps=steps, inner_lr=rate)
+        alone, history = meta_train(learner, start, DoubleTasks(), seed=seed, device="cpu", **options)
+        torch.testing.assert_close(trained[run].state_dict(), alone.state_dict(), rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(losses[:, run], torch.tensor(history.loss), rtol=1e-5, atol=1e-6)
+
+
+def test_the_given_models_are_left_as_they_were():
+    given = models()
+    meta_train_sweep(MAML(), given, DoubleTasks(), RATES, SEEDS, iterations=2, progress=False)
+    for model, fresh in zip(given, models()):
+        assert all(torch.equal(p, q) for p, q in zip(model.parameters(), fresh.parameters()))
+
+
+def test_what_cannot_be_swept_is_named():
+    with pytest.raises(ValueError, match="as many models as inner rates and seeds"):
+        meta_train_sweep(MAML(), models(), TASKS, [0.01], SEEDS)
+    with pytest.raises(ValueError, match="finite"):
+        meta_train_sweep(MAML(), models(), TASKS, [0.01, float("nan"), 0.0], SEEDS)
+    with pytest.raises(ValueError, match="one architecture"):
+        meta_train_sweep(MAML(), [MLP(hidden=(2,)), MLP(hidden=(3,))], TASKS, [0.1, 0.1], [0, 1])
+    with pytest.raises(ValueError, match="R2D2.*meta_train"):
+        meta_train_sweep(R2D2(), models(), TASKS, RATES, SEEDS)
+    running = [Conv4(statistics="running", downsample="stride", filters=2) for _ in SEEDS]
+    with pytest.raises(ValueError, match="track_running_stats=False"):
+        meta_train_sweep(MAML(), running, TASKS, RATES, SEEDS)
+    with pytest.raises(ValueError, match="random head"):
+        meta_train_sweep(MAML(head="random"), models(), TASKS, RATES, SEEDS)
+
+
+def test_a_run_that_diverges_stops_the_sweep():
+    with pytest.raises(Diverged, match="iteration 1"):
+        meta_train_sweep(MAML(5), models(), DoubleTasks(), [1e200, 0.1, 0.1], SEEDS, 3, progress=False)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_stops_at_the_end():
+    on_gpu = [model.to("cuda") for model in models()]
+    with pytest.raises(Diverged, match="iteration 1"):
+        meta_train_sweep(MAML(5), on_gpu, DoubleTasks(), [1e200, 0.1, 0.1], SEEDS, 3, progress=False)
