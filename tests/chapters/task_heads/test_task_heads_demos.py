@@ -49,7 +49,7 @@ def test_a_batched_run_ends_where_meta_train_ends(steps):
 
 def test_the_shipped_table_is_the_whole_grid_with_its_record():
     table = experiment.load()
-    assert table["command"].endswith("task_heads") and "+" not in table["commit"] and table["seconds"] > 0
+    assert table["command"].endswith("training_heads") and "+" not in table["commit"] and table["seconds"] > 0
     assert tuple(table["stops"]) == experiment.STOPS
     shipped = {tuple(run[name] for name in ("head", "num_tasks", "steps", "seed")) for run in table["runs"]}
     assert shipped == {(r.head, r.num_tasks, r.steps, r.seed) for r in experiment.grid()}
