@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+from course_lib.validation import known, refuse
 
 Head = tuple[Tensor, Tensor]  # weight [T, W, D], bias [T, W]
 
@@ -191,7 +192,7 @@ def _interior_point(kernel: Tensor, hot: Tensor, C: Tensor) -> tuple[Tensor, Ten
         gap = (slack * dual).mean((1, 2))  # [T]
         rounding = 1e-14 * C * (1 + shift.abs().amax(2, keepdim=True))  # [T, 1, 1]
         done = gap <= (GAP * C.clamp(max=1) ** 2 + rounding)[:, 0, 0]
-        if _known(done) and done.all():
+        if known(done) and done.all():
             break
         system = _factor(kernel, 1 / (dual / slack + PROXIMAL))
         excess = slack.sum(1) - C[:, 0]  # [T, S], rounding errors
@@ -254,15 +255,3 @@ def _check_support(z: Tensor, targets: Tensor) -> None:
         raise ValueError(f"the support set is empty: features {list(z.shape)}; at least one shot is needed")
     message = "NaN or infinity in the support set: in its x, its y, or the features of a training that diverged"
     refuse(~z.isfinite() | ~targets.isfinite().all(-1, keepdim=True), message)
-
-
-def refuse(bad: Tensor, message: str) -> None:
-    """A ValueError if ``bad`` [T, ...] is true for any task, where looking costs nothing: not on a GPU."""
-    if _known(bad) and bad.any():
-        tasks = bad.reshape(len(bad), -1).any(1).nonzero().flatten().tolist()
-        raise ValueError(f"{message} (task {', '.join(map(str, tasks[:5]))}{' ...' if len(tasks) > 5 else ''})")
-
-
-def _known(condition: Tensor) -> bool:
-    """Whether a condition's value can be looked at: not without waiting for a GPU, nor while a graph is traced."""
-    return condition.device.type == "cpu" and not torch.compiler.is_compiling() and get_proxy_mode() is None
