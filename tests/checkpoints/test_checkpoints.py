@@ -220,7 +220,7 @@ def test_a_stopped_run_goes_on_when_asked_and_is_not_thrown_away_unasked(tmp_pat
     assert checkpoints.path_of(out).read_bytes() == finished
 
     with monkeypatch.context() as patch:
-        patch.setattr("course_lib.__main__.evaluate", lambda *a, **k: 1 / 0)  # killed before it was written
+        patch.setattr("course_lib.commands.train.evaluate", lambda *a, **k: 1 / 0)  # killed before it was written
         with pytest.raises(ZeroDivisionError):
             main(command)
     assert main(command) == 1 and "add --resume" in capsys.readouterr().err

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from course_lib import checkpoints
-from course_lib.__main__ import build_recipe, main, parser
+from course_lib.__main__ import main
 from course_lib.checkpoints import recipes
+from course_lib.commands import train
 from course_lib.evaluation import evaluate
 from course_lib.inner_loop import adapt, stack_params
 from course_lib.losses import cross_entropy
@@ -128,9 +129,8 @@ def test_command_line_wins_over_the_recipe(tmp_path):
 
 
 def test_without_a_recipe_the_methods_defaults_hold():
-    recipe = build_recipe(
-        parser().parse_args(["train", "glyphs", "--method", "r2d2", "--ways", "3", "--model", "filters=4"])
-    )
+    options = ["glyphs", "--method", "r2d2", "--ways", "3", "--model", "filters=4"]
+    recipe = train.build_recipe(train.parser().parse_args(options))
     assert (recipe.iterations, recipe.meta_batch, recipe.outer_lr, recipe.schedule) == (5000, 32, 1e-3, None)
     assert recipe.build_model("glyphs").head.out_features == 3
 

@@ -1,13 +1,6 @@
 """The league table: every method that has a checkpoint, on the same new tasks, beside the published numbers.
 
-    python -m course_lib league omniglot        5 and 20 ways, 1 and 5 shots, normalised together or not
-    python -m course_lib league sinusoid        error after 0, 1, 5, 10 steps
-    python -m course_lib league glyphs          as for Omniglot, on drawn glyphs: no data, no network
-    python -m course_lib league papers          networks of the papers' recipes, judged on Omniglot as they split it
-    python -m course_lib league omniglot --ways 5 --shots 1 --tasks 10000       one kind of task, more of them
-
-Nothing is trained unless ``--train`` asks for what is missing. A row is written as soon as it is measured, and
-a row that is there for the same weights is not measured again. What was not measured is not in the table.
+A row that is there for the same weights is not measured again, and what was not measured is not in the table.
 
 A row of league_FAMILY.csv: the task, what was measured, and the record of the network it was measured on.
 ``steps`` counts fine-tuning steps; the picture shows the last ones, which the recipe fixed beforehand.
@@ -15,10 +8,8 @@ A row of league_FAMILY.csv: the task, what was measured, and the record of the n
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +25,6 @@ from course_lib.checkpoints import recipes
 from course_lib.evaluation import DRAW_AT_ONCE, evaluate, interval95
 from course_lib.models import Conv4
 from course_lib.tasks import OmniglotTasks
-from course_lib.tasks.base import check_count
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 FOLDER = Path(__file__).parent / "experiments"
@@ -134,7 +124,9 @@ def episodes(family: str, cell: Cell, one_by_one: bool = False):
     """The tasks of a cell, with fewer queries where each of them is normalised in a batch of its own."""
     queries = max(1, 15 // cell.ways) if one_by_one else 15 if cell.ways == 5 else 5  # of a class
     counts = {"ways": cell.ways, "shots": cell.shots, "queries": queries, "within_alphabet": cell.within_alphabet}
-    return OmniglotTasks("test", **counts, **PAPERS) if family == "papers" else recipes.FAMILIES[family]("test", **counts)
+    if family == "papers":
+        return OmniglotTasks("test", **counts, **PAPERS)
+    return recipes.FAMILIES[family]("test", **counts)
 
 
 def floors(transductive: bool) -> dict[str, nn.Module]:
@@ -194,11 +186,36 @@ def fingerprint(name: str) -> str:
     return hashlib.sha256(checkpoints.path_of(name).read_bytes()).hexdigest()[:12]
 
 
+def task_of(row: Row) -> tuple[int, int, bool]:
+    """Ways, shots, within alphabets."""
+    return int(row["ways"]), int(row["shots"]), row.get("within_alphabet") == "yes"
+
+
+def reported(rows: Sequence[Row]) -> list[Row]:
+    """Of each network and task the row with the most fine-tuning steps, which the recipe fixed beforehand, and
+    of those the one over the most test tasks; of a method's networks those trained for the task's shots, if any are."""
+    last: dict[tuple, Row] = {}
+    for row in rows:
+        key = (row["method"], row["checkpoint"], *task_of(row), row["transductive"])
+        if key not in last or length(row) > length(last[key]):
+            last[key] = row
+    rows = list(last.values())
+    fitting = {_line(row) for row in rows if row["trained_shots"] == row["shots"]}
+    return [row for row in rows if row["trained_shots"] == row["shots"] or _line(row) not in fitting]
+
+
+def _line(row: Row) -> tuple:
+    return row["method"], *task_of(row), row["transductive"]
+
+
+def length(row: Row) -> tuple[int, int]:
+    """Fine-tuning steps and test tasks: which of two rows says more."""
+    return int(row["steps"]), int(row["tasks"])
+
+
 def rank_agreement(rows: Sequence[Row], others: Sequence[Row], transductive: str) -> tuple[float, int]:
     """Spearman's rank correlation of two tables' accuracies at 5 ways and 1 shot, and over how many networks
     and floors. NaN over fewer than two."""
-    from course_lib.chapters.omniglot.league_figure import reported, task_of
-
     scores = [
         {
             (row["method"], row["weights"]): float(row["mean"])
@@ -221,7 +238,7 @@ def _row(family: str, cell: Cell, num_tasks: int | str, seed: int, unit: str) ->
     return dict.fromkeys(COLUMNS, "") | task | {"tasks": num_tasks, "seed": seed, "unit": unit}
 
 
-def _cell(row: Row) -> Cell:
+def cell_of(row: Row) -> Cell:
     """The kind of task of a row."""
     return Cell(int(row["ways"] or 0) or None, int(row["shots"]), row["within_alphabet"] == "yes")
 
@@ -261,68 +278,6 @@ def write(path: Path, rows: list[Row]) -> None:
     beside.replace(path)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """``python -m course_lib league``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m course_lib league",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("family", choices=SERVED_BY)
-    parser.add_argument(
-        "--checkpoints", nargs="+", help="names or paths (default: all that ship; on glyphs Omniglot's too)"
-    )
-    parser.add_argument("--tasks", type=int, default=600)
-    parser.add_argument("--seed", type=int, default=0, help="of the test tasks")
-    parser.add_argument("--ways", type=int, help="only tasks of so many ways")
-    parser.add_argument("--shots", type=int, help="only tasks of so many shots")
-    parser.add_argument("--train", action="store_true", help="train what is missing, by recipe")
-    parser.add_argument("--afresh", action="store_true", help="measure again what is in the table")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the table and its picture")
-    args = parser.parse_args(argv)
-    check_count("tasks", args.tasks, 1)
-    if args.train and args.family == "papers":
-        parser.error("the papers' recipes are long: train them one by one, `train omniglot --recipe paper-maml-5way1shot`")
-    if args.train:
-        train_missing(args.family)
-    names = args.checkpoints or [n for n in checkpoints.available() if n.split("/")[0] in SERVED_BY[args.family]]
-    of_sines = args.family == "sinusoid"
-    for name in names:
-        trained_on = checkpoints.task_settings(checkpoints.read_record(name))["class"]
-        if (trained_on == "SinusoidTasks") != of_sines:
-            parser.error(f"{name} was trained on {trained_on}, so it has no place in the table of {args.family}")
-    cells = [
-        cell
-        for cell in (SINE_CELLS if of_sines else IMAGE_CELLS)
-        if not (args.family == "papers" and cell.within_alphabet)  # its characters come from all alphabets
-        and args.ways in (None, cell.ways) and args.shots in (None, cell.shots)
-    ]
-    if not cells:
-        parser.error(f"the table of {args.family} has no tasks of {args.ways or 'any'} ways and {args.shots or 'any'} shots")
-    path = args.out / f"league_{args.family}.csv"
-    weights = {name: fingerprint(name) for name in names}
-    rows = [row for row in read(path) if row["weights"] == weights.get(row["checkpoint"], row["weights"])]  # no older ones
-    if args.afresh:  # what this call does not measure stays
-        rows = [row for row in rows if _cell(row) not in cells or row["checkpoint"] not in ("", *names)]
-    for row in measure(args.family, cells, names, args.tasks, args.seed, rows):
-        print(summary(row), flush=True)
-        rows.append(row)
-        write(path, rows)
-    if not names:
-        print(
-            f"no checkpoint for {args.family} here; --train makes them, --checkpoints names others",
-            file=sys.stderr,
-        )
-    from course_lib.chapters.omniglot.league_figure import save
-
-    print(f"{len(rows)} rows in {path}; picture in {save(args.family, rows, read(PUBLISHED), args.out)}")
-    if args.family == "glyphs":
-        for transductive in ("yes", "no"):
-            rho, count = rank_agreement(rows, read(FOLDER / "league_omniglot.csv"), transductive)
-            print(f"5-way 1-shot, transductive: {transductive}: {count} rows rank as on Omniglot with rho = {rho:.2f}")
-    return 0
-
-
 def summary(row: Row) -> str:
     """One line of the table."""
     task = f"{row['ways']}-way {row['shots']}-shot" if row["ways"] else f"{row['shots']} points"
@@ -330,17 +285,3 @@ def summary(row: Row) -> str:
     task += ", transductive" if row["transductive"] == "yes" else ""
     network = f"{row['method']:34} {row['checkpoint']:24}"
     return f"{network} {task:38} {row['steps']:>2} steps  {row['mean']} +- {row['ci95']}"
-
-
-def train_missing(family: str) -> None:
-    """A checkpoint for every two-core recipe of the family that has none; a run that was stopped goes on."""
-    from course_lib.__main__ import main as command
-    from course_lib.__main__ import state_file
-
-    known = recipes.SINUSOID if family == "sinusoid" else recipes.TWO_CORES
-    for name in known:
-        out = checkpoints.FOLDER / family / name
-        if f"{family}/{name}" not in checkpoints.available():
-            resume = ["--resume"] * state_file(out).exists()
-            if command(["train", family, "--recipe", name, "--out", str(out), *resume]):
-                raise SystemExit(f"{family}/{name} was not trained to its end, so the table was not made")

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from course_lib.chapters.omniglot.league import Row, length, reported, task_of
 from course_lib.kit import plots
 
-Row = dict[str, str]
 TOP_ERROR = 7.0  # of the sinusoid's picture: what diverges leaves it
 
 LOOKS = {  # by "transductive": look, shift, label
@@ -65,32 +65,6 @@ def draw(rows: Sequence[Row], published: Sequence[Row]) -> Figure:
     else:
         _draw_accuracies(figure, rows, beside)
     return figure
-
-
-def task_of(row: Row) -> tuple[int, int, bool]:
-    """Ways, shots, within alphabets."""
-    return int(row["ways"]), int(row["shots"]), row.get("within_alphabet") == "yes"
-
-
-def reported(rows: Sequence[Row]) -> list[Row]:
-    """Of each network and task the row with the most fine-tuning steps, which the recipe fixed beforehand, and
-    of those the one over the most test tasks; of a method's networks those trained for the task's shots, if any are."""
-    last: dict[tuple, Row] = {}
-    for row in rows:
-        key = (row["method"], row["checkpoint"], *task_of(row), row["transductive"])
-        if key not in last or _length(row) > _length(last[key]):
-            last[key] = row
-    rows = list(last.values())
-    fitting = {_line(row) for row in rows if row["trained_shots"] == row["shots"]}
-    return [row for row in rows if row["trained_shots"] == row["shots"] or _line(row) not in fitting]
-
-
-def _line(row: Row) -> tuple:
-    return row["method"], *task_of(row), row["transductive"]
-
-
-def _length(row: Row) -> tuple[int, int]:
-    return int(row["steps"]), int(row["tasks"])
 
 
 def _draw_accuracies(figure: Figure, rows: Sequence[Row], published: Sequence[Row]) -> None:
@@ -157,7 +131,7 @@ def _draw_errors(figure: Figure, rows: Sequence[Row], published: Sequence[Row]) 
     for axis, count in zip(axes, shots):
         for i, (method, checkpoint) in enumerate(lines):
             mine = [r for r in rows if r["checkpoint"] == checkpoint and int(r["shots"]) == count]
-            found = {r["steps"]: r for r in sorted(mine, key=_length)}.values()  # over the most test tasks
+            found = {r["steps"]: r for r in sorted(mine, key=length)}.values()  # over the most test tasks
             steps, means, halves = ([float(r[name]) for r in found] for name in ("steps", "mean", "ci95"))
             look = {
                 "color": plots.COLORS[i % 7],

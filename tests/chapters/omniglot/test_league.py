@@ -182,10 +182,10 @@ def test_train_makes_what_is_missing_by_recipe(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit, match="sinusoid/tiny was not trained to its end"):
-        patch.setattr("course_lib.__main__.run_train", lambda args: 1)
+        patch.setattr("course_lib.commands.train.main", lambda argv: 1)
         main(command)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("course_lib.__main__.evaluate", stopped)  # trained, but nothing is written yet
+        patch.setattr("course_lib.commands.train.evaluate", stopped)  # trained, but nothing is written yet
         main(command)
     assert main(command) == 0  # goes on
     assert (tmp_path / "sinusoid" / "tiny.safetensors").read_bytes() == weights
