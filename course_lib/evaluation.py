@@ -22,9 +22,9 @@ from course_lib.algorithms.draws import Draws
 from course_lib.algorithms.heads import random_heads
 from course_lib.inner_loop import LossFn, Params, adapt, frozen, predict
 from course_lib.losses import accuracy, cross_entropy
-from course_lib.models import check_model
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.tasks.base import TaskBatch
 from course_lib.training import has_convolutions, threads_for
+from course_lib.validation import check_count, check_model
 
 DRAW_AT_ONCE = 200  # tasks sampled together, which bounds memory; part of what a seed means
 LEARNERS_CHOICE = "learner"  # for ``only``: fine-tune what the learner's inner loop may change

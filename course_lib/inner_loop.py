@@ -14,9 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.engine.fast_layers import Params, call, child_params, stack_params
-from course_lib.models import check_model
-from course_lib.tasks.base import check_count
-from course_lib.validation import refuse
+from course_lib.validation import check_count, check_model, refuse
 
 __all__ = ["LossFn", "Params", "adapt", "features", "frozen", "predict", "select", "stack_params"]
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from course_lib.validation import check_choice
+
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
@@ -133,22 +135,5 @@ class Conv4(nn.Sequential):
         }
 
 
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; not {value!r}")
-
-
 def has_convolutions(model: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.conv._ConvNd) for m in model.modules())
-
-
-def check_model(model: nn.Module) -> nn.Module:
-    """``model`` if it has children ``features`` and ``head``; else a TypeError that says what to do."""
-    children = [name for name, _ in model.named_children()] if isinstance(model, nn.Module) else None
-    if children is None or not {"features", "head"} <= set(children):
-        found = type(model).__name__ + ("" if children is None else f" with children {children}")
-        raise TypeError(
-            f"a model needs two children, `features` and `head`; got {found}. Wrap it: "
-            "nn.Sequential(OrderedDict(features=body, head=nn.Linear(num_features, num_outputs)))"
-        )
-    return model

@@ -25,8 +25,9 @@ from tqdm.auto import tqdm
 from course_lib.algorithms.base import Learner, trainable
 from course_lib.engine.hot_path import make_meta_gradient
 from course_lib.engine.saved_state import History, load_state, save_state
-from course_lib.models import check_model, has_convolutions
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.models import has_convolutions
+from course_lib.tasks.base import TaskBatch
+from course_lib.validation import check_count, check_model
 
 __all__ = [
     "Diverged",

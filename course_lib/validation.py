@@ -1,10 +1,69 @@
-"""What every part of the library refuses, and in which words."""
+"""What the library refuses, and in which words: what was wrong, what was expected, what to do."""
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+
+def check_count(name: str, value: int, at_least: int) -> int:
+    """``value`` as an int, if it is a whole number (NumPy's too) of at least ``at_least``; else a ValueError.
+
+    >>> check_count("steps", 3, 0)
+    3
+    """
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = None
+    if count is None or isinstance(value, bool) or count < at_least:
+        raise ValueError(f"{name} must be a whole number of at least {at_least}, not {value!r}")
+    return count
+
+
+def check_rate(name: str, rate: float | Tensor) -> float | Tensor:
+    """``rate`` if it is a finite number or a tensor of finite numbers; else a ValueError."""
+    finite = bool(rate.isfinite().all()) if isinstance(rate, Tensor) else math.isfinite(rate)
+    if not finite:
+        raise ValueError(f"{name} must be finite, not {rate}")
+    return rate
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
+    """``value`` if it is one of ``choices``; else a ValueError that lists them."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; not {value!r}")
+    return value
+
+
+def check_model(model: nn.Module) -> nn.Module:
+    """``model`` if it has children ``features`` and ``head``; else a TypeError that says what to do."""
+    if isinstance(model, nn.Module) and {"features", "head"} <= model._modules.keys():
+        return model
+    found = type(model).__name__
+    if isinstance(model, nn.Module):
+        found += f" with children {list(model._modules)}"
+    raise TypeError(
+        f"a model needs two children, `features` and `head`; got {found}. Wrap it: "
+        "nn.Sequential(OrderedDict(features=body, head=nn.Linear(num_features, num_outputs)))"
+    )
+
+
+def check_losses(losses: Tensor, num_tasks: int) -> Tensor:
+    """``losses`` if they are one per task [T]; else a TypeError that says what a loss has to return."""
+    if isinstance(losses, Tensor) and losses.shape == (num_tasks,):
+        return losses
+    got = f"shape {list(losses.shape)}" if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
+    raise TypeError(
+        f"a loss must return one mean per task, shape [{num_tasks}] for these {num_tasks} tasks, not {got}. Use those of "
+        "course_lib.losses, or reduce all dimensions but the first: "
+        "lambda outputs, targets: F.mse_loss(outputs, targets, reduction='none').flatten(1).mean(1)"
+    )
 
 
 def refuse(bad: Tensor, message: str) -> None:

@@ -9,7 +9,8 @@ from torch.func import functional_call
 
 from course_lib.engine.fast_layers import call, fold, stack_params, unfold
 from course_lib.losses import cross_entropy
-from course_lib.models import MLP, Conv4, check_model, has_convolutions
+from course_lib.models import MLP, Conv4, has_convolutions
+from course_lib.validation import check_model
 
 
 def stacked_noise(model: nn.Module, num_tasks: int) -> dict[str, torch.Tensor]:

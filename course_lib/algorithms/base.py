@@ -10,16 +10,14 @@ where no derivative is taken, ``meta_gradient``.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from course_lib import losses
 from course_lib.algorithms.heads import MetaHead, make_head
 from course_lib.inner_loop import LossFn, Params, Rate, adapt, backward, predict, stack_params
-from course_lib.models import check_model
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.tasks.base import TaskBatch
+from course_lib.validation import check_count, check_model, check_rate
 
 Head = str | dict | MetaHead | None  # how a task's head begins: see heads.py
 
@@ -160,11 +158,3 @@ def loss_info(task_losses: list[Tensor]) -> dict[str, Tensor]:
     """What ``meta_gradient`` reports beside the gradients."""
     joined = torch.cat(task_losses)  # [T]
     return {"loss": joined.mean(), "task_losses": joined}
-
-
-def check_rate(name: str, rate: float | Tensor) -> float | Tensor:
-    """``rate`` if it is a finite number or a tensor of finite numbers; else a ValueError."""
-    finite = bool(rate.isfinite().all()) if isinstance(rate, Tensor) else math.isfinite(rate)
-    if not finite:
-        raise ValueError(f"{name} must be finite, not {rate}")
-    return rate

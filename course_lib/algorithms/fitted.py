@@ -18,7 +18,8 @@ from course_lib.algorithms.base import Learner
 from course_lib.algorithms.heads import BIAS, WEIGHT, check_linear
 from course_lib.algorithms.solvers import Head
 from course_lib.inner_loop import LossFn, Params, features, stack_params
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.tasks.base import TaskBatch
+from course_lib.validation import check_count
 
 
 class Positive(nn.Module):

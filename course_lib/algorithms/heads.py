@@ -33,7 +33,8 @@ from torch import Tensor, nn
 
 from course_lib.algorithms.draws import Draws
 from course_lib.inner_loop import Params
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.tasks.base import TaskBatch
+from course_lib.validation import check_count
 
 WEIGHT, BIAS = "head.weight", "head.bias"
 

@@ -35,7 +35,8 @@ from course_lib.algorithms.draws import Draws
 from course_lib.algorithms.heads import with_info
 from course_lib.inner_loop import LossFn, Params, Rate, adapt, per_task, predict
 from course_lib.losses import mse
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.tasks.base import TaskBatch
+from course_lib.validation import check_count
 
 ADAM_BETA2, ADAM_EPSILON = 0.999, 1e-8  # the defaults that Reptile's released code leaves in place
 

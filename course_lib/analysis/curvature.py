@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.inner_loop import LossFn, Params, frozen, predict, select
-from course_lib.tasks.base import check_count
+from course_lib.validation import check_count
 
 
 class Curvature:

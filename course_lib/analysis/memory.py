@@ -22,8 +22,8 @@ from course_lib.algorithms.base import Learner
 from course_lib.algorithms.maml import MAML
 from course_lib.engine.fast_layers import running_norms
 from course_lib.inner_loop import LossFn, Params, adapt
-from course_lib.models import check_model
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.tasks.base import TaskBatch
+from course_lib.validation import check_count, check_model
 
 
 def saved_bytes(run: Callable[[], object], given: Iterable[Tensor] = ()) -> int:

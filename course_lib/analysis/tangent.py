@@ -26,8 +26,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
 from course_lib.inner_loop import Params, features, predict, select, stack_params
-from course_lib.models import check_model
-from course_lib.tasks.base import check_count
+from course_lib.validation import check_count, check_model
 
 
 def tangent_features(

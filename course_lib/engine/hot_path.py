@@ -27,8 +27,9 @@ from torch.func import functional_call
 
 from course_lib.algorithms.base import Learner, chunks, loss_info, trainable
 from course_lib.engine.compiler import compiler_name
-from course_lib.models import check_model, has_convolutions
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.models import has_convolutions
+from course_lib.tasks.base import TaskBatch
+from course_lib.validation import check_count, check_model
 
 MetaGradient = Callable[[TaskBatch], tuple[dict[str, Tensor], dict[str, Tensor]]]
 PRECISIONS = ("float32", "bfloat16")

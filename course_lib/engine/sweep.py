@@ -22,9 +22,9 @@ from tqdm.auto import tqdm
 from course_lib.algorithms.base import Learner, trainable
 from course_lib.engine.fast_layers import running_norms
 from course_lib.inner_loop import Params, adapt, predict
-from course_lib.models import check_model
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.tasks.base import TaskBatch
 from course_lib.training import Diverged, adam, threads_for
+from course_lib.validation import check_count, check_model
 
 
 def meta_train_sweep(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.tasks.base import TaskBatch
 from course_lib.tasks.episodes import CharacterTasks
+from course_lib.validation import check_count
 
 
 class AllClasses:

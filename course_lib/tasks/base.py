@@ -65,10 +65,3 @@ class TaskBatch:
             task_id=None if first.task_id is None else torch.cat([b.task_id for b in batches]),
             info={name: torch.cat([b.info[name] for b in batches]) for name in first.info},
         )
-
-
-def check_count(name: str, value: int, at_least: int) -> int:
-    """``value`` if it is a whole number of at least ``at_least``; else a ValueError that says so."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, not {value!r}")
-    return value

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.tasks.base import TaskBatch
+from course_lib.validation import check_count
 
 QUARTER_TURNS = 4
 SPLITS = ("train", "fit", "val", "test")  # "train" is "fit" and "val" together

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_lib.tasks.strokes import CANVAS, SIDE, shrink
+from course_lib.tasks.strokes import shrink
 
 DRAWINGS = 20  # of each character, each by another person
 FORMAT = "28 x 28 by area, ink 255, version 1"  # part of the digest: an array of another kind has another

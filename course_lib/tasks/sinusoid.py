@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from course_lib.tasks.base import TaskBatch, check_count
+from course_lib.tasks.base import TaskBatch
+from course_lib.validation import check_count
 
 AMPLITUDE = (0.1, 5.0)
 PHASE = (0.0, math.pi)  # radians; Reptile's demonstration goes to 2 pi

@@ -17,11 +17,10 @@ import torch
 from torch import nn
 
 from course_lib import checkpoints
-from course_lib.algorithms.base import Learner
 from course_lib.chapters.reptile.experiments import reptile_training
 from course_lib.chapters.reptile.experiments.reptile_training import Method
 from course_lib.chapters.two_loops.live_training import AMPLITUDE, GRID, PHASE
-from course_lib.inner_loop import predict, stack_params
+from course_lib.inner_loop import predict
 from course_lib.kit import plots
 from course_lib.kit.demo import Demo, Notches, Run, Slider
 from course_lib.losses import mse

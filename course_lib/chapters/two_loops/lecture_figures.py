@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from course_lib.kit import plots
 from course_lib.kit.diagrams import QUIET, Box, Canvas, full_canvas
-from course_lib.tasks.base import check_count
+from course_lib.validation import check_count
 
 WIDTH = 840  # of every figure, in hundredths of an inch
 
