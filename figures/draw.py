@@ -1,4 +1,4 @@
-"""Draw the lecture's figures 24.1 to 24.7 as SVG files beside this script.
+"""Draw the lecture's figures 24.1 to 24.7 as SVG files into notebooks/figures, where every server of the notebooks finds them.
 
     python figures/draw.py           write figure_24_1.svg to figure_24_7.svg
     python figures/draw.py --check   write nothing; exit 1 and name files that are not what the code draws
@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from course_lib.chapters.two_loops.lecture_figures import FIGURES, LectureFigure
 from course_lib.kit import plots
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "notebooks" / "figures"
 
 
 def draw(lecture_figure: LectureFigure) -> Figure:

@@ -16,12 +16,13 @@ from matplotlib.patches import Circle, FancyBboxPatch
 from course_lib.chapters.two_loops.lecture_figures import FIGURES, draw_unrolled
 from course_lib.kit import plots
 
-FOLDER = Path(__file__).parents[3] / "figures"
+ROOT = Path(__file__).parents[3]
+FOLDER, SCRIPT = ROOT / "notebooks" / "figures", ROOT / "figures" / "draw.py"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def load_script():
-    spec = importlib.util.spec_from_file_location("draw", FOLDER / "draw.py")
+    spec = importlib.util.spec_from_file_location("draw", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     return script
@@ -36,7 +37,7 @@ def test_the_seven_figures_of_the_lecture():
 
 
 def test_the_files_are_what_the_code_draws():
-    done = subprocess.run([sys.executable, FOLDER / "draw.py", "--check"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
