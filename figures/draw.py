@@ -20,10 +20,15 @@ from xml.sax.saxutils import escape
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from course_lib.chapters.two_loops.lecture_figures import FIGURES, LectureFigure
+from course_lib.chapters.adapting import lecture_figures as adapting
+from course_lib.chapters.closed_form import lecture_figures as closed_form
+from course_lib.chapters.task_heads import lecture_figures as task_heads
+from course_lib.chapters.two_loops import lecture_figures as two_loops
 from course_lib.kit import plots
+from course_lib.kit.diagrams import LectureFigure
 
 FOLDER = Path(__file__).parents[1] / "notebooks" / "figures"
+FIGURES = adapting.FIGURES | two_loops.FIGURES | task_heads.FIGURES | closed_form.FIGURES
 
 
 def draw(lecture_figure: LectureFigure) -> Figure:

@@ -5,12 +5,13 @@
     dashed            a gradient on its way back
     black dot         a support point        pink open diamond   a query (held-out) point
 
-Lengths are hundredths of an inch (a canvas 840 wide fills an 8.4 inch figure), y points up.
+Lengths are hundredths of an inch (a canvas 840 wide fills an 8.4 inch figure), y points up. A chapter's
+``lecture_figures.py`` draws the figures it teaches; ``figures/draw.py`` writes them all as SVG.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,19 @@ HATCH_COLOR = "#F6CFB2"
 GAP = 4  # between an arrow's tip and what it points at
 HEAD = 13  # length of its tip
 CORNER = 10  # radius at which a line turns
+WIDTH = 840  # of every figure of the lecture
+
+
+@dataclass(frozen=True)
+class LectureFigure:
+    """A figure of the lecture, whose notes say what it showed; its name, and its words for who cannot see it.
+
+    ``draw`` takes an empty Matplotlib figure and gives it its size.
+    """
+
+    draw: Callable[[Figure], None]
+    title: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -126,6 +140,13 @@ class Canvas:
             patch.set(hatch=hatch, hatchcolor=HATCH_COLOR)
         self._add(patch)
         self.text(x, y, words)
+
+    def column(self, x: float, middle: float, count: int) -> Box:
+        """Feature values: a column of circles around the height ``middle``."""
+        low = middle - 27 * (count - 1) / 2
+        for index in range(count):
+            self.circle(x + 15, low + 27 * index, 11, "", "shared")
+        return Box(x, low - 15, 30, 30 + 27 * (count - 1))
 
     def outline(self, x: float, y: float, width: float, height: float, color: str, fill: str = "none") -> Box:
         """A large dashed frame around things that belong together."""

@@ -1,76 +1,13 @@
-"""The lecture's figures 24.1 to 24.7, redrawn: one function each, ``figures/draw.py`` writes them as SVG.
-
-The captions in the lecture notes say what each one showed. Every function takes an empty Matplotlib figure,
-except ``draw_unrolled``, which takes axes and a k so that a demo can draw figure 24.5 live.
-"""
+"""The lecture's figures 24.3 to 24.5: MAML in pseudo-code, its training loop, the inner loop unrolled."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from course_lib.kit import plots
-from course_lib.kit.diagrams import QUIET, Box, Canvas, full_canvas
+from course_lib.kit.diagrams import QUIET, WIDTH, Canvas, LectureFigure, full_canvas
 from course_lib.validation import check_count
-
-WIDTH = 840  # of every figure, in hundredths of an inch
-
-
-def principle(fig: Figure) -> None:
-    """Figure 24.1: many training tasks teach an initialisation; a new task is fine-tuned and judged."""
-    canvas = full_canvas(fig, WIDTH, 430)
-    canvas.box(15, 15, 300, 400, look="panel")
-    canvas.text(165, 390, "Meta-training: many tasks", weight="bold")
-    canvas.note(133, 358, "support set")
-    canvas.note(245, 358, "query set")
-    tasks = {"task 1": (0.9, 0.4), "task 2": (0.5, 2.6), "task n": (0.75, 4.4)}
-    for (name, (amplitude, phase)), y in zip(tasks.items(), (268, 180, 32)):
-        canvas.text(30, y + 36, name.replace("n", "$n$"), ha="left")
-        canvas.curve(85, y, 96, 72, amplitude, phase, (0.08, 0.3, 0.55, 0.86))
-        canvas.curve(197, y, 96, 72, amplitude, phase, (0.2, 0.42, 0.7, 0.95), query=True, line=True)
-    canvas.dots(189, 142, vertical=True)
-    start = canvas.box(363, 154, 114, 92, "learned\ninitialisation\n" + r"$\theta$", "shared")
-    canvas.arrow((315, 200), start.left)
-
-    canvas.box(525, 15, 300, 400, look="panel")
-    canvas.text(675, 390, "Meta-test: a new task", weight="bold")
-    points = canvas.curve(560, 280, 112, 84, 0.85, 1.5, (0.1, 0.36, 0.62, 0.9))
-    canvas.note(690, 322, "its support set", ha="left")
-    tuned = canvas.box(
-        547, 168, 256, 64, "fine-tune: " + r"$k$ gradient steps" + "\n" + r"$\theta \to \theta'$", "task"
-    )
-    judged = canvas.curve(560, 36, 112, 84, 0.85, 1.5, (0.2, 0.48, 0.74, 0.97), query=True, line=True)
-    canvas.note(690, 78, "its query set,\nheld out: judges", ha="left")
-    canvas.arrow(start.right, tuned.left)
-    canvas.arrow(points.bottom, (points.bottom[0], 232))
-    canvas.arrow((judged.top[0], 168), judged.top)
-
-
-def features_and_head(fig: Figure) -> None:
-    """Figure 24.2: the deep model's features are fed into the task head, which converts them to outputs."""
-    canvas = full_canvas(fig, WIDTH, 265)
-    level = 134
-    entry = canvas.box(16, level - 36, 70, 72, "input\n" + r"$x$")
-    canvas.box(120, 46, 328, 180, look="panel")
-    canvas.text(284, 207, "deep model: the body", weight="bold")
-    layers = [canvas.box(136 + 84 * i, level - 56, 50, 112, look="shared") for i in range(4)]
-    for layer, words in zip(layers, ("layer\n1", "layer\n2", None, "layer\n" + r"$L$")):
-        canvas.text(*layer.center, words) if words else canvas.dots(*layer.center)
-    features = _column(canvas, 488, level, 5)
-    canvas.text(503, 237, "features " + r"$\varphi(x)$")
-    head = canvas.box(558, level - 57, 130, 114, "task head\n" + r"$W\varphi(x) + b$", "task")
-    canvas.note(head.center[0], 60, "the last block,\none linear layer", va="top")
-    canvas.text(776, 237, "outputs")
-    for y, length in zip((level + 36, level, level - 36), (26, 78, 14)):
-        canvas.axes.barh(y, length, height=20, left=737, color=plots.GREY, linewidth=0)
-    canvas.axes.plot([737, 737], [level - 54, level + 54], color=plots.BLACK, linestyle="-", linewidth=1.4)
-    canvas.note(776, 60, "such as a score\nfor each class", va="top")
-    stations = [entry, *layers, features, head, Box(737, level - 54, 80, 108)]
-    for before, after in zip(stations, stations[1:]):
-        canvas.arrow(before.right, after.left)
 
 
 def algorithm(fig: Figure) -> None:
@@ -214,90 +151,7 @@ def unrolled(fig: Figure) -> None:
     draw_unrolled(fig.add_axes((0, 0, 1, 1)), k=3)
 
 
-def task_specific_heads(fig: Figure) -> None:
-    """Figure 24.6: one body, a head of its own for each task."""
-    canvas = full_canvas(fig, WIDTH, 310)
-    level, apart = 155, 96
-    body = canvas.box(232, 31, 160, 248, "one body,\nshared by\nall tasks", "shared")
-    features = _column(canvas, 446, level, 6)
-    canvas.text(461, 254, "features")
-    canvas.arrow(body.right, features.left)
-    for name, middle in (("1", level + apart), ("2", level), ("n", level - apart)):
-        entry = canvas.box(20, middle - 28, 160, 56, f"data points\nof task ${name}$")
-        head = canvas.box(562, middle - 28, 116, 56, f"head of\ntask ${name}$", "task")
-        output = canvas.box(730, middle - 28, 90, 56, rf"loss $\mathcal{{L}}_{name}$")
-        canvas.arrow(entry.right, (body.x, middle))
-        turn = [] if middle == level else [(514, level), (514, middle)]
-        canvas.arrow(features.right, *turn, head.left)
-        canvas.arrow(head.right, output.left)
-    for x in (100, 620, 775):
-        canvas.dots(x, level - apart / 2, vertical=True)
-
-
-def maml_and_anil(fig: Figure) -> None:
-    """Figure 24.7: MAML's inner loop changes all parameters, ANIL's the head alone."""
-    canvas = full_canvas(fig, WIDTH, 400)
-    panels = (15, "MAML", "adapts every parameter"), (430, "ANIL", "adapts the head alone")
-    for x, name, words in panels:
-        anil = name == "ANIL"
-        canvas.box(x, 58, 395, 327, look="panel")
-        canvas.text(x + 18, 360, name, ha="left", weight="bold", size="large")
-        canvas.note(x + 377, 360, words, ha="right")
-        canvas.box(x + 108, 268, 116, 58, "body\n" + r"$\theta_{\mathrm{body}}$", "shared")
-        head = canvas.box(x + 230, 268, 66, 58, "head\n" + r"$\theta_{\mathrm{head}}$", "shared")
-        canvas.note(x + 98, 297, "meta-\ninitialisation", ha="right")
-        trunk = head.center[0] if anil else x + 202
-        for task in range(3):
-            left = x + 19 + 122 * task
-            body_words = r"$\theta_{\mathrm{body}}$" if anil else r"$\theta'_{\mathrm{body}}$"
-            canvas.box(left, 116, 52, 58, body_words, "shared" if anil else "task", size="small")
-            canvas.box(left + 56, 116, 54, 58, r"$\theta'_{\mathrm{head}}$", "task", size="small")
-            canvas.text(left + 56, 90, f"task {task + 1}")
-            target = left + 83 if anil else left + 54
-            turn = [] if abs(target - trunk) < 12 else [(trunk, 212), (target, 212)]
-            canvas.arrow((trunk, 268), *turn, (target if turn else trunk, 174), color=plots.ORANGE)
-        canvas.text(trunk + 10, 242, "inner loop", ha="left", size="small", color=plots.ORANGE)
-    legend = (
-        (120, "shared", "learned by the outer loop"),
-        (450, "task", "changed by the inner loop, for each task"),
-    )
-    for x, look, words in legend:
-        canvas.box(x, 18, 30, 22, look=look)
-        canvas.text(x + 40, 29, words, ha="left", size="small")
-
-
-def _column(canvas: Canvas, x: float, middle: float, count: int) -> Box:
-    """A column of feature values, drawn as circles around the height ``middle``."""
-    low = middle - 27 * (count - 1) / 2
-    for index in range(count):
-        canvas.circle(x + 15, low + 27 * index, 11, "", "shared")
-    return Box(x, low - 15, 30, 30 + 27 * (count - 1))
-
-
-@dataclass(frozen=True)
-class LectureFigure:
-    """A figure, its name, and what it says to someone who cannot see it."""
-
-    draw: Callable[[Figure], None]
-    title: str
-    description: str
-
-
 FIGURES = {
-    "figure_24_1": LectureFigure(
-        principle,
-        "Figure 24.1: the principle of meta-learning",
-        "Many training tasks, each with a support set and a query set, teach an initialisation theta. On "
-        "a new task it is fine-tuned by k gradient steps on the support set and judged on the held-out "
-        "query set.",
-    ),
-    "figure_24_2": LectureFigure(
-        features_and_head,
-        "Figure 24.2: features and the task head",
-        "An input passes through the layers of a deep model, the body. The features that come out are fed "
-        "into the task head, one linear layer, which converts them to outputs, for example a score for "
-        "each class.",
-    ),
     "figure_24_3": LectureFigure(
         algorithm,
         "Figure 24.3: MAML in pseudo-code",
@@ -318,18 +172,5 @@ FIGURES = {
         "A chain of weights theta 0 to theta 3 joined by three equal SGD steps, which all take the "
         "support set as input; theta 3 and the query set give the held-out loss. A dashed gradient goes "
         "back from the loss through every step, each multiplying it by I minus alpha times the Hessian.",
-    ),
-    "figure_24_6": LectureFigure(
-        task_specific_heads,
-        "Figure 24.6: task-specific heads",
-        "Data points of tasks 1, 2 to n all pass through one shared body to features. From there each "
-        "task has a head of its own and its own loss.",
-    ),
-    "figure_24_7": LectureFigure(
-        maml_and_anil,
-        "Figure 24.7: MAML and ANIL",
-        "Left, MAML: from the meta-initialisation of body and head the inner loop changes both for each "
-        "of three tasks. Right, ANIL: the inner loop changes only the head; the body stays the same for "
-        "all three tasks.",
     ),
 }

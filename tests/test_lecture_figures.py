@@ -13,10 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 
-from course_lib.chapters.two_loops.lecture_figures import FIGURES, draw_unrolled
+from course_lib.chapters.two_loops.lecture_figures import draw_unrolled
 from course_lib.kit import plots
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[1]
 FOLDER, SCRIPT = ROOT / "notebooks" / "figures", ROOT / "figures" / "draw.py"
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -29,6 +29,7 @@ def load_script():
 
 
 draw = load_script()
+FIGURES = draw.FIGURES
 
 
 def test_the_seven_figures_of_the_lecture():
