@@ -138,6 +138,39 @@ ONE_STEP = {"inner_steps": 1, "inner_lr": 0.4}
 SMALL_STEP = MINUTES + "; alpha 0.4 against the mean is a fifth of MAML's step"
 SMALLER_STEP = MINUTES + "; alpha 0.1: at 0.4 the first hundred losses average 2.3, above log 5"
 FIVE_STEPS = MINUTES + "; after 300 iterations the loss is 1.2 with five inner steps, 2.3 with one"
+REPTILE = "Reptile (arXiv 1803.02999), appendix A"
+REPTILE_5WAY = REPTILE + (
+    ": Adam(beta1 = 0) at 1e-3, 5 steps of 10 images, 10 training shots, 5 tasks, interpolation 1 to 0; "
+    "but 2,000 iterations, not 100,000, and judged after 20 steps, not 50"
+)
+REPTILE_20WAY = REPTILE + (
+    ": Adam(beta1 = 0) at 5e-4, 10 steps of 20 images, 10 training shots, 5 tasks, interpolation 1 to 0; "
+    "but 1,000 iterations, not 200,000, and judged after 20 steps, not 50"
+)
+
+
+def reptile(
+    ways: int, source: str, iterations: int, test: Mapping, steps: tuple[int, ...], split: Mapping | None = None
+) -> Recipe:
+    """Reptile's Omniglot: Adam inside, minibatches of a task's 10 training shots, outer step from 1 to 0."""
+    inner = {"inner_steps": 5, "inner_lr": 1e-3, "inner_batch": 10}
+    if ways == 20:
+        inner = {"inner_steps": 10, "inner_lr": 5e-4, "inner_batch": 20}
+    return Recipe(
+        "reptile",
+        source,
+        inner | {"inner_optimizer": "adam", "carry": True},
+        model=STRIDED | {"statistics": "batch"},
+        tasks={"ways": ways, "shots": 10, "queries": 1} | (split or {}),
+        test=test,
+        iterations=iterations,
+        meta_batch=5,
+        outer_lr=1.0,
+        optimizer=interpolate,
+        schedule=linear_decay,
+        steps=steps,
+    )
+
 
 TWO_CORES = {
     "r2d2": Recipe("r2d2", MINUTES, RIDGE, tasks=TWENTY_WAY, iterations=6000, meta_batch=2, **SOLVED),
@@ -170,36 +203,8 @@ TWO_CORES = {
     ),
     "anil": Recipe("anil", SMALL_STEP, ONE_STEP, **STEPPED),
     "anil_20way": Recipe("anil", SMALL_STEP, ONE_STEP, **STEPPED_20),
-    "reptile": Recipe(
-        "reptile",
-        "Reptile (arXiv 1803.02999), appendix A: Adam(beta1 = 0) at 1e-3, 5 steps of 10 images, 10 training "
-        "shots, 5 tasks, interpolation 1 to 0; but 2,000 iterations, not 100,000, and judged after 20 steps, not 50",
-        {"inner_steps": 5, "inner_lr": 1e-3, "inner_batch": 10, "inner_optimizer": "adam", "carry": True},
-        model=STRIDED | {"statistics": "batch"},
-        tasks={"ways": 5, "shots": 10, "queries": 1},
-        test=ONE_SHOT,
-        iterations=2000,
-        meta_batch=5,
-        outer_lr=1.0,
-        optimizer=interpolate,
-        schedule=linear_decay,
-        steps=(0, 5, 20),
-    ),
-    "reptile_20way": Recipe(
-        "reptile",
-        "Reptile (arXiv 1803.02999), appendix A: Adam(beta1 = 0) at 5e-4, 10 steps of 20 images, 10 training "
-        "shots, 5 tasks, interpolation 1 to 0; but 1,000 iterations, not 200,000, and judged after 20 steps, not 50",
-        {"inner_steps": 10, "inner_lr": 5e-4, "inner_batch": 20, "inner_optimizer": "adam", "carry": True},
-        model=STRIDED | {"statistics": "batch"},
-        tasks={"ways": 20, "shots": 10, "queries": 1},
-        test=TWENTY_WAY,
-        iterations=1000,
-        meta_batch=5,
-        outer_lr=1.0,
-        optimizer=interpolate,
-        schedule=linear_decay,
-        steps=(0, 10, 20),
-    ),
+    "reptile": reptile(5, REPTILE_5WAY, 2000, ONE_SHOT, (0, 5, 20)),
+    "reptile_20way": reptile(20, REPTILE_20WAY, 1000, TWENTY_WAY, (0, 10, 20)),
 }
 
 # The papers' settings at full length. Splits and queries differ between papers; see tasks.OmniglotTasks.
@@ -207,7 +212,7 @@ PAPER_SPLIT = {"splits": "characters", "rotations": True}  # 1,200 / 423 charact
 MAML_PAPER = "MAML (arXiv 1703.03400), appendix A.1 and released code, whose alpha {} is 2.0 against the mean"
 ONE_STEP_TOO_FEW = "; here 5 steps of 0.4, since with one of 2.0 FOMAML's loss is still 1.0 after 22,000 iterations"
 MAML_NET = {"filters": 64, "downsample": "stride", "pooling": "mean", "statistics": "batch"}
-REPTILE_PAPER = "Reptile (arXiv 1803.02999), appendix A and released code"
+REPTILE_PAPER = REPTILE + " and released code"
 REPTILE_SPLIT = {"splits": "characters"}  # rotations as classes in training alone
 R2D2_PAPER = (
     "R2D2 (arXiv 1805.08136), without its leaky ReLU, dropout and features of the last two blocks; its lists of "
@@ -239,30 +244,6 @@ def maml_paper(ways: int, shots: int, method: str = "maml") -> Recipe:
     )
 
 
-def reptile_paper(ways: int, shots: int) -> Recipe:
-    """Reptile's Omniglot: Adam inside, minibatches of a task's 10 training shots, outer step from 1 to 0."""
-    few = ways == 5
-    inner = {
-        "inner_lr": 1e-3 if few else 5e-4,
-        "inner_steps": 5 if few else 10,
-        "inner_batch": 10 if few else 20,
-    }
-    return Recipe(
-        "reptile",
-        REPTILE_PAPER,
-        inner | {"inner_optimizer": "adam", "carry": True},
-        model=STRIDED | {"statistics": "batch"},
-        tasks={"ways": ways, "shots": 10, "queries": 1} | REPTILE_SPLIT,
-        test={"shots": shots},
-        iterations=100_000 if few else 200_000,
-        meta_batch=5,
-        outer_lr=1.0,
-        optimizer=interpolate,
-        schedule=linear_decay,
-        steps=(0, 50),
-    )
-
-
 def solved_paper(
     method: str, source: str, settings: dict, model: dict, outer_lr: float, shots: int = 1
 ) -> Recipe:
@@ -290,7 +271,11 @@ PAPERS = {
         for w in (5, 20)
         for s in (1, 5)
     },
-    **{f"paper-reptile-{w}way{s}shot": reptile_paper(w, s) for w in (5, 20) for s in (1, 5)},
+    **{
+        f"paper-reptile-{w}way{s}shot": reptile(w, REPTILE_PAPER, n, {"shots": s}, (0, 50), REPTILE_SPLIT)
+        for w, n in ((5, 100_000), (20, 200_000))
+        for s in (1, 5)
+    },
     "paper-r2d2": solved_paper("r2d2", R2D2_PAPER, {"lam": 50.0}, WIDE, 5e-3),
     "paper-metaoptnet": solved_paper("metaoptnet", METAOPT_PAPER, {"C": 0.1}, WIDE, 5e-3),
     "paper-protonet-1shot": solved_paper("protonet", PROTONET_PAPER, {}, {"filters": 64}, 1e-3),

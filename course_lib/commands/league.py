@@ -20,7 +20,7 @@ from course_lib import checkpoints
 from course_lib.chapters.omniglot import league, league_figure
 from course_lib.checkpoints import recipes
 from course_lib.commands import train
-from course_lib.tasks.base import check_count
+from course_lib.validation import check_count
 
 
 def parser() -> argparse.ArgumentParser:

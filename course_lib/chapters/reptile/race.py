@@ -1,8 +1,8 @@
 """MAML, FOMAML and Reptile trained live, each with a clock of its own: error against seconds of training.
 
 The run button gives each method the same number of seconds on this machine, in turns; only training counts.
-The default view is a recorded run (``course_lib.chapters.reptile.experiments.reptile_training``) against CPU seconds, with the
-course's checkpoints on the right.
+The default view is a recorded run (``experiments.reptile_training``) against CPU seconds, with the course's
+checkpoints on the right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from torch import nn
 from course_lib import checkpoints
 from course_lib.chapters.reptile.experiments import reptile_training
 from course_lib.chapters.reptile.experiments.reptile_training import Method
-from course_lib.chapters.two_loops.live_training import AMPLITUDE, GRID, PHASE
 from course_lib.inner_loop import predict
 from course_lib.kit import plots
 from course_lib.kit.demo import Demo, Notches, Run, Slider
@@ -35,6 +34,8 @@ BUDGETS = (1, 2, 5, 10, 30)  # seconds for each method
 LOOKS = 12  # pictures a run
 TEST_STEPS = 10
 SEED, TEST_TASKS = 0, 50
+AMPLITUDE, PHASE = 3.5, 2.0  # of the new curve on the right, that of notebook 02's training
+GRID = torch.linspace(*X_RANGE, 101)[None, :, None]  # [1, 101, 1]
 
 
 @lru_cache(maxsize=1)
