@@ -60,8 +60,8 @@ def check_losses(losses: Tensor, num_tasks: int) -> Tensor:
         return losses
     got = f"shape {list(losses.shape)}" if isinstance(losses, Tensor) else f"a {type(losses).__name__}"
     raise TypeError(
-        f"a loss must return one mean per task, shape [{num_tasks}] for these {num_tasks} tasks, not {got}. Use those of "
-        "course_lib.losses, or reduce all dimensions but the first: "
+        f"a loss must return one mean per task, shape [{num_tasks}] for these {num_tasks} tasks, not {got}. Use those "
+        "of course_lib.losses, or reduce all dimensions but the first: "
         "lambda outputs, targets: F.mse_loss(outputs, targets, reduction='none').flatten(1).mean(1)"
     )
 

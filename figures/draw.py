@@ -1,8 +1,9 @@
-"""Draw the lecture's figures 24.1 to 24.7 as SVG files into notebooks/figures, where every server of the notebooks finds them.
+"""Draw the lecture's figures 24.1 to 24.7 as SVG files into notebooks/figures.
 
     python figures/draw.py           write figure_24_1.svg to figure_24_7.svg
     python figures/draw.py --check   write nothing; exit 1 and name files that are not what the code draws
 
+They lie there because a server whose root is notebooks/ shows nothing above it.
 Letters are drawn as outlines, not as text: pages that show an SVG as an image have no fonts of ours, and a
 stand-in of another width would run out of its box. What screen readers need stands in <title> and <desc>.
 The background is white, for pages with a dark theme. The same code gives the same bytes: no dates, no

@@ -248,13 +248,19 @@ def test_no_file_is_over_350_lines():
     } == {}
 
 
+def test_ruff_finds_nothing():
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", *FOLDERS, "notebooks"], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+
+
 # ---- make
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 def test_make_alone_lists_every_target():
     phony = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY"))
-    shown = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    make = ["make", "--no-print-directory"]
+    shown = subprocess.run(make, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert [line.split()[1] for line in shown.splitlines()] == phony.split()[1:]
 
 

@@ -6,8 +6,8 @@
 Bertinetto, Henriques, Torr, Vedaldi 2019, "Meta-learning with differentiable closed-form solvers", arXiv 1805.08136,
 its ridge regression base learner. With few shots the system S x S (Woodbury) is smaller than (D + 1) x (D + 1); the
 smaller is solved. The bias is the weight of the column of ones and is penalised with the rest. Classes are one-hot
-targets, and a learnt scale fits the outputs to the cross-entropy. (The paper learns a shift too, one number added to every logit:
-softmax does not see it, so it is left out.) The ridge variant of MetaOptNet (arXiv 1904.03758) is this
+targets, and a learnt scale fits the outputs to the cross-entropy. (The paper learns a shift too, one number added to
+every logit: softmax does not see it, so it is left out.) The ridge variant of MetaOptNet (arXiv 1904.03758) is this
 learner with ``lam=50, learn_lam=False`` but for the column of ones, which it lacks.
 
 Sinusoid, 5,000 iterations of 25 tasks, 600 test tasks of 10 shots, two seeds: 0.006 and 0.008 with no gradient step at

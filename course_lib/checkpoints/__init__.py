@@ -145,8 +145,8 @@ def _commit() -> str:
     """The commit of the code that ran, "+" if Python files had been changed since; "unknown" outside a checkout."""
     git = ["git", "-C", str(FOLDER.parent)]
     try:
-        said = subprocess.run([*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True, check=True)
-        top, head = said.stdout.splitlines()
+        asked = [*git, "rev-parse", "--show-toplevel", "HEAD"]
+        top, head = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
         if Path(top).resolve() != FOLDER.parents[1]:  # a copy of the course inside another project's checkout
             return "unknown"
         changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "*.py"]).returncode

@@ -14,7 +14,8 @@ needs nothing but P again, and PyTorch has r P as one fused operation: with cota
     to gamma    s = r sum(v P dy)
     to x        r P [ u dy - gamma r (dgamma v + sum(v xhat) dy) / n ] - gamma s r xhat / n
 
-PyTorch's own second derivative goes some 45 times over the images, one small operation after another; this one about 12.
+PyTorch's own second derivative goes some 45 times over the images, one small operation after another; this one
+about 12.
 """
 
 from __future__ import annotations

@@ -227,7 +227,7 @@ def test_carried_squares_do_not_depend_on_how_tasks_are_cut():
     learners = [Reptile(2, 0.05, inner_batch=2, inner_optimizer="adam", carry=True) for _ in range(2)]
     for seed in range(2):
         batch = regression(seed=seed)
-        grads = [l.meta_gradient(tiny_model(), batch, cut)[0] for l, cut in zip(learners, (None, 2))]
+        grads = [one.meta_gradient(tiny_model(), batch, cut)[0] for one, cut in zip(learners, (None, 2))]
         assert largest_difference(*grads) < 1e-12
     torch.testing.assert_close(*(learner.state_dict()["carried._extra_state"] for learner in learners))
 

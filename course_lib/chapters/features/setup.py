@@ -1,7 +1,7 @@
 """What the demos of tangent features share: networks along training, their kernels, the family they serve.
 
 Everything is in float64, on 200 points of [-5, 5]. The networks are the snapshots of
-``course_lib.chapters.features.experiments.tangent_training`` and the checkpoints sinusoid/maml_k1 and sinusoid/pretrained.
+``experiments.tangent_training`` and the checkpoints sinusoid/maml_k1 and sinusoid/pretrained.
 """
 
 from __future__ import annotations

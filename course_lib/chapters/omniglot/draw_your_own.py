@@ -70,7 +70,8 @@ def adapted(checkpoint: str, drawn: tuple[Strokes, ...]) -> Params:
     y = torch.arange(len(drawn))[None]  # [1, W]
     with torch.no_grad():
         start = begin(learner, model, TaskBatch(x, y, x, y), "ready", None)
-    *_, params = path(model, start, x, y, loss_fn=learner.loss_fn, steps=steps, lr=learner.rate(model), only=learner.only)
+    rate, loss_fn = learner.rate(model), learner.loss_fn
+    *_, params = path(model, start, x, y, loss_fn=loss_fn, steps=steps, lr=rate, only=learner.only)
     return params
 
 

@@ -26,7 +26,6 @@ from course_lib.evaluation import DRAW_AT_ONCE, evaluate, interval95
 from course_lib.models import Conv4
 from course_lib.tasks import OmniglotTasks
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
-from course_lib.validation import check_count
 
 FOLDER = Path(__file__).parent / "experiments"
 PUBLISHED = FOLDER / "published.csv"

@@ -114,7 +114,8 @@ def alt(data: dict) -> str:
     return (
         f"Network: {NETWORKS[data['network']]}; k = {data['steps']}, alpha = {data['rate']:g}. Cosine with "
         f"{NAMES[data['to']]}: {real}. Fitted coefficient of alpha AvgGradInner: {fits}. Theory's two terms "
-        f"miss {percent(data['missed']['maml'])} of MAML's direction and {percent(data['missed']['reptile'])} of Reptile's."
+        f"miss {percent(data['missed']['maml'])} of MAML's direction and "
+        f"{percent(data['missed']['reptile'])} of Reptile's."
     )
 
 

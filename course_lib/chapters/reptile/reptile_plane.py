@@ -158,11 +158,12 @@ def draw(artists: SimpleNamespace, data: dict) -> None:
 def alt(data: dict) -> str:
     shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(NAMES, data["now"]))
     gap = {name: math.dist(data["rest"], data[name]) for name in ("joint", "nearest", "maml")}
+    left = math.dist(data["path"][-1], data["rest"])
     return (
         f"Three lines in the plane, each the solutions of a task. After {data['outer']} outer steps of Reptile, "
-        f"k = {data['steps']}, alpha = {data['inner_lr']:.2g}, theta is {math.dist(data['path'][-1], data['rest']):.2f} "
-        f"from its place of rest. Shares in the outer step: {shares}. That place is {gap['joint']:.2f} from that of "
-        f"joint training, {gap['nearest']:.2f} from the point nearest to all lines and {gap['maml']:.2f} from MAML's."
+        f"k = {data['steps']}, alpha = {data['inner_lr']:.2g}, theta is {left:.2f} from its place of rest. "
+        f"Shares in the outer step: {shares}. That place is {gap['joint']:.2f} from that of joint training, "
+        f"{gap['nearest']:.2f} from the point nearest to all lines and {gap['maml']:.2f} from MAML's."
     )
 
 

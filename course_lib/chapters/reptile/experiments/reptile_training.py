@@ -1,7 +1,7 @@
 """Reptile trained beside MAML and FOMAML; its minibatches; its outer rate. For notebook 08.
 
-    python -m course_lib.chapters.reptile.experiments.reptile_training                          everything
-    python -m course_lib.chapters.reptile.experiments.reptile_training falling constant_1       some of it; the rest is kept
+    python -m course_lib.chapters.reptile.experiments.reptile_training                      everything
+    python -m course_lib.chapters.reptile.experiments.reptile_training falling constant_1   some of it, the rest is kept
 
 The MLP 1-40-40-1 on sinusoids, k = 5, three seeds, in three comparisons:
 
