@@ -1,0 +1,168 @@
+"""Which room of the house may import from which: commands -> chapters -> kit, analysis -> engine -> textbook.
+
+Every import counts, also one inside a function or under ``TYPE_CHECKING``. What is not so is in a list that says why.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "course_lib"
+
+ROOMS = "engine", "analysis", "kit", "chapters", "commands"  # all else is the textbook
+MAY_IMPORT = {  # besides its own modules; a chapter may not import another chapter
+    "textbook": set(),
+    "engine": {"textbook"},
+    "analysis": {"textbook", "engine"},
+    "kit": {"textbook"},
+    "chapters": {"textbook", "engine", "analysis", "kit"},
+    "commands": {"textbook", "engine", "analysis", "kit", "chapters"},
+    "entrance": set(),  # __init__ and __main__ import a name or a command when it is asked for
+}
+DOORS = {  # from the textbook to the engine
+    ("course_lib.inner_loop", "course_lib.engine.fast_layers"): "predict asks for a fast layer",
+    ("course_lib.training", "course_lib.engine.hot_path"): "make_meta_gradient asks for a fast step",
+    ("course_lib.training", "course_lib.engine.saved_state"): "a run that was stopped goes on",
+    ("course_lib.checkpoints", "course_lib.engine.saved_state"): "a file of tensors is read and written",
+}
+LATE = {  # imports inside a function or a condition
+    "course_lib.commands.doctor": "imports what it looks at, which may be missing",
+    "course_lib.kit.panel": "a circle for typing, to be undone",
+}
+CIRCLES = [{"course_lib.kit.demo", "course_lib.kit.panel"}]  # to be undone
+BY_NAME = {"course_lib", "course_lib.__main__"}  # they import a module when it is asked for
+ELSEWHERE = {  # notebooks that show something of another chapter
+    ("00_start_here", "adapting"): "the first demo of the course",
+    ("09_omniglot", "union"): "training on all classes at once, measured for notebook 06",
+}
+CHAPTERS = {  # of the notebooks
+    "00": "start", "01": "adapting", "02": "two_loops", "03": "what_k_costs", "04": "task_heads", "05": "features",
+    "06": "union", "07": "closed_form", "08": "reptile", "09": "omniglot",
+}  # fmt: skip
+NOT_IN_THE_TEXTBOOK = {"matplotlib", "ipywidgets", "ipycanvas", "IPython", "argparse"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def room(module: str) -> str:
+    """Where a module of course_lib lives."""
+    if module in BY_NAME:
+        return "entrance"
+    name = module.split(".")[1]
+    return name if name in ROOMS else "textbook"
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
+    """Every import statement and the module it is from: of ``from package import module`` that module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                inside = f"{node.module}.{alias.name}"
+                yield node, inside if inside in MODULES else node.module
+
+
+@lru_cache(maxsize=1)
+def arrows() -> set[tuple[str, str]]:
+    """(importing, imported) modules of course_lib."""
+    trees = {module: ast.parse(path.read_text()) for module, path in MODULES.items()}
+    return {(m, other) for m, tree in trees.items() for _, other in imports(tree) if other in MODULES}
+
+
+def chapter(module: str) -> str:
+    return module.split(".")[2] if module.startswith("course_lib.chapters.") else ""
+
+
+def test_arrows_run_one_way():
+    through = {(a, b) for a, b in arrows() if room(b) not in {room(a), *MAY_IMPORT[room(a)]}}
+    through |= {(a, b) for a, b in arrows() if chapter(a) and chapter(b) not in ("", chapter(a))}
+    assert through == DOORS.keys()
+
+
+def test_every_import_is_seen_and_names_a_module():
+    for module, path in MODULES.items():
+        tree = ast.parse(path.read_text())
+        late = [node for node, other in imports(tree) if other.startswith("course_lib") and node not in tree.body]
+        assert not late or module in LATE, f"{module} imports inside a function or a condition"
+        assert not any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree)), module
+        unknown = [other for _, other in imports(tree) if re.match(r"course_lib\b", other) and other not in MODULES]
+        assert not unknown, f"{module} imports {unknown}"
+        by_name = {"import_module", "__import__", "spec_from_file_location"} & {
+            node.id if isinstance(node, ast.Name) else getattr(node, "attr", "") for node in ast.walk(tree)
+        }
+        assert not by_name or module in BY_NAME, f"{module} imports by name"
+
+
+def circles(arrows: set[tuple[str, str]]) -> list[set[str]]:
+    """Groups of modules that import each other, by whatever way round (Tarjan's strongly connected components)."""
+    after = {one: [b for a, b in arrows if a == one] for one, _ in arrows}
+    index, low, stack, found = {}, {}, [], []
+
+    def visit(module: str) -> None:
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for other in after.get(module, []):
+            if other not in index:
+                visit(other)
+            if other in stack:
+                low[module] = min(low[module], low[other])
+        if low[module] == index[module]:
+            group = stack[stack.index(module) :]
+            del stack[stack.index(module) :]
+            found.extend([set(group)] if len(group) > 1 or module in after.get(module, []) else [])
+
+    for module in after:
+        if module not in index:
+            visit(module)
+    return found
+
+
+def test_no_module_imports_one_that_imports_it():
+    """A package comes in with any of its modules, unless the importing one lives in it."""
+    whole = set(arrows())
+    for one, other in arrows():
+        parents = [".".join(other.split(".")[:n]) for n in range(2, other.count(".") + 1)]
+        whole |= {(one, parent) for parent in parents if not f"{one}.".startswith(f"{parent}.")}
+    assert circles(whole) == CIRCLES
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [("ab bc", []), ("ab bc ca cd", ["abc"]), ("ab ba bc cd dc", ["ab", "cd"]), ("aa", ["a"]), ("ab ac bd cd", [])],
+)
+def test_circles_are_found(drawn, expected):
+    assert sorted("".join(sorted(group)) for group in circles({tuple(pair) for pair in drawn.split()})) == expected
+
+
+def test_the_textbook_knows_no_widget_and_no_picture_and_has_eight_modules_at_the_top():
+    for module, path in MODULES.items():
+        known = {other.split(".")[0] for _, other in imports(ast.parse(path.read_text()))}
+        if room(module) in ("textbook", "engine", "analysis"):
+            assert not known & NOT_IN_THE_TEXTBOOK, module
+    assert len({*PACKAGE.glob("*.py")} - {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}) <= 8
+
+
+def test_a_notebook_is_served_by_its_own_chapter():
+    shown = {}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        own = CHAPTERS[path.stem[:2]]
+        code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        known = {chapter(other) for cell in code for _, other in imports(ast.parse(cell))} - {""}
+        assert own in known and (PACKAGE / "chapters" / own).is_dir()
+        shown |= {(path.stem, other): path for other in known - {own}}
+    assert shown.keys() == ELSEWHERE.keys()
