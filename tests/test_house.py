@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 from packaging.requirements import Requirement
 
+from course_lib.__main__ import COMMANDS
 from tools import notebooks
 
 ROOT = Path(__file__).parents[1]
@@ -181,6 +183,27 @@ def test_a_name_that_fits_no_notebook_says_which_there_are(tmp_path, monkeypatch
     monkeypatch.setattr(notebooks, "FOLDER", tmp_path)
     with pytest.raises(SystemExit, match="'07'.*01_adapt"):
         notebooks.main(["07", "--check"])
+
+
+# ---- the README
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_what_the_readme_names_is_there():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    paths = re.findall(r"`((?:course_lib|notebooks|figures|benchmarks|tests|tools)/[\w./]*)`", README)
+    assert len(links) > 10 and len(paths) > 5
+    assert [path for path in links + paths if ":" not in path and not (ROOT / path).exists()] == []
+    commands = set(re.findall(r"python -m course_lib (\w+)", README))
+    assert {"train", "evaluate", "data", "doctor"} <= commands <= set(COMMANDS)
+
+
+def test_the_readmes_python_runs(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(re.sub(r"iterations=\d+", "iterations=3", block), "README.md", "exec"), {})
 
 
 # ---- what is installed
