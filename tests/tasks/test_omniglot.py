@@ -1,4 +1,4 @@
-"""Omniglot itself, where OMNIGLOT_ROOT says it is: its two splits, its pixels, and the data command."""
+"""Omniglot itself, where OMNIGLOT_ROOT says it is: its two splits and its pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from course_lib.__main__ import main
 from course_lib.tasks import OmniglotTasks
 from course_lib.tasks import omniglot_files as files
 
@@ -51,17 +50,6 @@ def test_pixels_leave_something_to_learn(ways: int, shots: int, measured: float)
     nearest = torch.cdist(batch.query_x.flatten(2), batch.support_x.flatten(2)).argmin(dim=-1)  # [T, Q]
     accuracy = (batch.support_y.gather(1, nearest) == batch.query_y).float().mean().item()
     assert accuracy == pytest.approx(measured, abs=0.03)
-
-
-@needs_omniglot
-def test_the_data_command_describes_and_complains(capsys, monkeypatch, tmp_path):
-    assert main(["data", "describe"]) == 0
-    assert "964 characters of 30 alphabets" in capsys.readouterr().out
-    whole = (Path(ROOT) / "images_background.zip").read_bytes()
-    (tmp_path / "images_background.zip").write_bytes(whole[: len(whole) // 2])
-    monkeypatch.setenv("OMNIGLOT_ROOT", str(tmp_path))
-    assert main(["data", "verify"]) == 1
-    assert "is not Omniglot's images_background.zip" in capsys.readouterr().err
 
 
 def test_unknown_splits():
