@@ -1,0 +1,1 @@
+"""What the lecture looks at: curvature, unrolled loops, memory, tangent features, transduction."""

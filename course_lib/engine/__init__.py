@@ -1,0 +1,1 @@
+"""What makes the textbook fast and safe; the textbook reads whole without it."""

@@ -1,0 +1,1 @@
+"""What a demo, an exercise and a picture are made of."""

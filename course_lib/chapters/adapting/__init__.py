@@ -1,0 +1,1 @@
+"""Notebook 01: adapting at test time."""

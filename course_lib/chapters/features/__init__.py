@@ -1,0 +1,1 @@
+"""Notebook 05: features and tangent features."""
