@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from course_lib.algorithms.base import Learner, trainable
 from course_lib.engine.hot_path import make_meta_gradient
-from course_lib.engine.saved_state import History, load_state, save_state
+from course_lib.engine.saved_state import History, load_state, optimizer_settings, save_state
 from course_lib.models import has_convolutions
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_count, check_model
@@ -142,6 +142,7 @@ def meta_train(
     history = History()
     run = describe_run(learner, model, tasks) | {"meta_batch": meta_batch, "outer_lr": outer_lr, "seed": seed}
     run |= {"precision": precision, "optimizer": type(updates).__name__}
+    run |= {"optimizer_settings": optimizer_settings(updates)}
     if schedule is not None:  # then the rates depend on how long the run is to be
         run |= {"schedule": getattr(schedule, "__name__", type(schedule).__name__), "iterations": iterations}
     if state_file is not None and Path(state_file).exists():

@@ -31,7 +31,7 @@ DOORS = {  # from the textbook to the engine
     ("course_lib.inner_loop", "course_lib.engine.fast_layers"): "predict asks for a fast layer",
     ("course_lib.training", "course_lib.engine.hot_path"): "make_meta_gradient asks for a fast step",
     ("course_lib.training", "course_lib.engine.saved_state"): "a run that was stopped goes on",
-    ("course_lib.checkpoints", "course_lib.engine.saved_state"): "a file of tensors is read and written",
+    ("course_lib.checkpoints", "course_lib.engine.files"): "a checkpoint is one sealed file",
 }
 LATE = {  # imports inside a function or a condition
     "course_lib.commands.doctor": "imports what it looks at, which may be missing",

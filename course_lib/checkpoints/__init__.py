@@ -1,25 +1,34 @@
-"""Trained networks that ship with the course: a .safetensors file and a JSON record beside it.
+"""Trained networks that ship with the course, each one .safetensors file with its record inside.
 
-A record says how the numbers came about: command, commit, seed, device, time, score. ``load`` rebuilds the model and
-the learner from it, and no file is ever unpickled.
+A record says how the numbers came about: command, commit, seed, device, time, score. Weights and record are one file
+under one digest, so neither can change alone, and no file is ever unpickled. ``load`` rebuilds model and learner;
+`python -m course_lib doctor NAME` prints a record.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from course_lib import models, tasks
+from course_lib import losses, tasks
 from course_lib.algorithms import LEARNERS, Learner
-from course_lib.engine.saved_state import read_tensors, write_tensors
+from course_lib.engine.files import read_tensors, write_tensors
+from course_lib.models import MLP, Conv4
 
 FOLDER = Path(__file__).parent
+# The names that a record may hold; no other name in it is ever looked up.
+MODELS = {cls.__name__: cls for cls in (MLP, Conv4)}
+LOSSES = {loss.__name__: loss for loss in (losses.mse, losses.cross_entropy)}
+TASKS = {cls.__name__: cls for cls in (tasks.SinusoidTasks, tasks.OmniglotTasks, tasks.GlyphTasks)}
 UNREADABLE = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)  # what a record that does not fit raises
 
 
@@ -29,11 +38,19 @@ def available() -> list[str]:
 
 
 def save(path: str | os.PathLike, model: nn.Module, learner: Learner, record: dict) -> Path:
-    """Write ``path``.safetensors and ``path``.json; ``record`` is completed with how to rebuild model and learner.
+    """Write ``path``.safetensors, all or nothing; ``record`` is completed with how to rebuild model and learner.
 
     Raises:
         TypeError: ``load`` could not rebuild them, being of other classes, losses or shapes than the course's.
+        ValueError: the record holds a number that is not finite (says where), or ``path`` names no file.
+        OSError: it cannot be written there.
     """
+    if odd := list(_not_finite(record)):
+        raise ValueError(
+            f"the checkpoint {path} was not written: of its record {', '.join(odd)} is not a finite number. Such a "
+            "score is that of a network that explodes as it adapts: train with a smaller inner_lr, judge it with fewer "
+            "steps; a number that is missing is None"
+        )
     try:
         about = {
             "model": {"class": type(model).__name__, **model.config},
@@ -41,8 +58,8 @@ def save(path: str | os.PathLike, model: nn.Module, learner: Learner, record: di
         }
         tensors = {f"model.{n}": t for n, t in model.state_dict().items()}
         tensors |= {f"learner.{n}": t for n, t in learner.state_dict().items()}
-        text = json.dumps(about | record | about, indent=2) + "\n"
-        again, learner_again = _rebuild(json.loads(text), tensors)
+        record = json.loads(json.dumps(about | record | about, allow_nan=False))
+        again, learner_again = _rebuild(record, tensors)
         if (type(again), type(learner_again), learner_again.loss_fn) != (type(model), type(learner), learner.loss_fn):
             raise TypeError("the course has another class or loss of this name")
     except UNREADABLE as error:
@@ -51,56 +68,104 @@ def save(path: str | os.PathLike, model: nn.Module, learner: Learner, record: di
             "holds a network of course_lib.models, a method of course_lib.algorithms with numbers for its rates and a "
             "loss of course_lib.losses, and a record of JSON values; of all else keep the state_dict yourself"
         ) from error
-    base = _base(path)
-    write_tensors(base.with_name(base.name + ".safetensors"), tensors, {})
-    base.with_name(base.name + ".json").write_text(text)
-    return base.with_name(base.name + ".safetensors")
+    file = file_at(path)
+    write_tensors(file, tensors, record)
+    return file
 
 
 def load(name: str | os.PathLike) -> tuple[nn.Module, Learner, dict]:
     """The model, the learner and the record of a shipped checkpoint, or of a path to one.
 
+    The name of a shipped checkpoint always means that one; a file of yours of the same path is "./sinusoid/maml_k1".
+    Parameters come back as they were kept, float64 as float64.
+
     Raises:
         FileNotFoundError: there is no such checkpoint; lists those there are.
-        ValueError: the file or its record is damaged.
+        ValueError: the file is damaged, or is no checkpoint.
 
     >>> model, learner, record = load("sinusoid/maml_k1")
     >>> learner.inner_steps
     1
     """
-    base = _find(name)
-    tensors, _ = read_tensors(base.with_name(base.name + ".safetensors"))
-    record = read_record(base)
+    file = path_of(name)
+    tensors, record = read_tensors(file)
     try:
         return *_rebuild(record, tensors), record
     except UNREADABLE as error:
-        raise ValueError(f"the record {base.name}.json does not describe what lies beside it: {error}") from error
+        raise ValueError(f"the record in {file.name} does not describe the tensors beside it: {error}") from error
 
 
 def _rebuild(record: dict, tensors: dict[str, Tensor]) -> tuple[nn.Module, Learner]:
     """What ``record`` describes, with the tensors in it; one of ``UNREADABLE`` where they do not fit."""
     model_settings, learner_settings = dict(record["model"]), dict(record["learner"])
-    model = getattr(models, model_settings.pop("class"))(**model_settings)
-    learner = LEARNERS[learner_settings.pop("class").lower()].from_settings(learner_settings)
+    model = _known(MODELS, model_settings.pop("class"))(**model_settings)
+    _known(LOSSES, learner_settings["loss_fn"])
+    learner = _known(LEARNERS, learner_settings.pop("class").lower()).from_settings(learner_settings)
     for module, prefix in ((model, "model."), (learner, "learner.")):
-        module.load_state_dict({n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)})
+        kept = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
+        for name, own in module.state_dict().items():
+            if name in kept and kept[name].dtype != own.dtype and not (
+                kept[name].is_floating_point() and own.is_floating_point()
+            ):
+                raise TypeError(f"{prefix}{name} holds {kept[name].dtype} where numbers like {own.dtype} belong")
+        module.load_state_dict(kept, assign=True)
     return model, learner
 
 
+def _known(names: dict, name: str):
+    if name not in names:
+        raise ValueError(f"{name!r} is none of {', '.join(names)}")
+    return names[name]
+
+
+def _not_finite(value, where: str = "") -> Iterator[str]:
+    """Where in a record there is a NaN or an infinity: "score.mean.2"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield where
+    elif isinstance(value, (dict, list, tuple)):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _not_finite(inner, f"{where}.{key}" if where else str(key))
+
+
 def path_of(name: str | os.PathLike) -> Path:
-    """The .safetensors file of a shipped checkpoint, or of a path to one."""
-    base = _find(name)
-    return base.with_name(base.name + ".safetensors")
+    """The file of a shipped checkpoint, or of a path to one.
+
+    Raises:
+        FileNotFoundError: there is none; lists those that ship.
+    """
+    shipped = available()
+    if str(name) in shipped:
+        return FOLDER / f"{name}.safetensors"
+    try:
+        file = file_at(name)
+        if file.is_file():
+            return file
+    except (OSError, ValueError):  # a name that no file can have
+        pass
+    said = repr(str(name)) if len(str(name)) < 200 else f"of a name of {len(str(name))} characters"
+    known = "\n  ".join(shipped) or "(none)"
+    raise FileNotFoundError(f"no checkpoint {said}. There are:\n  {known}\nor give a .safetensors file's path")
+
+
+def file_at(path: str | os.PathLike) -> Path:
+    """The path with .safetensors at its end."""
+    path = Path(path)
+    if not path.name:
+        raise ValueError(f"a checkpoint needs a file's name, which {str(path)!r} is not")
+    return path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
 
 
 def read_record(name: str | os.PathLike) -> dict:
-    """The record of a checkpoint alone."""
-    base = _find(name)
-    path = base.with_name(base.name + ".json")
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:  # ValueError: not JSON, or not even text
-        raise ValueError(f"the record {path.name} beside the checkpoint cannot be read: {error}") from error
+    """The record of a checkpoint alone; raises as ``load`` does."""
+    return read_tensors(path_of(name))[1]
+
+
+def fingerprint(name: str | os.PathLike) -> str:
+    """What tells a checkpoint's weights from any others, whatever its record says: 12 hexadecimal digits."""
+    sha = hashlib.sha256()
+    for key, tensor in sorted(read_tensors(path_of(name))[0].items()):
+        sha.update(f"{key} {tensor.dtype} {list(tensor.shape)}".encode() + tensor.numpy().tobytes())
+    return sha.hexdigest()[:12]
 
 
 def task_settings(record: dict) -> dict:
@@ -111,7 +176,7 @@ def task_settings(record: dict) -> dict:
     """
     trained_on = record.get("tasks")
     settings = trained_on.get("pool", trained_on) if isinstance(trained_on, dict) else None
-    if not isinstance(settings, dict) or not hasattr(tasks, str(settings.get("class"))):
+    if not isinstance(settings, dict) or str(settings.get("class")) not in TASKS:
         raise ValueError("the record does not say on which tasks of the course the network was trained")
     return settings
 
@@ -122,7 +187,7 @@ def load_tasks(record: dict, **changes):
     Of a network trained on all classes of a pool at once: episodes from that pool.
     """
     settings = {**task_settings(record), **changes}
-    return getattr(tasks, settings.pop("class"))(**settings)
+    return TASKS[settings.pop("class")](**settings)
 
 
 def provenance(command: str, seconds: float, device: torch.device | str = "cpu", threads: int | None = None) -> dict:
@@ -153,17 +218,3 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head[:12] + "+" * bool(changed)
-
-
-def _base(path: str | os.PathLike) -> Path:
-    """The path without .safetensors or .json."""
-    path = Path(path)
-    return path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
-
-
-def _find(name: str | os.PathLike) -> Path:
-    for base in (_base(name), FOLDER / _base(name)):
-        if base.with_name(base.name + ".safetensors").is_file():
-            return base
-    known = "\n  ".join(available()) or "(none)"
-    raise FileNotFoundError(f"no checkpoint {str(name)!r}. There are:\n  {known}\nor give a .safetensors file's path")

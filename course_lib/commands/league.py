@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
         asked = f"{args.ways or 'any'} ways and {args.shots or 'any'} shots"
         options.error(f"the table of {family} has no tasks of {asked}")
     path = args.out / f"league_{family}.csv"
-    weights = {name: league.fingerprint(name) for name in names}
+    weights = {name: checkpoints.fingerprint(name) for name in names}
     rows = [row for row in league.read(path) if row["weights"] == weights.get(row["checkpoint"], row["weights"])]
     if args.afresh:  # what this call does not measure stays
         rows = [row for row in rows if league.cell_of(row) not in cells or row["checkpoint"] not in ("", *names)]

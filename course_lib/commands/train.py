@@ -20,6 +20,7 @@ from course_lib.algorithms.fitted import FittedHead
 from course_lib.checkpoints import recipes
 from course_lib.checkpoints.recipes import FAMILIES, Recipe
 from course_lib.commands.doctor import write_error
+from course_lib.engine.files import only_writer
 from course_lib.engine.hot_path import PRECISIONS
 from course_lib.evaluation import evaluate
 from course_lib.training import meta_train, threads_for
@@ -57,18 +58,24 @@ def main(argv: list[str]) -> int:
 
     Raises:
         ValueError: the options do not fit together, or the checkpoint could not be written.
+        InUse: another run is writing that checkpoint.
         Diverged: the loss became infinite or NaN.
     """
     args = parser().parse_args(argv)
     recipe = build_recipe(args)
     out = args.out or Path("runs") / args.family / (args.recipe or recipe.method)
+    if problem := write_error(out.parent):
+        raise ValueError(f"{out.parent} {problem}: name another place with --out")
+    with only_writer(checkpoints.file_at(out)):
+        return _train(args, recipe, out, shlex.join(argv))
+
+
+def _train(args: argparse.Namespace, recipe: Recipe, out: Path, command: str) -> int:
     state = state_file(out)
     if args.resume and not state.exists():
         raise ValueError(f"there is no stopped run to resume ({state}); leave out --resume to begin one")
     if state.exists() and not args.resume:
         raise ValueError(f"{state} holds a run that was stopped: add --resume to go on, or delete it to begin afresh")
-    if problem := write_error(out.parent):
-        raise ValueError(f"{out.parent} {problem}: name another place with --out")
     tasks = recipe.build_tasks(args.family)
     model = recipe.build_model(args.family, args.seed)
     learner = recipe.build_learner(args.family, model, tasks)
@@ -112,7 +119,7 @@ def main(argv: list[str]) -> int:
             "precision": args.precision,
         },
         "score": {"tasks": result.num_tasks, "steps": result.steps, "mean": result.mean, "ci95": result.ci95},
-        **checkpoints.provenance(f"python -m course_lib train {shlex.join(argv)}", history.seconds, device, threads),
+        **checkpoints.provenance(f"python -m course_lib train {command}", history.seconds, device, threads),
         "cpu_seconds": None if args.resume else round(cpu_seconds, 1),
     }
     path = checkpoints.save(out, model.cpu(), learner.cpu(), record)

@@ -1,7 +1,9 @@
 """Checkpoints and the command line."""
 
-import json
+import math
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,11 @@ from course_lib import checkpoints
 from course_lib.__main__ import main
 from course_lib.algorithms import MAML
 from course_lib.analysis.memory import CheckpointedMAML
-from course_lib.models import MLP
+from course_lib.engine.files import read_tensors, write_tensors
+from course_lib.losses import cross_entropy
+from course_lib.models import MLP, Conv4
+from course_lib.tasks import GlyphTasks
+from tests.faults import flip_a_bit, no_file_over
 
 
 @pytest.fixture
@@ -23,7 +29,7 @@ def saved(tmp_path):
 
 def test_a_checkpoint_brings_back_model_learner_and_record(saved):
     path, model = saved
-    for name in (path, path.with_suffix(""), path.with_suffix(".json")):
+    for name in (path, path.with_suffix("")):
         loaded, learner, record = checkpoints.load(name)
         assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
         assert (learner.inner_steps, learner.inner_lr, record["note"]) == (2, 0.05, "a test")
@@ -41,23 +47,90 @@ def test_a_truncated_checkpoint_is_named(saved):
         checkpoints.load(path)
 
 
+MLP_OF_8, PLAIN = {"class": "MLP", "hidden": [8]}, {"class": "MAML", "loss_fn": "mse"}
+
+
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("record", "message"),
     [
-        ("{", "cannot be read"),
-        ("{}", "does not describe.*'model'"),
-        ("[]", "does not describe"),
-        ('{"model": {"class": "Transformer"}, "learner": {"class": "MAML"}}', "does not describe.*Transformer"),
-        ('{"model": {"class": "MLP"}, "learner": {"class": "SGD"}}', "does not describe.*sgd"),
-        ('{"model": {"class": "MLP", "depth": 3}, "learner": {"class": "MAML"}}', "does not describe.*depth"),
-        ('{"model": {"class": "MLP"}, "learner": {"class": "MAML", "loss_fn": "mse"}}', "does not describe.*size"),
+        ({}, "'model'"),
+        ([], "indices must be"),
+        ({"model": {"class": "Transformer"}, "learner": PLAIN}, "'Transformer' is none of MLP, Conv4"),
+        ({"model": {"class": "seeded"}, "learner": PLAIN}, "'seeded' is none of"),  # models.seeded
+        ({"model": {"class": ["MLP"]}, "learner": PLAIN}, "unhashable"),
+        ({"model": MLP_OF_8, "learner": {"class": "SGD", "loss_fn": "mse"}}, "'sgd' is none of maml"),
+        ({"model": MLP_OF_8, "learner": PLAIN | {"loss_fn": "accuracy"}}, "'accuracy' is none of mse, cross_entropy"),
+        ({"model": MLP_OF_8 | {"depth": 3}, "learner": PLAIN}, "depth"),
+        ({"model": {"class": "MLP"}, "learner": PLAIN}, "size"),
     ],
 )
-def test_a_damaged_record_is_named(saved, text, message):
+def test_a_record_that_does_not_fit_is_named(saved, record, message):
     path, _ = saved
-    path.with_suffix(".json").write_text(text)
-    with pytest.raises(ValueError, match=f"(?s)small_alpha_0.05.json .*{message}"):
+    write_tensors(path, read_tensors(path)[0], record)
+    with pytest.raises(ValueError, match=f"(?s)record in small_alpha_0.05.safetensors does not describe.*{message}"):
         checkpoints.load(path)
+
+
+def test_whole_numbers_do_not_pass_for_weights(saved):
+    path, _ = saved
+    tensors, record = read_tensors(path)
+    write_tensors(path, {name: tensor.to(torch.int8) for name, tensor in tensors.items()}, record)
+    with pytest.raises(ValueError, match="model.features.0.weight holds torch.int8 where numbers like torch.float32"):
+        checkpoints.load(path)
+
+
+def test_a_network_in_float64_comes_back_in_float64(tmp_path):
+    model = MLP(hidden=(8,), seed=3).double()
+    path = checkpoints.save(tmp_path / "double", model, MAML(), {})
+    loaded, _, _ = checkpoints.load(path)
+    for before, after in zip(model.parameters(), loaded.parameters(), strict=True):
+        assert after.dtype == torch.float64 and after.requires_grad and torch.equal(before, after)
+
+
+def test_300_checkpoints_with_one_bit_flipped_are_all_refused(saved):
+    path, _ = saved
+    whole, refused = path.read_bytes(), 0
+    for seed in range(300):
+        flip_a_bit(path, seed)
+        with pytest.raises(ValueError, match="not a whole .safetensors file"):
+            checkpoints.load(path)
+        path.write_bytes(whole)
+        refused += 1
+    assert refused == 300 and checkpoints.load(path)
+
+
+def test_a_write_that_breaks_off_leaves_the_checkpoint_that_was_there(saved):
+    """No file may grow over 500 bytes, as on a full disk: weights and record stay those of one run."""
+    path, model = saved
+    before = path.read_bytes()
+    with no_file_over(500), pytest.raises(OSError, match="File too large"):
+        checkpoints.save(path, MLP(hidden=(9,)), MAML(inner_steps=7), {"note": "of another run"})
+    assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "x" * 5000, "a/" * 2500, "\0", "~nobody-of-this-name/x", "sinusoid"])
+def test_odd_names_get_the_list_of_checkpoints(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no checkpoint .*There are:\n  ") as told:
+        checkpoints.load(name)
+    assert len(str(told.value)) < 3000
+
+
+def test_the_name_of_a_shipped_checkpoint_means_that_one_wherever_one_stands(saved, tmp_path, monkeypatch):
+    path, model = saved
+    monkeypatch.chdir(tmp_path)
+    Path("sinusoid").mkdir()
+    shutil.copy(path, "sinusoid/maml_k1.safetensors")
+    assert checkpoints.load("sinusoid/maml_k1")[2]["training"]["iterations"] == 70_000
+    for mine in ("./sinusoid/maml_k1", "sinusoid/maml_k1.safetensors", tmp_path / "sinusoid/maml_k1"):
+        assert checkpoints.load(mine)[2]["note"] == "a test"
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_record_with_a_number_that_is_none_is_not_written(tmp_path, number):
+    with pytest.raises(ValueError, match="score.mean.1, seconds is not a finite number.*smaller inner_lr"):
+        checkpoints.save(tmp_path / "x", MLP(), MAML(), {"score": {"mean": [1.0, number]}, "seconds": number})
+    assert not list(tmp_path.iterdir())
 
 
 def mse(outputs, targets):
@@ -106,8 +179,8 @@ def test_the_record_of_another_checkpoint_does_not_describe_this_one(saved):
 @pytest.mark.parametrize("tasks", [None, {}, {"class": "Tasks"}, "sinusoids"])
 def test_without_its_tasks_a_checkpoint_cannot_be_judged_but_says_so(saved, tasks, capsys):
     path, _ = saved
-    record = checkpoints.read_record(path) | ({} if tasks is None else {"tasks": tasks})
-    Path(path).with_suffix(".json").write_text(json.dumps(record))
+    tensors, record = read_tensors(path)
+    write_tensors(path, tensors, record | ({} if tasks is None else {"tasks": tasks}))
     assert main(["evaluate", str(path)]) == 1
     assert "does not say on which tasks" in capsys.readouterr().err
 
@@ -165,7 +238,7 @@ def test_train_then_evaluate_from_the_command_line(tmp_path, capsys, request):
     out = tmp_path / "maml"
     command = ["train", "sinusoid", "--method", "maml", "--inner-steps", "2", "--iterations", "20", "--seed", "4"]
     assert main([*command, "--model", "hidden=[16, 16]", "--out", str(out)]) == 0
-    record = json.loads((tmp_path / "maml.json").read_text())
+    record = checkpoints.read_record(out)
     assert record["learner"]["inner_steps"] == 2 and record["training"]["iterations"] == 20
     assert record["threads"] == 1 and torch.get_num_threads() == 2  # a small network on a CPU takes one
     assert record["score"]["steps"] == [0, 1, 5, 10] and record["model"]["hidden"] == [16, 16]
@@ -199,7 +272,6 @@ def test_fomaml_is_maml_without_second_derivatives(tmp_path):
         (["train", "glyphs", "--num-tasks", "5"], "--num-tasks is not for glyphs"),
         (["train", "sinusoid", "--out", "/dev/null/maml"], "/dev/null cannot be written to"),
         (["league", "sinusoid", "--tasks", "0"], "tasks must be a whole number of at least 1"),
-        (["evaluate", "omniglot/maml", "--ways", "20", "--tasks", "1"], "one output for each of a task's ways"),
         (["train", "sinusoid", "--resume"], "there is no stopped run to resume (runs/sinusoid/maml.state)"),
     ],
 )
@@ -211,18 +283,47 @@ def test_mistakes_on_the_command_line_are_explained(command, message, tmp_path, 
     assert message in capsys.readouterr().err
 
 
+def test_more_ways_than_a_network_has_outputs_are_explained(tmp_path, capsys):
+    record = {"tasks": {"class": "GlyphTasks", **GlyphTasks().settings()}}
+    path = checkpoints.save(tmp_path / "five", Conv4(ways=5, filters=4), MAML(loss_fn=cross_entropy), record)
+    assert main(["evaluate", str(path), "--ways", "20", "--tasks", "1"]) == 1
+    assert "one output for each of a task's ways" in capsys.readouterr().err
+
+
+SLEEPER = """
+import sys, time
+from course_lib.engine.files import only_writer
+with only_writer(sys.argv[1]):
+    print("inside", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_the_second_of_two_runs_with_one_output_is_told_so_and_a_dead_one_is_in_nobodys_way(tmp_path, capsys):
+    out = tmp_path / "maml"
+    command = ["train", "sinusoid", "--iterations", "2", "--out", str(out)]
+    with subprocess.Popen([sys.executable, "-c", SLEEPER, f"{out}.safetensors"], stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"inside\n"
+        for again in (command, [*command[:-1], f"{out}.safetensors"]):
+            assert main(again) == 1
+            assert f"is being written by another run (process {other.pid})" in capsys.readouterr().err
+        other.kill()
+    assert main(command) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["maml.safetensors"]
+
+
 def test_a_stopped_run_goes_on_when_asked_and_is_not_thrown_away_unasked(tmp_path, monkeypatch, capsys):
     out = tmp_path / "maml"
     command = ["train", "sinusoid", "--iterations", "3", "--out", str(out)]
     assert main(command) == 0
-    finished = checkpoints.path_of(out).read_bytes()
+    finished = checkpoints.fingerprint(out)
     assert main([*command, "--resume"]) == 1 and "no stopped run" in capsys.readouterr().err
-    assert checkpoints.path_of(out).read_bytes() == finished
+    assert checkpoints.fingerprint(out) == finished
 
     with monkeypatch.context() as patch:
         patch.setattr("course_lib.commands.train.evaluate", lambda *a, **k: 1 / 0)  # killed before it was written
         with pytest.raises(ZeroDivisionError):
             main(command)
     assert main(command) == 1 and "add --resume" in capsys.readouterr().err
-    assert main([*command, "--resume"]) == 0 and checkpoints.path_of(out).read_bytes() == finished
+    assert main([*command, "--resume"]) == 0 and checkpoints.fingerprint(out) == finished
     assert not out.with_name("maml.state").exists()

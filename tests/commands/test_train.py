@@ -1,6 +1,5 @@
 """``train`` and ``evaluate``: what the command line says wins, and a checkpoint is judged on new tasks."""
 
-import json
 from dataclasses import replace
 
 from course_lib import checkpoints
@@ -17,7 +16,6 @@ def test_command_line_wins_over_the_recipe(tmp_path):
     assert (learner.inner_steps, learner.inner_lr) == (5, 0.002)
     assert record["training"]["iterations"] == 4 and record["tasks"]["shots"] == 7
     assert record["recipe"]["name"] == "maml_k5" and 0 <= record["cpu_seconds"] < 60
-    assert json.loads(out.with_suffix(".json").read_text()) == record
 
 
 def test_without_a_recipe_the_methods_defaults_hold():

@@ -9,7 +9,7 @@ A row of league_FAMILY.csv: the task, what was measured, and the record of the n
 from __future__ import annotations
 
 import csv
-import hashlib
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from course_lib.algorithms import MAML, Learner, UnionOfTasks
 from course_lib.algorithms.fitted import FittedHead
 from course_lib.analysis.transduction import accuracies, has_running_statistics, with_statistics
 from course_lib.checkpoints import recipes
+from course_lib.engine.files import write_whole
 from course_lib.evaluation import DRAW_AT_ONCE, evaluate, interval95
 from course_lib.models import Conv4
 from course_lib.tasks import OmniglotTasks
@@ -175,15 +176,10 @@ def describe(name: str, learner: Learner, record: dict) -> Row:
         "trained_shots": "" if pooled else settings["shots"],
         "iterations": record["training"]["iterations"],
         "cpu_seconds": on_cpu and record.get("cpu_seconds") or "",
-        "weights": fingerprint(name),
+        "weights": checkpoints.fingerprint(name),
         "commit": record["commit"],
         "command": record["command"],
     }
-
-
-def fingerprint(name: str) -> str:
-    """What tells a checkpoint's weights from any others."""
-    return hashlib.sha256(checkpoints.path_of(name).read_bytes()).hexdigest()[:12]
 
 
 def task_of(row: Row) -> tuple[int, int, bool]:
@@ -269,13 +265,11 @@ def read(path: Path) -> list[Row]:
 
 def write(path: Path, rows: list[Row]) -> None:
     """The table, all or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}")
-    with beside.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    beside.replace(path)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, table.getvalue())
 
 
 def summary(row: Row) -> str:

@@ -85,7 +85,7 @@ def test_shipped_tables_are_of_the_shipped_networks(family):
     measured = {row["checkpoint"]: row["weights"] for row in rows if row["checkpoint"]}
     assert measured, f"league_{family}.csv is missing: python -m course_lib league {family}"
     for name, weights in measured.items():
-        assert weights == league.fingerprint(name), (
+        assert weights == checkpoints.fingerprint(name), (
             f"{name} is newer than the table: python -m course_lib league {family}"
         )
         record = checkpoints.read_record(name)

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from course_lib import checkpoints
+from course_lib.engine.files import write_whole
 from course_lib.evaluation import evaluate
 from course_lib.tasks import OmniglotTasks
 
@@ -74,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     table["accuracy"] = {row: rows[row] for row in ROWS if row in rows}
     seconds = kept.get("seconds", 0) + time.perf_counter() - started
     table |= checkpoints.provenance("python -m course_lib.chapters.closed_form.experiments.anil_and_maml", seconds)
-    FILE.write_text(json.dumps(table, indent=1) + "\n")
+    write_whole(FILE, json.dumps(table, indent=1) + "\n")
     print(f"{FILE.name} in {table['seconds']} s")
 
 

@@ -31,6 +31,7 @@ from torch import Tensor
 from course_lib import checkpoints
 from course_lib.algorithms.solvers import Head, mean_head, ridge_head, svm_head
 from course_lib.checkpoints.recipes import STRIDED
+from course_lib.engine.files import write_whole
 from course_lib.evaluation import evaluate, interval95
 from course_lib.losses import accuracy
 from course_lib.models import Conv4
@@ -186,7 +187,7 @@ def main(argv: list[str] | None = None) -> None:
         content[part] = {body: rows[body] for body in BODIES if body in rows}
     seconds = kept.get("seconds", 0) + time.perf_counter() - started
     content |= checkpoints.provenance("python -m course_lib.chapters.closed_form.experiments.heads_and_shots", seconds)
-    FILE.write_text(json.dumps(content, indent=1) + "\n")
+    write_whole(FILE, json.dumps(content, indent=1) + "\n")
     print(f"{FILE.name} in {content['seconds']} s")
 
 

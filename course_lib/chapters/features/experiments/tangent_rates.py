@@ -19,6 +19,7 @@ from course_lib import checkpoints
 from course_lib.algorithms import MAML
 from course_lib.analysis.tangent import tangent_features
 from course_lib.chapters.features import setup
+from course_lib.engine.files import write_whole
 from course_lib.engine.sweep import meta_train_sweep
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -65,7 +66,7 @@ def main() -> None:
     rows = measure()
     command = "python -m course_lib.chapters.features.experiments.tangent_rates"
     record = checkpoints.provenance(command, time.perf_counter() - started, threads=1)
-    FILE.write_text(json.dumps({**record, "rows": rows}, indent=1) + "\n")
+    write_whole(FILE, json.dumps({**record, "rows": rows}, indent=1) + "\n")
     for row in rows:
         print(row)
 

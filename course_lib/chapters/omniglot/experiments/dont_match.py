@@ -31,6 +31,7 @@ from course_lib.algorithms import Learner
 from course_lib.algorithms.base import chunks
 from course_lib.analysis.transduction import has_running_statistics, predict_in_groups, with_statistics
 from course_lib.checkpoints import recipes
+from course_lib.engine.files import write_whole
 from course_lib.evaluation import DRAW_AT_ONCE, begin, evaluate, interval95, path
 from course_lib.inner_loop import predict
 from course_lib.losses import accuracy
@@ -272,7 +273,7 @@ def main() -> None:
     table |= {"tasks": TEST_TASKS, "iterations of short trainings": TRAINED}
     seconds = time.perf_counter() - started
     table |= checkpoints.provenance("python -m course_lib.chapters.omniglot.experiments.dont_match", seconds)
-    FILE.write_text(json.dumps(table, indent=2) + "\n")
+    write_whole(FILE, json.dumps(table, indent=2) + "\n")
     print(f"{FILE.name} in {table['seconds']} s")
 
 

@@ -37,6 +37,7 @@ from torch.nn.functional import cosine_similarity
 
 from course_lib import checkpoints
 from course_lib.analysis.curvature import Curvature, flatten
+from course_lib.engine.files import write_whole
 from course_lib.inner_loop import Params, adapt, predict, stack_params
 from course_lib.losses import mse
 from course_lib.models import MLP
@@ -228,7 +229,7 @@ def main() -> None:
     written |= {"networks": table(list(NETWORKS), SEEDS, STEPS, RATES)}
     command = "python -m course_lib.chapters.reptile.experiments.reptile_directions"
     written |= checkpoints.provenance(command, time.perf_counter() - started)
-    FILE.write_text(json.dumps(written) + "\n")
+    write_whole(FILE, json.dumps(written) + "\n")
     print(f"{FILE.name} in {written['seconds']} s")
 
 

@@ -38,6 +38,7 @@ from course_lib.algorithms import MAML, Reptile
 from course_lib.algorithms.base import Learner
 from course_lib.analysis.curvature import Curvature
 from course_lib.checkpoints.recipes import interpolate
+from course_lib.engine.files import write_whole
 from course_lib.engine.sweep import run_losses, with_parameters
 from course_lib.evaluation import evaluate
 from course_lib.inner_loop import Params, stack_params
@@ -220,7 +221,7 @@ def main(names: Sequence[str] = ()) -> None:
             flush=True,
         )
     table |= {"seeds": SEEDS, "k": K, "test_tasks": TEST_TASKS}
-    FILE.write_text(json.dumps(table) + "\n")
+    write_whole(FILE, json.dumps(table) + "\n")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from tqdm.auto import tqdm
 from course_lib import checkpoints
 from course_lib.algorithms.heads import MetaHead, RandomHead, StoredHeads, WrittenBackHeads
 from course_lib.algorithms.solvers import ridge_head
-from course_lib.engine.saved_state import read_tensors, write_tensors
+from course_lib.engine.files import read_tensors, write_tensors, write_whole
 from course_lib.inner_loop import Params, adapt, predict
 from course_lib.losses import mse
 from course_lib.models import MLP
@@ -233,7 +233,7 @@ def main() -> None:
         command = "python -m course_lib.chapters.task_heads.experiments.training_heads"
         record |= checkpoints.provenance(command, time.perf_counter() - started, threads=1)
         lines = ",\n  ".join(json.dumps(run) for run in runs)
-        FILE.write_text(json.dumps(record, indent=1)[:-2] + f',\n "runs": [\n  {lines}\n ]\n}}\n')
+        write_whole(FILE, json.dumps(record, indent=1)[:-2] + f',\n "runs": [\n  {lines}\n ]\n}}\n')
         write_tensors(BODIES, bodies, record)
         print(f"{FILE.name}: {len(runs)} runs in {record['seconds']} s")
 

@@ -29,6 +29,7 @@ from course_lib import checkpoints
 from course_lib.algorithms import MAML, Learner, UnionOfTasks
 from course_lib.algorithms.heads import StoredHeads
 from course_lib.chapters.union.experiments.inner_rate_sign import META_BATCH, SEEDS, score, train
+from course_lib.engine.files import write_whole
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 
@@ -98,7 +99,7 @@ def main() -> None:
         "python -m course_lib.chapters.union.experiments.equal_compute", time.perf_counter() - started, threads=1
     )
     table |= {"cpu_seconds": round(time.process_time() - cpu, 1)}
-    FILE.write_text(json.dumps(table, indent=2) + "\n")
+    write_whole(FILE, json.dumps(table, indent=2) + "\n")
     print(f"{FILE.name} in {table['seconds']} s, {table['cpu_seconds']} s of CPU")
 
 

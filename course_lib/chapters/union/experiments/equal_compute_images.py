@@ -30,6 +30,7 @@ from course_lib.algorithms import Learner
 from course_lib.analysis.transduction import accuracies
 from course_lib.checkpoints import recipes
 from course_lib.checkpoints.recipes import Recipe
+from course_lib.engine.files import write_whole
 from course_lib.evaluation import interval95
 from course_lib.tasks import OmniglotTasks
 from course_lib.training import meta_train
@@ -107,7 +108,7 @@ def main() -> None:
     command = "python -m course_lib.chapters.union.experiments.equal_compute_images"
     device = next(model.parameters()).device  # of the last one, which was trained here
     table |= checkpoints.provenance(command, time.perf_counter() - started, device)
-    FILE.write_text(json.dumps(table, indent=1) + "\n")
+    write_whole(FILE, json.dumps(table, indent=1) + "\n")
     print(f"{FILE.name} in {table['seconds']:.0f} s")
 
 

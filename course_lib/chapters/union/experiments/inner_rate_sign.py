@@ -31,6 +31,7 @@ from tqdm.auto import tqdm
 from course_lib import checkpoints
 from course_lib.algorithms import MAML, R2D2
 from course_lib.algorithms.heads import random_heads
+from course_lib.engine.files import write_whole
 from course_lib.engine.sweep import with_parameters
 from course_lib.evaluation import evaluate
 from course_lib.inner_loop import Params, adapt, predict
@@ -170,7 +171,7 @@ def main() -> None:
     command = "python -m course_lib.chapters.union.experiments.inner_rate_sign"
     table |= checkpoints.provenance(command, time.perf_counter() - started, threads=1)
     table |= {"cpu_seconds": round(sum(seconds for _, seconds in results.values()), 1)}
-    FILE.write_text(json.dumps(table, indent=2) + "\n")
+    write_whole(FILE, json.dumps(table, indent=2) + "\n")
     print(f"{FILE.name} in {table['seconds']} s, {table['cpu_seconds']} s of CPU")
 
 

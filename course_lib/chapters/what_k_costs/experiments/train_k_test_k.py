@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 
 from course_lib import checkpoints
 from course_lib.algorithms import MAML
+from course_lib.engine.files import write_whole
 from course_lib.engine.sweep import run_losses, with_parameters
 from course_lib.evaluation import Evaluation, evaluate
 from course_lib.models import MLP
@@ -144,7 +145,7 @@ def main() -> None:
     command = "python -m course_lib.chapters.what_k_costs.experiments.train_k_test_k"
     record |= checkpoints.provenance(command, time.perf_counter() - started, threads=1)
     lines = ",\n  ".join(json.dumps(run) for run in runs)
-    FILE.write_text(json.dumps(record, indent=2)[:-2] + f',\n "runs": [\n  {lines}\n ]\n}}\n')
+    write_whole(FILE, json.dumps(record, indent=2)[:-2] + f',\n "runs": [\n  {lines}\n ]\n}}\n')
     print(f"{FILE.name}: {len(runs)} runs in {record['seconds']} s")
 
 
