@@ -7,20 +7,48 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch comes in, and for the kernels of notebooks
 os.environ.setdefault("OMNIGLOT_DOWNLOAD", "0")  # no test reaches for the network
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from course_lib.commands.doctor import GET_CHROMIUM, find_chromium
+from course_lib.tasks import omniglot_files
 
 torch.set_num_threads(1)
 
 
+LOOKS_FOR_DATA = "00_start_here", "09_omniglot"  # notebooks
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(notebook in item.nodeid for notebook in LOOKS_FOR_DATA):
+            item.add_marker(pytest.mark.data)
     if not torch.cuda.is_available():
         no_gpu = pytest.mark.skip(reason="needs a CUDA device, and PyTorch sees none here")
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(no_gpu)
+
+
+@pytest.fixture(autouse=True)
+def hidden_data(request, monkeypatch, tmp_path_factory) -> None:
+    """No test sees the data set unless it is marked ``data``: such tests are run with it and without."""
+    if request.node.get_closest_marker("data") is None:
+        nowhere = tmp_path_factory.getbasetemp() / "no data set"
+        monkeypatch.setenv("OMNIGLOT_ROOT", "")
+        monkeypatch.setattr(omniglot_files, "PROJECT_DATA", nowhere)
+        monkeypatch.setattr(omniglot_files, "cache_folder", lambda: nowhere)
+
+
+@pytest.fixture(scope="session")
+def omniglot() -> Path:
+    """The folder with Omniglot's two archives; where they are not at hand the test is skipped and says so."""
+    root = os.environ.get("OMNIGLOT_ROOT", "")
+    if not root or not all((Path(root) / archive.filename).is_file() for archive in omniglot_files.ARCHIVES):
+        pytest.skip("needs the data set: set OMNIGLOT_ROOT to the folder with Omniglot's two archives")
+    return Path(root)
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ DOORS = {  # from the textbook to the engine
     ("course_lib.training", "course_lib.engine.hot_path"): "make_meta_gradient asks for a fast step",
     ("course_lib.training", "course_lib.engine.saved_state"): "a run that was stopped goes on",
     ("course_lib.checkpoints", "course_lib.engine.files"): "a checkpoint is one sealed file",
+    ("course_lib.tasks.omniglot_files", "course_lib.engine.files"): "shrunk drawings are kept for next time",
 }
 LATE = {  # imports inside a function or a condition
     "course_lib.commands.doctor": "imports what it looks at, which may be missing",

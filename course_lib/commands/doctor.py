@@ -78,19 +78,19 @@ def check() -> list[Finding]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the report; 1 if it holds a PROBLEM, else 0."""
-    description = __doc__.split("\n")[0]
-    argparse.ArgumentParser(prog="python -m course_lib doctor", description=description).parse_args(argv)
-    findings = check()
+    """Print the report, or the records of the checkpoints named; 1 if there is a PROBLEM, else 0."""
+    parser = argparse.ArgumentParser(prog="python -m course_lib doctor", description=__doc__.split("\n")[0])
+    parser.add_argument("checkpoint", nargs="*", help="names or paths: look at these alone, and print their records")
+    names = parser.parse_args(argv).checkpoint
+    findings = [finding for name in names for finding in record(name)] if names else check()
     for finding in findings:
         print(finding)
     problems = sum(finding.status == PROBLEM for finding in findings)
     notes = sum(finding.status == NOTE for finding in findings)
-    print()
     if problems:
-        print(f"{problems} problem{'s' * (problems > 1)} to mend: follow the arrows, then ask again.")
-    else:
-        print("Everything the course needs is here." + (" The notes are about extras." if notes else ""))
+        print(f"\n{problems} problem{'s' * (problems > 1)} to mend: follow the arrows, then ask again.")
+    elif not names:
+        print("\nEverything the course needs is here." + (" The notes are about extras." if notes else ""))
     return 1 if problems else 0
 
 
@@ -218,10 +218,11 @@ def data() -> Iterator[Finding]:
             try:
                 drawings = files.load(archive, download=False)
             except files.OmniglotMissing:
-                found = f"no {archive.filename} here; drawn glyphs stand in for it and say so"
+                found = f"no {archive.filename} here, and both archives are needed; drawn glyphs stand in and say so"
                 yield note("Omniglot", found, "python -m course_lib data downloads it")
             except files.OmniglotDamaged as error:
-                yield problem("Omniglot", str(error), "delete the damaged file; drawn glyphs can stand in")
+                todo = "make it readable" if isinstance(error, files.OmniglotUnreadable) else "delete the damaged file"
+                yield problem("Omniglot", str(error), f"{todo}; drawn glyphs can stand in")
             else:
                 yield ok("Omniglot", f"{archive.name}: {len(drawings.names)} characters")
         yield from (note("Omniglot", str(warning.message)) for warning in said)
@@ -241,6 +242,17 @@ def shipped_checkpoints() -> Iterator[Finding]:
         yield problem("checkpoints", "none found; the demos show networks trained before", RESTORE)
     else:
         yield ok("checkpoints", f"{len(names)} known")
+
+
+def record(name: str) -> Iterator[Finding]:
+    """One checkpoint, and all that its record says of how it was made."""
+    from course_lib import checkpoints
+
+    try:
+        told = json.dumps(checkpoints.load(name)[2], indent=2)
+        yield ok("checkpoint", f"{name}, weights {checkpoints.fingerprint(name)}\n{told}")
+    except (OSError, ValueError) as error:
+        yield problem("checkpoint", str(error), RESTORE if name in checkpoints.available() else "train it again")
 
 
 def folders() -> Iterator[Finding]:

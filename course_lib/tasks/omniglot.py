@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 
 from course_lib.tasks.episodes import CharacterTasks, check_split
-from course_lib.tasks.omniglot_files import ARCHIVES, BACKGROUND, EVALUATION, load
+from course_lib.tasks.omniglot_files import ARCHIVES, BACKGROUND, EVALUATION, load, require
 
 TRAIN_CHARACTERS = 1200  # of 1,623: Santoro et al. 2016, MAML, Reptile
 VAL_CHARACTERS = 100  # the last of those 1,200: MAML's released code
@@ -42,7 +42,8 @@ class OmniglotTasks(CharacterTasks):
         download: whether to fetch missing data; None means yes, unless OMNIGLOT_DOWNLOAD is 0.
 
     Raises:
-        OmniglotMissing: the data set is not on this machine and was not downloaded; it says where to put it.
+        OmniglotMissing: the data set is not on this machine, or only one of its archives is, and it was not
+            downloaded; it says where to put it.
         OmniglotDamaged: a file found is not the official data set.
         ValueError: for an unknown split, or more ways or drawings than there are.
     """
@@ -65,10 +66,9 @@ class OmniglotTasks(CharacterTasks):
         if splits not in ("alphabets", "characters"):
             raise ValueError(f'splits must be "alphabets" or "characters", not {splits!r}')
         self.split, self.splits = split, splits
-        if splits == "alphabets":
-            drawings = [load(EVALUATION if split == "test" else BACKGROUND, download)]
-        else:
-            drawings = [load(archive, download) for archive in ARCHIVES]
+        require(ARCHIVES, download)
+        of_split = [EVALUATION if split == "test" else BACKGROUND] if splits == "alphabets" else ARCHIVES
+        drawings = [load(archive, download) for archive in of_split]
         images = torch.cat([d.images for d in drawings])  # [C, 20, 28, 28]
         names = [name for d in drawings for name in d.names]
         chosen = _alphabets(split, names) if splits == "alphabets" else _characters(split, len(names))

@@ -15,10 +15,11 @@ import hashlib
 import io
 import json
 import os
-import tempfile
+import stat
+import struct
 import warnings
 import zipfile
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +28,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_lib.tasks.strokes import shrink
+from course_lib.engine.files import read_tensors, write_tensors
+from course_lib.tasks.download import LARGEST, DownloadFailed, fetch_file
+from course_lib.tasks.strokes import CANVAS, shrink
 
 DRAWINGS = 20  # of each character, each by another person
 FORMAT = "28 x 28 by area, ink 255, version 1"  # part of the digest: an array of another kind has another
@@ -37,9 +40,10 @@ SOURCES = (  # the same files; the digest, not the address, says that they are t
     "https://github.com/brendenlake/omniglot/raw/master/python/",
     "https://cdn.jsdelivr.net/gh/brendenlake/omniglot@master/python/",
 )
-TIMEOUT = (3, 20)  # seconds to wait for an address, and for the next bytes from it
-ATTEMPTS = 2  # at each address that answers
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError)  # what a broken file may raise
+LARGEST_DRAWING = 10_000  # bytes; the largest of the data set has 522
+# How the PNG file of every drawing begins: its size stands there, before anything is inflated.
+PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", CANVAS, CANVAS)
+WRITTEN_BY_ZIP = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class OmniglotMissing(FileNotFoundError):
@@ -48,6 +52,10 @@ class OmniglotMissing(FileNotFoundError):
 
 class OmniglotDamaged(ValueError):
     """A file that should hold the data set holds something else."""
+
+
+class OmniglotUnreadable(OmniglotDamaged):
+    """A file that should hold the data set may be sound, but this user or this disk cannot read it."""
 
 
 @dataclass(frozen=True)
@@ -108,46 +116,79 @@ def cache_folder() -> Path:
 def places() -> list[Path]:
     """The folders where an archive is looked for, in order."""
     root = os.environ.get("OMNIGLOT_ROOT")  # unset and empty are the same
-    return ([Path(root).expanduser()] if root else []) + [PROJECT_DATA, cache_folder()]
+    return ([Path(os.path.expanduser(root))] if root else []) + [PROJECT_DATA, cache_folder()]
 
 
 def find(archive: Archive) -> Path | None:
-    """The first copy of the archive in ``places``, or None."""
-    paths = [folder / archive.filename for folder in places()]
-    if os.environ.get("OMNIGLOT_ROOT") and not paths[0].is_file():
-        warnings.warn(f"OMNIGLOT_ROOT is set, but there is no {paths[0]}: looking elsewhere", stacklevel=2)
-    return next((path for path in paths if path.is_file()), None)
+    """The first copy of the archive in ``places``, or None; a place that cannot be looked into has none."""
+    for number, folder in enumerate(places()):
+        path = folder / archive.filename
+        try:
+            if stat.S_ISREG(path.stat().st_mode):
+                return path
+            why = "not a file"
+        except (OSError, ValueError) as error:  # a ValueError: no such name is possible
+            why = getattr(error, "strerror", None) or str(error)
+        if number == 0 and os.environ.get("OMNIGLOT_ROOT"):
+            said = f"OMNIGLOT_ROOT is set, but there is no {_name(path)} ({why}): looking elsewhere"
+            warnings.warn(said, stacklevel=2)
+    return None
+
+
+def _name(path: Path) -> str:
+    """A path as it is told, which is not a page long."""
+    return str(path) if len(str(path)) < 200 else f"{str(path)[:90]}...{str(path)[-90:]}"
 
 
 def find_kept(archive: Archive) -> tuple[Path, Drawings] | None:
     """A sound array in the user's cache, where the archive it was made from may be gone; or None."""
-    for path in sorted(cache_folder().glob(f"{archive.name}-*.npz")):
-        drawings = read_cache(archive, path)
+    try:
+        paths = {path: path.stat().st_mtime_ns for path in cache_folder().glob(f"{archive.name}-*.safetensors")}
+    except OSError:
+        return None
+    for path in sorted(paths):
+        drawings = _kept(archive, path, paths[path])
         if drawings is not None:
             return path, drawings
     return None
+
+
+@lru_cache(maxsize=4)
+def _kept(archive: Archive, path: Path, modified: int) -> Drawings | None:
+    return read_cache(archive, path)
+
+
+def require(archives: Sequence[Archive], download: bool | None = None) -> None:
+    """See to it that the archives are all here, as files or as kept arrays: a part of them counts as none.
+
+    Args:
+        download: whether to fetch a missing archive. None means yes, unless OMNIGLOT_DOWNLOAD is 0.
+
+    Raises:
+        OmniglotMissing: one is not here, and it may not or could not be downloaded.
+    """
+    for archive in archives:
+        if find(archive) is None and find_kept(archive) is None:
+            if not (os.environ.get("OMNIGLOT_DOWNLOAD") != "0" if download is None else download):
+                raise OmniglotMissing(how_to_get(archive, "downloading is switched off"))
+            _fetch_once(archive, cache_folder())
 
 
 def load(archive: Archive, download: bool | None = None) -> Drawings:
     """The archive's drawings: from memory, from a copy on disk and its cached array, or from the network.
 
     Args:
-        download: whether to fetch a missing archive. None means yes, unless OMNIGLOT_DOWNLOAD is 0.
+        download: as for ``require``.
 
     Raises:
         OmniglotMissing: there is no copy, and it may not or could not be downloaded.
         OmniglotDamaged: the first copy found is not the official data set. No other is taken in its stead.
+        OmniglotUnreadable: the first copy found may not be read.
     """
+    require([archive], download)
     path = find(archive)
     if path is None:
-        kept = find_kept(archive)
-        if kept is not None:
-            return kept[1]
-        if download is None:
-            download = os.environ.get("OMNIGLOT_DOWNLOAD") != "0"
-        if not download:
-            raise OmniglotMissing(how_to_get(archive, "downloading is switched off"))
-        path = _fetch_once(archive, cache_folder())
+        return find_kept(archive)[1]
     return _load_file(archive, path, cache_folder(), path.stat().st_mtime_ns)
 
 
@@ -168,7 +209,8 @@ def _fetch_once(archive: Archive, folder: Path) -> Path:
 @lru_cache(maxsize=4)
 def _load_file(archive: Archive, path: Path, cache: Path, modified: int) -> Drawings:
     """``path`` read once for a process, and once for a machine where ``cache`` can be written."""
-    cached = cache / f"{archive.name}-{_md5(path)[:12]}.npz"
+    md5 = hashlib.md5(_bytes(path), usedforsecurity=False).hexdigest()
+    cached = cache / f"{archive.name}-{md5[:12]}.safetensors"
     drawings = read_cache(archive, cached)
     if drawings is None:
         drawings = read_archive(archive, path)
@@ -176,8 +218,16 @@ def _load_file(archive: Archive, path: Path, cache: Path, modified: int) -> Draw
     return drawings
 
 
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+def _bytes(path: Path) -> bytes:
+    """What stands in an archive."""
+    try:
+        with path.open("rb") as file:
+            return file.read(min(os.fstat(file.fileno()).st_size, LARGEST) + 1)
+    except OSError as error:
+        raise OmniglotUnreadable(
+            f"{path} is there but cannot be read ({error.strerror}): make it readable, or set OMNIGLOT_ROOT to a "
+            "folder with another copy"
+        ) from error
 
 
 def read_archive(archive: Archive, path: Path) -> Drawings:
@@ -189,21 +239,25 @@ def read_archive(archive: Archive, path: Path) -> Drawings:
             f"`python -m course_lib data`, or copy it from {SOURCES[1]}{archive.filename}"
         )
 
+    content = _bytes(path)
+    if len(content) > LARGEST:
+        raise damaged(f"it has more than {LARGEST / 1e6:.0f} MB")
     try:
-        with zipfile.ZipFile(path) as pack:
-            members: dict[tuple[str, ...], list[str]] = {}  # (alphabet, character): its drawings
-            for member in sorted(pack.namelist()):
-                if member.endswith(".png"):
-                    members.setdefault(tuple(member.split("/")[-3:-1]), []).append(member)
+        with zipfile.ZipFile(io.BytesIO(content)) as pack:
+            members: dict[tuple[str, ...], list[zipfile.ZipInfo]] = {}  # (alphabet, character): its drawings
+            for member in sorted(pack.infolist(), key=lambda member: member.filename):
+                if member.filename.endswith(".png"):
+                    members.setdefault(tuple(member.filename.split("/")[-3:-1]), []).append(member)
             counts = {len(drawn) for drawn in members.values()}
             if len(members) != archive.characters or counts != {DRAWINGS}:
                 held = f"{sum(map(len, members.values()))} drawings of {len(members)} characters"
                 raise damaged(f"it holds {held}, not {DRAWINGS} of each of {archive.characters}")
             names = sorted(members)
-            images = torch.stack([_shrunk(pack, members[name]) for name in names])  # [C, 20, 28, 28]
+            drawn = (torch.stack([_drawing(pack, member) for member in members[name]]) for name in names)
+            images = torch.stack([shrink(character) for character in drawn])  # [C, 20, 28, 28]
     except OmniglotDamaged:
         raise
-    except (*UNREADABLE, SyntaxError, RuntimeError) as error:  # Pillow's and zipfile's ways to give up
+    except Exception as error:  # zipfile, zlib and Pillow give up in many ways, and promise no list of them
         raise damaged(f"it cannot be read ({error})") from error
     drawings = Drawings(images, tuple(names))
     if digest(drawings) != archive.digest:
@@ -211,27 +265,36 @@ def read_archive(archive: Archive, path: Path) -> Drawings:
     return drawings
 
 
-def _shrunk(pack: zipfile.ZipFile, members: list[str]) -> Tensor:
-    """One character's drawings, uint8 [20, 28, 28]. In the archive, ink is black on white paper."""
+def _drawing(pack: zipfile.ZipFile, member: zipfile.ZipInfo) -> Tensor:
+    """One drawing, bool [105, 105], where ink is True; in the archive it is black on white paper.
+
+    Nothing but a PNG of this size is opened, and never more is inflated than a drawing can have.
+
+    Raises:
+        ValueError: it is something else.
+    """
     from PIL import Image
 
-    ink = []
-    for member in members:
-        with Image.open(io.BytesIO(pack.read(member))) as picture:
-            ink.append(torch.from_numpy(np.asarray(picture.convert("1")) == 0))  # bool [105, 105]
-    return shrink(torch.stack(ink))
+    if member.compress_type not in WRITTEN_BY_ZIP:
+        raise ValueError(f"{member.filename} is packed by another method")
+    with pack.open(member) as file:
+        png = file.read(LARGEST_DRAWING + 1)
+    if len(png) > LARGEST_DRAWING or not png.startswith(PNG):
+        raise ValueError(f"{member.filename} is no PNG of {CANVAS} x {CANVAS} pixels, {LARGEST_DRAWING} bytes at most")
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
+        return torch.from_numpy(np.asarray(picture.convert("1")) == 0)
 
 
 def read_cache(archive: Archive, path: Path) -> Drawings | None:
     """The drawings kept at ``path``, or None where there are none or they are not the official ones."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            names = tuple((alphabet, character) for alphabet, character in kept["names"].tolist())
-            drawings = Drawings(torch.from_numpy(kept["images"]), names)
+        tensors, header = read_tensors(path)
+        names = tuple((alphabet, character) for alphabet, character in header["names"])
+        drawings = Drawings(tensors["images"], names)
         believed = digest(drawings) == archive.digest
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (*UNREADABLE, TypeError, KeyError):
+    except (OSError, KeyError, TypeError, ValueError):
         believed = False
     if not believed:
         warnings.warn(f"{path} is damaged or of another version, and is not used", stacklevel=2)
@@ -241,22 +304,15 @@ def read_cache(archive: Archive, path: Path) -> Drawings | None:
 
 def write_cache(drawings: Drawings, path: Path) -> None:
     """Keeps the drawings at ``path``: whole or not at all, whoever else writes there. No failure stops us."""
-    half = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
-            half = Path(file.name)
-            np.savez(file, images=drawings.images.numpy(), names=np.array(drawings.names))
-        os.replace(half, path)
+        write_tensors(path, {"images": drawings.images}, {"names": drawings.names})
     except OSError as error:
-        if half is not None:
-            half.unlink(missing_ok=True)
         warnings.warn(f"not kept for next time: {path} cannot be written ({error})", stacklevel=2)
 
 
 def how_to_get(archive: Archive, why: str) -> str:
     """What to tell a person who lacks the archive."""
-    looked = ", ".join(str(folder) for folder in places())
+    looked = ", ".join(map(_name, places()))
     return (
         f"Omniglot's {archive.filename} is not here: none of the folders {looked} has it, and {why}. "
         f"Get it with `python -m course_lib data`, or copy it from {SOURCES[1]}{archive.filename} into one "
@@ -265,65 +321,12 @@ def how_to_get(archive: Archive, why: str) -> str:
 
 
 def fetch(archive: Archive, folder: Path) -> Path:
-    """Downloads the archive into ``folder`` with a progress bar, going on where an earlier try broke off.
-
-    The file appears under its name only when it is whole and its MD5 is right.
+    """Downloads the archive into ``folder``.
 
     Raises:
         OmniglotMissing: no address gave the file, or the folder cannot be written; with every reason.
     """
-    import pooch
-    import requests
-
-    reasons = []
-    for source in archive.sources:
-        url = source + archive.filename
-        for _ in range(ATTEMPTS):
-            try:
-                known = f"md5:{archive.md5}"
-                return Path(pooch.retrieve(url, known, archive.filename, folder, downloader=_resume))
-            except (requests.RequestException, ValueError) as error:  # a ValueError: the wrong checksum
-                reasons.append(f"{source.split('/')[2]}: {_short(error)}")
-                if isinstance(error, (requests.ConnectionError, requests.HTTPError)):
-                    break  # no such host, or no such file there: asking again would not help
-            except OSError as error:
-                raise OmniglotMissing(how_to_get(archive, f"{folder} cannot be written ({error})")) from error
-    raise OmniglotMissing(how_to_get(archive, f"no address gave it ({'; '.join(reasons)})"))
-
-
-def _short(error: Exception) -> str:
-    """What went wrong, without the layers of a network library around it."""
-    while error.args and isinstance(error.args[0], Exception):
-        error = error.args[0]
-    return str(getattr(error, "reason", error)).rpartition("): ")[2]
-
-
-def _resume(url: str, output_file: str, pooch) -> None:
-    """A downloader for pooch that keeps what came when it breaks off, and asks for the rest next time."""
-    import requests
-    from tqdm.auto import tqdm
-
-    output = Path(output_file)  # a temporary name in the folder of the download
-    rest = output.with_name(f"{url.rsplit('/', 1)[-1]}.part")
-    if rest.exists():
-        os.replace(rest, output)  # taken from under any other process
-    have = output.stat().st_size
     try:
-        headers = {"Range": f"bytes={have}-"} if have else {}
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-            if answer.status_code == requests.codes.range_not_satisfiable:
-                return  # there is no rest: the checksum says whether this is the file
-            answer.raise_for_status()
-            if answer.status_code != requests.codes.partial_content:
-                have = 0
-            length = int(answer.headers.get("Content-Length", 0))
-            bar = tqdm(desc=rest.stem, initial=have, total=have + length, unit="B", unit_scale=True)
-            with bar, open(output, "r+b") as file:
-                file.seek(have)
-                file.truncate()
-                for chunk in answer.iter_content(1 << 16):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-    except BaseException:  # a keyboard interrupt too
-        os.replace(output, rest)
-        raise
+        return fetch_file(archive.sources, archive.filename, archive.md5, folder)
+    except DownloadFailed as error:
+        raise OmniglotMissing(how_to_get(archive, str(error))) from error

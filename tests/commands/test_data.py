@@ -1,24 +1,15 @@
 """``data``: what it says of Omniglot where OMNIGLOT_ROOT has it, and of a file that is not it."""
 
-import os
-from pathlib import Path
-
 import pytest
 
 from course_lib.__main__ import main
-from course_lib.tasks import omniglot_files as files
-
-ROOT = os.environ.get("OMNIGLOT_ROOT", "")
 
 
-@pytest.mark.skipif(
-    not ROOT or not (Path(ROOT) / files.BACKGROUND.filename).is_file(),
-    reason="needs the data set: set OMNIGLOT_ROOT to the folder with Omniglot's two archives",
-)
-def test_the_data_command_describes_and_complains(capsys, monkeypatch, tmp_path):
+@pytest.mark.data
+def test_the_data_command_describes_and_complains(omniglot, capsys, monkeypatch, tmp_path):
     assert main(["data", "describe"]) == 0
     assert "964 characters of 30 alphabets" in capsys.readouterr().out
-    whole = (Path(ROOT) / "images_background.zip").read_bytes()
+    whole = (omniglot / "images_background.zip").read_bytes()
     (tmp_path / "images_background.zip").write_bytes(whole[: len(whole) // 2])
     monkeypatch.setenv("OMNIGLOT_ROOT", str(tmp_path))
     assert main(["data", "verify"]) == 1

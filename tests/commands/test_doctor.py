@@ -21,6 +21,7 @@ from course_lib.commands.doctor import NOTE, OK, PROBLEM, Finding
 from course_lib.engine.compiler import compiler_name
 from course_lib.engine.hot_path import check_compiler
 from course_lib.tasks import omniglot_files
+from tests.faults import flip_a_bit
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +32,7 @@ def about(topic: str, findings) -> Finding:
     return finding
 
 
+@pytest.mark.data
 def test_every_look_succeeds_here_and_whatever_is_wrong_comes_with_a_remedy(monkeypatch, capsys):
     findings = doctor.check()
     assert not [finding for finding in findings if "could not be looked at" in finding.found]
@@ -128,14 +130,34 @@ def test_omniglot_missing_is_a_note_and_damaged_a_problem(no_omniglot):
     assert len(damaged) == 1 and "images_background.zip" in damaged[0].found and damaged[0].todo
 
 
+def test_an_archive_that_cannot_be_read_is_not_to_be_deleted(no_omniglot):
+    for archive in omniglot_files.ARCHIVES:
+        (no_omniglot / archive.filename).symlink_to("/proc/self/mem")
+    unreadable = [finding for finding in doctor.data() if finding.status == PROBLEM]
+    assert len(unreadable) == 2 and not any("delete" in str(finding).lower() for finding in unreadable)
+
+
 def test_checkpoints_damaged_or_missing(monkeypatch, tmp_path):
+    shipped = checkpoints.path_of("sinusoid/maml_k1")
     monkeypatch.setattr(checkpoints, "FOLDER", tmp_path)
     assert about("checkpoints", doctor.shipped_checkpoints()).status == PROBLEM
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0")
     finding = about("checkpoint", doctor.shipped_checkpoints())
     assert finding.status == PROBLEM and "cut" in finding.found
+    for seed in range(100):
+        shutil.copy(shipped, tmp_path / "cut.safetensors")
+        flip_a_bit(tmp_path / "cut.safetensors", seed)
+        assert about("checkpoint", doctor.shipped_checkpoints()).status == PROBLEM
 
 
+def test_the_record_of_a_checkpoint_can_be_read_by_a_person(capsys):
+    assert doctor.main(["sinusoid/maml_k1"]) == 0
+    said = capsys.readouterr().out
+    assert '"iterations": 70000' in said and "python -m course_lib train sinusoid" in said and said.startswith(OK)
+    assert doctor.main(["sinusoid/nothing"]) == 1 and "no checkpoint" in capsys.readouterr().out
+
+
+@pytest.mark.data
 @pytest.mark.parametrize(
     ("topic", "status"),
     [
@@ -210,6 +232,7 @@ def test_a_finding_reads_as_one_line_and_its_remedy():
     assert str(Finding(NOTE, "disk", "low", "make room")).splitlines()[1].strip() == "-> make room"
 
 
+@pytest.mark.data
 def test_the_command_line_reaches_it():
     done = subprocess.run(
         [sys.executable, "-m", "course_lib", "doctor"], cwd=ROOT, capture_output=True, text=True

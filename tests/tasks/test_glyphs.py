@@ -129,6 +129,7 @@ def test_shrink_keeps_the_share_of_ink():
 # Which of the two
 
 
+@pytest.mark.data
 def test_without_omniglot_glyphs_stand_in_and_say_so(tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIGLOT_ROOT", "")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -139,7 +140,8 @@ def test_without_omniglot_glyphs_stand_in_and_say_so(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="drawn glyphs .stand-in for Omniglot., because.*course_lib data"):
         tasks = character_tasks("test", ways=7, download=False)
     assert tasks.is_standin and tasks.ways == 7
-    (tmp_path / "images_evaluation.zip").write_text("something else")
+    for archive in files.ARCHIVES:
+        (tmp_path / archive.filename).write_text("something else")
     with pytest.raises(files.OmniglotDamaged):
         character_tasks("test", download=False)
 

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
-from course_lib.tasks import OmniglotTasks
+from course_lib.tasks import OmniglotTasks, character_tasks
 from course_lib.tasks import omniglot_files as files
 
-ROOT = os.environ.get("OMNIGLOT_ROOT", "")
-needs_omniglot = pytest.mark.skipif(
-    not (Path(ROOT) / files.BACKGROUND.filename).is_file() if ROOT else True,
-    reason="needs the data set: set OMNIGLOT_ROOT to the folder with Omniglot's two archives",
-)
+pytestmark = pytest.mark.data
 
 
-@needs_omniglot
 @pytest.mark.parametrize(("split", "characters", "alphabets"), [("train", 964, 30), ("test", 659, 20)])
-def test_omniglot_by_alphabets(split: str, characters: int, alphabets: int):
+def test_omniglot_by_alphabets(omniglot, split: str, characters: int, alphabets: int):
     tasks = OmniglotTasks(split, rotations=False)
     assert tasks.images.shape == (characters, 20, 28, 28) and len(tasks.alphabets) == alphabets
     assert OmniglotTasks(split).num_classes == characters * (4 if split == "train" else 1)
     assert tasks.name == "Omniglot" and not tasks.is_standin
 
 
-@needs_omniglot
 @pytest.mark.parametrize("splits", ["alphabets", "characters"])
-def test_omniglot_splits_share_nothing(splits: str):
+def test_omniglot_splits_share_nothing(omniglot, splits: str):
     pictures = {}
     for split in ("train", "fit", "val", "test"):
         tasks = OmniglotTasks(split, splits=splits, rotations=False)
@@ -41,15 +32,30 @@ def test_omniglot_splits_share_nothing(splits: str):
         assert [len(pictures[s]) for s in ("train", "fit", "val", "test")] == [1200, 1100, 100, 423]
 
 
-@needs_omniglot
 @pytest.mark.parametrize(("ways", "shots", "measured"), [(5, 1, 0.42), (5, 5, 0.63), (20, 1, 0.23)])
-def test_pixels_leave_something_to_learn(ways: int, shots: int, measured: float):
+def test_pixels_leave_something_to_learn(omniglot, ways: int, shots: int, measured: float):
     """The nearest support drawing, by Euclidean distance, is of the right class this often."""
     tasks = OmniglotTasks("test", ways=ways, shots=shots, queries=5)
     batch = tasks.sample(300, generator=torch.Generator().manual_seed(0))
     nearest = torch.cdist(batch.query_x.flatten(2), batch.support_x.flatten(2)).argmin(dim=-1)  # [T, Q]
     accuracy = (batch.support_y.gather(1, nearest) == batch.query_y).float().mean().item()
     assert accuracy == pytest.approx(measured, abs=0.03)
+
+
+@pytest.mark.filterwarnings("ignore:OMNIGLOT_ROOT is set")
+@pytest.mark.parametrize("alone", files.ARCHIVES, ids=lambda archive: archive.name)
+def test_one_archive_alone_counts_as_none(omniglot, monkeypatch, tmp_path, alone: files.Archive):
+    (tmp_path / alone.filename).symlink_to(omniglot / alone.filename)
+    monkeypatch.setenv("OMNIGLOT_ROOT", str(tmp_path))
+    monkeypatch.setattr(files, "PROJECT_DATA", tmp_path / "none")
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
+    (other,) = set(files.ARCHIVES) - {alone}
+    for split in ("train", "test"):
+        for splits in ("alphabets", "characters"):
+            with pytest.raises(files.OmniglotMissing, match=f"{other.filename} is not here"):
+                OmniglotTasks(split, splits=splits, download=False)
+        with pytest.warns(UserWarning, match="drawn glyphs"):
+            assert character_tasks(split, download=False).is_standin
 
 
 def test_unknown_splits():

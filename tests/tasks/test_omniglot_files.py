@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
-import http.server
 import io
 import multiprocessing
 import os
-import resource
-import socket
-import threading
+import struct
+import subprocess
+import tracemalloc
+import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,52 +23,17 @@ import pytest
 import torch
 from PIL import Image
 
+from course_lib.engine.files import write_tensors
 from course_lib.tasks import omniglot_files as files
-from course_lib.tasks.strokes import shrink
+from tests.faults import damage, no_file_over
+from tests.tasks.conftest import Small, write_archive
 
-
-@dataclasses.dataclass
-class Small:
-    """An archive of 3 alphabets with 2 characters each, what it holds, and a cache of its own."""
-
-    archive: files.Archive
-    path: Path
-    ink: torch.Tensor  # bool [6, 20, 105, 105]
-    cache: Path
-
-
-def write_archive(path: Path, ink: torch.Tensor) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as pack:
-        for c in reversed(range(len(ink))):  # the order in the zip means nothing
-            for d in range(ink.shape[1]):
-                png = io.BytesIO()
-                Image.fromarray(~ink[c, d].numpy()).save(png, "PNG")
-                folder = f"images_small/Alphabet{c // 2}/character{c % 2:02d}"
-                pack.writestr(f"{folder}/{c:04d}_{d:02d}.png", png.getvalue())
-
-
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
-    generator = torch.Generator().manual_seed(0)
-    ink = torch.rand(6, 20, 105, 105, generator=generator) < 0.1
-    (tmp_path / "here").mkdir()
-    path = tmp_path / "here" / "images_small.zip"
-    write_archive(path, ink)
-    images = torch.stack([shrink(drawings) for drawings in ink])
-    names = tuple((f"Alphabet{c // 2}", f"character{c % 2:02d}") for c in range(6))
-    digest = files.digest(files.Drawings(images, names))
-    md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    monkeypatch.setenv("OMNIGLOT_ROOT", str(path.parent))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(files, "PROJECT_DATA", tmp_path / "project")
-    files._load_file.cache_clear()
-    files._unreachable.clear()
-    return Small(files.Archive("images_small", 3, 6, digest, md5), path, ink, files.cache_folder())
+pytestmark = pytest.mark.data
 
 
 def read_anew(archive: files.Archive) -> files.Drawings:
     files._load_file.cache_clear()
+    files._kept.cache_clear()
     return files.load(archive)
 
 
@@ -128,6 +93,72 @@ def test_a_broken_archive_is_refused_even_where_a_sound_array_is_kept(small: Sma
     assert str(small.path) in str(told.value)
 
 
+def rewritten(small: Small, first: bytes, method: int) -> None:
+    """The archive with something else in the place of its first drawing."""
+    with zipfile.ZipFile(small.path) as pack:
+        drawings = {name: pack.read(name) for name in sorted(pack.namelist())}
+    drawings[min(drawings)] = first
+    with zipfile.ZipFile(small.path, "w", method) as pack:
+        for name, drawing in drawings.items():
+            pack.writestr(name, drawing)
+
+
+def png(width: int, height: int, mode: str = "1") -> bytes:
+    """A PNG that says it has this size; its pixels, all white, are there if they are few."""
+    whole = io.BytesIO()
+    Image.new(mode, (width, height) if width * height < 10**6 else (1, 1), "white").save(whole, "PNG")
+    data = bytearray(whole.getvalue())
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 105 105\n%%EndComments\n(x) run showpage\n%%EOF\n"
+DRAWING = png(105, 105)
+BOMBS = {
+    "an EPS file named .png": (EPS, zipfile.ZIP_DEFLATED),
+    "a TIFF file named .png": (b"II*\0" + bytes(100), zipfile.ZIP_DEFLATED),
+    "30,000 x 30,000 pixels": (png(30_000, 30_000), zipfile.ZIP_DEFLATED),
+    "104 x 105 pixels": (png(104, 105), zipfile.ZIP_DEFLATED),
+    "60 MB of zeros": (DRAWING + bytes(60_000_000), zipfile.ZIP_DEFLATED),
+    "60 MB of zeros, bzip2": (DRAWING + bytes(60_000_000), zipfile.ZIP_BZIP2),
+    "60 MB of zeros, LZMA": (DRAWING + bytes(60_000_000), zipfile.ZIP_LZMA),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_nothing_but_a_drawing_is_opened_or_inflated(small: Small, monkeypatch, bomb: str):
+    rewritten(small, *BOMBS[bomb])
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("an outside program was started"))
+    monkeypatch.setattr(os, "system", lambda *a, **k: pytest.fail("an outside program was started"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(files.OmniglotDamaged, match="is no PNG of 105 x 105|is packed by another method"):
+            files.read_archive(small.archive, small.path)
+        assert tracemalloc.get_traced_memory()[1] < 2e6  # bytes, at the most
+    finally:
+        tracemalloc.stop()
+
+
+def test_60_archives_damaged_anywhere_are_refused_in_words(small: Small):
+    sound = small.path.read_bytes()
+    for seed in range(60):
+        small.path.write_bytes(damage(sound, seed))
+        try:
+            drawings = files.read_archive(small.archive, small.path)
+        except files.OmniglotDamaged:
+            continue
+        assert files.digest(drawings) == small.archive.digest  # the damage is where nothing is read: a date, a flag
+
+
+def test_an_archive_that_cannot_be_read_is_not_to_be_deleted(small: Small):
+    small.path.unlink()
+    small.path.symlink_to("/proc/self/mem")  # a file, whose first byte nobody can read
+    with pytest.raises(files.OmniglotUnreadable, match="cannot be read .Input/output error.*another copy") as told:
+        read_anew(small.archive)
+    assert "elete" not in str(told.value)
+
+
 # Keeping
 
 
@@ -137,7 +168,7 @@ def kept(small: Small) -> list[str]:
 
 def test_the_array_is_kept_and_serves_without_the_archive(small: Small):
     first = read_anew(small.archive)
-    assert kept(small) == [f"images_small-{small.archive.md5[:12]}.npz"]
+    assert kept(small) == [f"images_small-{small.archive.md5[:12]}.safetensors"]
     small.path.unlink()
     with pytest.warns(UserWarning, match="OMNIGLOT_ROOT is set, but there is no"):
         again = read_anew(small.archive)
@@ -160,15 +191,32 @@ def test_a_foreign_array_is_not_believed(small: Small):
     (path,) = small.cache.iterdir()
     images = whole.images.clone()
     images[0, 0, 0, 0] ^= 1
-    for arrays in (
-        {"images": images.numpy(), "names": np.array(whole.names)},  # one grey is off by one
-        {"images": whole.images.numpy(), "names": np.array(whole.names[::-1])},
-        {"images": whole.images.numpy()},
-        {"images": np.array([{}], dtype=object), "names": np.array(whole.names)},  # a pickle
+    for tensors, header in (
+        ({"images": images}, {"names": whole.names}),  # one grey is off by one
+        ({"images": whole.images}, {"names": whole.names[::-1]}),
+        ({"images": whole.images}, {}),
+        ({"images": whole.images}, {"names": [["one name"]]}),
+        ({"images": whole.images.float()}, {"names": whole.names}),
+        ({}, ["names"]),
     ):
-        np.savez(path, **arrays)
+        write_tensors(path, tensors, header)
         with pytest.warns(UserWarning, match="is not used"):
             assert torch.equal(read_anew(small.archive).images, whole.images)
+
+
+def test_300_damaged_arrays_are_all_made_anew(small: Small):
+    whole = read_anew(small.archive)
+    (path,) = small.cache.iterdir()
+    sound, mended = path.read_bytes(), []
+    for seed in range(300):
+        path.write_bytes(damage(sound, seed))
+        with pytest.warns(UserWarning, match="is not used"):
+            assert files.read_cache(small.archive, path) is None
+        if seed < 6:  # one of each kind, all the way
+            with pytest.warns(UserWarning, match="is not used"):
+                mended.append(torch.equal(read_anew(small.archive).images, whole.images))
+            assert path.read_bytes() == sound
+    assert mended == [True] * 6
 
 
 def test_many_processes_at_once(small: Small):
@@ -176,7 +224,7 @@ def test_many_processes_at_once(small: Small):
     with context.Pool(4) as workers:
         results = workers.map(_load_digest, [small.archive] * 8, chunksize=1)
     assert set(results) == {small.archive.digest}
-    assert kept(small) == [f"images_small-{small.archive.md5[:12]}.npz"]  # and nothing half-done beside it
+    assert kept(small) == [f"images_small-{small.archive.md5[:12]}.safetensors"]  # and nothing half-done beside it
 
 
 def _load_digest(archive: files.Archive) -> str:
@@ -201,13 +249,8 @@ def test_a_read_only_folder_costs_only_the_cache(small: Small):
 
 def test_a_write_that_breaks_off_leaves_nothing(small: Small):
     """No file may grow over 50 kB, so that writing the array fails half-way, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
-    try:
-        with pytest.warns(UserWarning, match=f"not kept for next time.*Errno {errno.EFBIG}"):
-            assert files.digest(read_anew(small.archive)) == small.archive.digest
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with no_file_over(50_000), pytest.warns(UserWarning, match=f"not kept for next time.*Errno {errno.EFBIG}"):
+        assert files.digest(read_anew(small.archive)) == small.archive.digest
     assert kept(small) == []
 
 
@@ -226,6 +269,53 @@ def test_places_in_order(small: Small, monkeypatch: pytest.MonkeyPatch):
         assert files.find(small.archive) == folder / small.path.name
 
 
+def not_to_be_looked_into(tmp_path: Path) -> str:
+    folder = tmp_path / "loop"
+    folder.symlink_to(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("root", ["~nobody-of-this-name/x", "x" * 5000, "a/" * 2500, not_to_be_looked_into])
+def test_a_root_that_cannot_be_is_told_and_the_others_are_looked_into(small: Small, monkeypatch, tmp_path, root):
+    files.PROJECT_DATA.mkdir()
+    small.path.rename(files.PROJECT_DATA / small.path.name)
+    monkeypatch.setenv("OMNIGLOT_ROOT", root(tmp_path) if callable(root) else root)
+    with pytest.warns(UserWarning, match="OMNIGLOT_ROOT is set, but there is no .*: looking elsewhere") as told:
+        assert files.digest(read_anew(small.archive)) == small.archive.digest
+    assert all(len(str(warning.message)) < 400 for warning in told)
+    (files.PROJECT_DATA / small.path.name).unlink()
+    files._load_file.cache_clear()
+    with pytest.warns(UserWarning), pytest.raises(files.OmniglotMissing) as missing:
+        files.load(dataclasses.replace(small.archive, name="images_other"), download=False)
+    assert len(str(missing.value)) < 1500
+
+
+def as_nobody(function, *arguments) -> object:
+    """What ``function`` gives or raises in a process of a user without rights."""
+    context = multiprocessing.get_context("fork")
+    with context.Pool(1, initializer=os.setuid, initargs=(65534,)) as nobody:
+        return nobody.apply(function, arguments)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user without rights")
+def test_what_others_may_not_read_is_told_in_words(small: Small):
+    for folder in (small.path.parent, *small.path.parents):
+        if folder.stat().st_uid == os.getuid() and str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+    small.path.chmod(0)
+    with pytest.raises(files.OmniglotUnreadable, match="Permission denied.*make it readable"):
+        as_nobody(files.read_archive, small.archive, small.path)
+    small.path.parent.chmod(0)  # then not even whether the archive is there can be seen
+    with pytest.raises(files.OmniglotMissing, match="is not here"):
+        as_nobody(_load_quietly, small.archive)
+
+
+def _load_quietly(archive: files.Archive) -> files.Drawings:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return files.load(archive, download=False)
+
+
 def test_missing_and_not_to_be_downloaded(small: Small, monkeypatch: pytest.MonkeyPatch):
     small.path.unlink()
     monkeypatch.delenv("OMNIGLOT_ROOT")
@@ -235,102 +325,3 @@ def test_missing_and_not_to_be_downloaded(small: Small, monkeypatch: pytest.Monk
     monkeypatch.setenv("OMNIGLOT_DOWNLOAD", "0")
     with pytest.raises(files.OmniglotMissing, match="switched off"):
         files.load(small.archive)
-
-
-# Fetching
-
-
-class Server:
-    """Serves ``body`` over HTTP, in parts if asked; breaks off after ``limit`` bytes the first time."""
-
-    def __init__(self, body: bytes, status: int = 200, limit: int | None = None):
-        self.asked: list[str | None] = []  # the Range header of each request
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                wanted = self.headers.get("Range")
-                outer.asked.append(wanted)
-                begin = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
-                if begin >= len(body):
-                    self.send_error(416)
-                    return
-                self.send_response(206 if wanted else status)
-                self.send_header("Content-Length", str(len(body) - begin))
-                self.end_headers()
-                self.wfile.write(body[begin:][: limit if len(outer.asked) == 1 else None])
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.source = f"http://127.0.0.1:{self.server.server_port}/"
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *raised) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture
-def elsewhere(small: Small, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """The small archive, no longer on this machine."""
-    body = small.path.read_bytes()
-    small.path.unlink()
-    monkeypatch.delenv("OMNIGLOT_ROOT")
-    return body
-
-
-def from_sources(small: Small, *sources: str) -> files.Archive:
-    return dataclasses.replace(small.archive, sources=sources)
-
-
-def test_download_goes_on_where_it_broke_off(small: Small, elsewhere: bytes):
-    with Server(elsewhere, limit=100_000) as server:
-        drawings = files.load(from_sources(small, server.source), download=True)
-    first, second = server.asked
-    assert first is None and 0 < int(second.removeprefix("bytes=").removesuffix("-")) <= 100_000
-    assert files.digest(drawings) == small.archive.digest
-    assert kept(small) == [f"images_small-{small.archive.md5[:12]}.npz", "images_small.zip"]
-
-
-def test_download_takes_the_next_address(small: Small, elsewhere: bytes):
-    with Server(b"no such file", status=404) as wrong, Server(elsewhere) as right:
-        drawings = files.load(from_sources(small, wrong.source, right.source), download=True)
-    assert files.digest(drawings) == small.archive.digest and len(wrong.asked) == 1
-
-
-def test_a_download_that_is_another_file_is_dropped(small: Small, elsewhere: bytes):
-    with Server(elsewhere[:-1] + b"x") as server:
-        with pytest.raises(files.OmniglotMissing, match="no address gave it"):
-            files.load(from_sources(small, server.source), download=True)
-    assert len(server.asked) == files.ATTEMPTS and kept(small) == []
-
-
-def test_a_stale_rest_does_not_stop_the_download(small: Small, elsewhere: bytes):
-    small.cache.mkdir(parents=True)
-    (small.cache / "images_small.zip.part").write_bytes(b"x" * (len(elsewhere) + 7))
-    with Server(elsewhere) as server:
-        drawings = files.load(from_sources(small, server.source), download=True)
-    assert files.digest(drawings) == small.archive.digest and len(server.asked) == 2
-
-
-def test_no_network_is_told_once_and_asked_once(small: Small, elsewhere: bytes):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    archive = from_sources(small, f"http://127.0.0.1:{port}/")
-    for _ in range(2):
-        with pytest.raises(files.OmniglotMissing, match="Connection refused.*OMNIGLOT_ROOT"):
-            files.load(archive, download=True)
-    assert archive in files._unreachable
-
-
-def test_download_into_a_folder_that_cannot_be_written(small: Small, elsewhere: bytes):
-    small.cache.parent.mkdir(parents=True)
-    small.cache.write_text("a file where the folder should be")
-    with Server(elsewhere) as server, pytest.raises(files.OmniglotMissing, match="cannot be written"):
-        files.load(from_sources(small, server.source), download=True)

@@ -1,0 +1,57 @@
+"""A small archive like Omniglot's, on the real disk, with a cache and a home of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from course_lib.tasks import omniglot_files as files
+from course_lib.tasks.strokes import shrink
+
+
+@dataclasses.dataclass
+class Small:
+    """An archive of 3 alphabets with 2 characters each, what it holds, and a cache of its own."""
+
+    archive: files.Archive
+    path: Path
+    ink: torch.Tensor  # bool [6, 20, 105, 105]
+    cache: Path
+
+
+def write_archive(path: Path, ink: torch.Tensor) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as pack:
+        for c in reversed(range(len(ink))):  # the order in the zip means nothing
+            for d in range(ink.shape[1]):
+                png = io.BytesIO()
+                Image.fromarray(~ink[c, d].numpy()).save(png, "PNG")
+                folder = f"images_small/Alphabet{c // 2}/character{c % 2:02d}"
+                pack.writestr(f"{folder}/{c:04d}_{d:02d}.png", png.getvalue())
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
+    generator = torch.Generator().manual_seed(0)
+    ink = torch.rand(6, 20, 105, 105, generator=generator) < 0.1
+    (tmp_path / "here").mkdir()
+    path = tmp_path / "here" / "images_small.zip"
+    write_archive(path, ink)
+    images = torch.stack([shrink(drawings) for drawings in ink])
+    names = tuple((f"Alphabet{c // 2}", f"character{c % 2:02d}") for c in range(6))
+    digest = files.digest(files.Drawings(images, names))
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    monkeypatch.setenv("OMNIGLOT_ROOT", str(path.parent))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(files, "PROJECT_DATA", tmp_path / "project")
+    files._load_file.cache_clear()
+    files._kept.cache_clear()
+    files._unreachable.clear()
+    return Small(files.Archive("images_small", 3, 6, digest, md5), path, ink, files.cache_folder())
