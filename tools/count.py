@@ -47,11 +47,13 @@ def functions_passed(run: Callable[[], object]) -> list[tuple[str, str]]:
     return [(str(path.relative_to(PACKAGE)), name.replace(".<locals>", "")) for path, name in names]
 
 
-def meta_step() -> list[tuple[str, str]]:
-    """What one meta-step of MAML passes, from ``make_meta_gradient`` to the gradient."""
+def meta_steps() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What MAML's first meta-step passes, from ``make_meta_gradient`` to the gradient, and what each later one does."""
     learner, model = MAML(), MLP(seed=0)
     batch = SinusoidTasks(shots=10).sample(2, generator=torch.Generator().manual_seed(0))
-    return functions_passed(lambda: make_meta_gradient(learner, model)(batch))
+    made = []
+    first = functions_passed(lambda: made.append(make_meta_gradient(learner, model)) or made[0](batch))
+    return first, functions_passed(lambda: made[0](batch))
 
 
 def lines() -> Counter:
@@ -70,11 +72,13 @@ def room(file: str) -> str:
 
 
 def main() -> None:
-    passed, counted = meta_step(), lines()
+    (first, later), counted = meta_steps(), lines()
     print("One meta-step, make_meta_gradient(MAML(), MLP())(batch):")
-    for file, name in passed:
-        print(f"    {file:32} {name}")
-    print(f"    {len(passed)} functions in {len({file for file, _ in passed})} files\n")
+    for file, name in first:
+        print(f"    {file:32} {name}{'' if (file, name) in later else '   (first step only)'}")
+    for passed, which in ((first, "first"), (later, "later")):
+        print(f"    the {which}: {len(passed)} functions in {len({file for file, _ in passed})} files")
+    print()
     print("The textbook, lines:")
     textbook = {file: count for file, count in counted.items() if room(file) == "textbook"}
     for file, count in sorted(textbook.items()):

@@ -67,6 +67,17 @@ class Recipe:
     schedule: Callable[[float], float] | None = None
     steps: tuple[int, ...] = (0, 1, 5, 10)
 
+    @property
+    def outer(self) -> dict:
+        """The outer loop's settings: ``meta_train(*recipe.build(family), **recipe.outer)`` trains."""
+        names = "iterations", "meta_batch", "outer_lr", "optimizer", "schedule"
+        return {name: getattr(self, name) for name in names}
+
+    def build(self, family: str, seed: int = 0):
+        """Learner, network and training tasks."""
+        train_tasks, model = self.build_tasks(family), self.build_model(family, seed)
+        return self.build_learner(family, model, train_tasks), model, train_tasks
+
     def build_tasks(self, family: str, test: bool = False, **changes):
         """What to train on, or with ``test`` new tasks to be judged on."""
         if family == "sinusoid":

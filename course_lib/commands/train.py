@@ -76,22 +76,16 @@ def _train(args: argparse.Namespace, recipe: Recipe, out: Path, command: str) ->
         raise ValueError(f"there is no stopped run to resume ({state}); leave out --resume to begin one")
     if state.exists() and not args.resume:
         raise ValueError(f"{state} holds a run that was stopped: add --resume to go on, or delete it to begin afresh")
-    tasks = recipe.build_tasks(args.family)
-    model = recipe.build_model(args.family, args.seed)
-    learner = recipe.build_learner(args.family, model, tasks)
+    learner, model, tasks = recipe.build(args.family, args.seed)
     print(f"{learner.describe()} on {tasks.describe()}")
     cpu_seconds = time.process_time()
     model, history = meta_train(
         learner,
         model,
         tasks,
-        iterations=recipe.iterations,
-        meta_batch=recipe.meta_batch,
-        outer_lr=recipe.outer_lr,
+        **recipe.outer,
         seed=args.seed,
         device=args.device,
-        optimizer=recipe.optimizer,
-        schedule=recipe.schedule,
         tasks_at_once=args.tasks_at_once,
         compile=args.compile,
         precision=args.precision,

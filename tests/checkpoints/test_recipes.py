@@ -15,17 +15,16 @@ from course_lib.models import Conv4
 from course_lib.tasks import AllClasses, GlyphTasks
 from course_lib.training import meta_train
 
+SHORT = {"iterations": 2, "meta_batch": 2}
+
 
 @pytest.mark.parametrize("name", recipes.TWO_CORES)
 def test_each_two_core_recipe_trains_and_serves_new_tasks(name):
     recipe = recipes.TWO_CORES[name]
     recipe = replace(recipe, model={**recipe.model, "filters": 4}, pool=min(recipe.pool, 16))
-    tasks = recipe.build_tasks("glyphs")
-    model = recipe.build_model("glyphs")
-    learner = recipe.build_learner("glyphs", model, tasks)
+    learner, model, tasks = recipe.build("glyphs")
     before = {n: p.clone() for n, p in model.named_parameters()}
-    options = {"optimizer": recipe.optimizer, "schedule": recipe.schedule, "progress": False}
-    meta_train(learner, model, tasks, 2, 1, recipe.outer_lr, **options)
+    meta_train(learner, model, tasks, **recipe.outer | SHORT, progress=False)
     assert any(not p.equal(before[n]) for n, p in model.named_parameters())
     learner = recipes.keep(learner)
     assert sum(p.numel() for p in learner.parameters()) < 5  # nothing of the training tasks is shipped
@@ -38,10 +37,7 @@ def test_each_two_core_recipe_trains_and_serves_new_tasks(name):
 @pytest.mark.parametrize("name", recipes.SINUSOID)
 def test_each_sinusoid_recipe_trains(name):
     recipe = recipes.SINUSOID[name]
-    tasks, model = recipe.build_tasks("sinusoid"), recipe.build_model("sinusoid")
-    learner = recipe.build_learner("sinusoid", model, tasks)
-    options = {"optimizer": recipe.optimizer, "schedule": recipe.schedule, "progress": False}
-    _, history = meta_train(learner, model, tasks, 3, 5, recipe.outer_lr, **options)
+    _, history = meta_train(*recipe.build("sinusoid"), **recipe.outer | SHORT, progress=False)
     assert all(map(math.isfinite, history.loss))
     assert recipe.build_tasks("sinusoid", test=True).num_tasks is None
 
@@ -81,9 +77,8 @@ def test_the_n_times_trap(ways, released):
 
 def test_kept_learner_predicts_as_the_trained_one():
     recipe = replace(recipes.TWO_CORES["union"], model={"filters": 4, "statistics": "running"}, pool=16)
-    tasks, model = recipe.build_tasks("glyphs"), recipe.build_model("glyphs")
+    learner, model, tasks = recipe.build("glyphs")
     assert isinstance(tasks, AllClasses)
-    learner = recipe.build_learner("glyphs", model, tasks)
     test = recipe.build_tasks("glyphs", test=True)
     scores = [
         evaluate(one, model, test, num_tasks=2, steps=[0]).query_losses

@@ -32,8 +32,8 @@ def test_unknown_recipe_names_those_there_are(capsys):
 
 def test_a_network_trained_on_all_classes_is_judged_on_episodes(tmp_path, capsys):
     recipe = replace(recipes.TWO_CORES["union"], model={"filters": 4, "statistics": "running"}, pool=16)
-    tasks, model = recipe.build_tasks("glyphs"), recipe.build_model("glyphs")
-    learner = recipes.keep(recipe.build_learner("glyphs", model, tasks))
+    learner, model, tasks = recipe.build("glyphs")
+    learner = recipes.keep(learner)
     record = {"tasks": {"class": type(tasks).__name__, **tasks.settings()}}
     path = checkpoints.save(tmp_path / "union", model, learner, record)
     assert main(["evaluate", str(path), "--ways", "3", "--tasks", "2", "--steps", "0"]) == 0

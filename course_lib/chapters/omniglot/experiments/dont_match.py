@@ -199,10 +199,8 @@ def train(recipe: str, iterations: int, seed: int = 0, **changes: dict) -> list[
     short = recipes.find("omniglot", recipe)
     new = {part: {**getattr(short, part), **settings} for part, settings in changes.items()}
     short = replace(short, iterations=iterations, **new)
-    tasks, model = short.build_tasks("omniglot"), short.build_model("omniglot", seed)
-    learner = short.build_learner("omniglot", model, tasks)
-    options = {"iterations": iterations, "meta_batch": short.meta_batch, "outer_lr": short.outer_lr}
-    meta_train(learner, model, tasks, seed=seed, device="cpu", schedule=short.schedule, **options)
+    learner, model, tasks = short.build("omniglot", seed)
+    meta_train(learner, model, tasks, seed=seed, device="cpu", **short.outer)
     test = short.build_tasks("omniglot", test=True, rotations=None)
     return summary(evaluate(learner, model, test, TEST_TASKS, [short.steps[-1]]).accuracies[0])
 

@@ -41,9 +41,7 @@ FILE = Path(__file__).with_suffix(".json")
 
 def operations(recipe: Recipe) -> int:
     """Floating-point operations of one meta-gradient, as PyTorch counts them: products and convolutions."""
-    tasks = recipe.build_tasks("omniglot")
-    model = recipe.build_model("omniglot")
-    learner = recipe.build_learner("omniglot", model, tasks)
+    learner, model, tasks = recipe.build("omniglot")
     batch = tasks.sample(recipe.meta_batch, generator=torch.Generator().manual_seed(0))
     with FlopCounterMode(display=False) as counter:
         learner.meta_gradient(model, batch, tasks_at_once=1)
@@ -52,12 +50,8 @@ def operations(recipe: Recipe) -> int:
 
 def train(recipe: Recipe, seed: int = 0) -> tuple[nn.Module, Learner]:
     """The network and the learner that the command line would make of the recipe."""
-    tasks = recipe.build_tasks("omniglot")
-    model = recipe.build_model("omniglot", seed)
-    learner = recipe.build_learner("omniglot", model, tasks)
-    how = {"meta_batch": recipe.meta_batch, "outer_lr": recipe.outer_lr, "seed": seed}
-    how |= {"optimizer": recipe.optimizer, "schedule": recipe.schedule}
-    model, _ = meta_train(learner, model, tasks, recipe.iterations, **how)
+    learner, model, tasks = recipe.build("omniglot", seed)
+    model, _ = meta_train(learner, model, tasks, seed=seed, **recipe.outer)
     return model, recipes.keep(learner)
 
 
