@@ -1,0 +1,25 @@
+"""tools/count.py counts what is there: every line once, and every function that a meta-step passes."""
+
+from tools import count
+
+
+def test_a_meta_step_is_followed_to_its_end():
+    first, later = count.meta_steps()
+    assert first[0][1] == "make_meta_gradient" and first[0] not in later
+    for passed in (first, later):
+        assert ("inner_loop.py", "adapt") in passed and ("losses.py", "mse") in passed
+        assert len(passed) == len(set(passed))
+
+
+def test_a_function_counts_once_and_a_comprehension_with_its_function():
+    assert count.functions_passed(lambda: [count.room(file) for file in count.lines()]) == []  # not of course_lib
+    passed = count.functions_passed(lambda: [count.MLP(seed=0) for _ in range(2)])
+    assert passed[0] == ("models.py", "MLP.__init__") and len(passed) == len(set(passed))
+
+
+def test_every_line_is_in_one_room():
+    lines = count.lines()
+    assert lines["inner_loop.py"] == len((count.PACKAGE / "inner_loop.py").read_text().splitlines())
+    rooms = {count.room(file) for file in lines}
+    assert {"textbook", "commands", *count.ROOMS, "chapters/union"} <= rooms
+    assert count.room("algorithms/maml.py") == "textbook" and count.room("engine/compiler.py") == "engine"
