@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import subprocess
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,7 +136,10 @@ def path_of(name: str | os.PathLike) -> Path:
     """
     shipped = available()
     if str(name) in shipped:
-        return FOLDER / f"{name}.safetensors"
+        file, here = FOLDER / f"{name}.safetensors", Path(f"{name}.safetensors")
+        if here.is_file() and not here.samefile(file):
+            warnings.warn(f'"{name}" is the checkpoint that ships; the file here is "./{name}"', stacklevel=3)
+        return file
     try:
         file = file_at(name)
         if file.is_file():

@@ -1,39 +1,16 @@
-"""A small archive like Omniglot's, on the real disk, with a cache and a home of its own."""
+"""Where Omniglot is looked for: a small archive, with a cache and a home of its own."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import io
-import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
 from course_lib.tasks import omniglot_files as files
 from course_lib.tasks.strokes import shrink
-
-
-@dataclasses.dataclass
-class Small:
-    """An archive of 3 alphabets with 2 characters each, what it holds, and a cache of its own."""
-
-    archive: files.Archive
-    path: Path
-    ink: torch.Tensor  # bool [6, 20, 105, 105]
-    cache: Path
-
-
-def write_archive(path: Path, ink: torch.Tensor) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as pack:
-        for c in reversed(range(len(ink))):  # the order in the zip means nothing
-            for d in range(ink.shape[1]):
-                png = io.BytesIO()
-                Image.fromarray(~ink[c, d].numpy()).save(png, "PNG")
-                folder = f"images_small/Alphabet{c // 2}/character{c % 2:02d}"
-                pack.writestr(f"{folder}/{c:04d}_{d:02d}.png", png.getvalue())
+from tests.tasks.archives import Small, write_archive
 
 
 @pytest.fixture

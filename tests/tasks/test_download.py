@@ -13,7 +13,7 @@ import pytest
 
 from course_lib.tasks import download
 from course_lib.tasks import omniglot_files as files
-from tests.tasks.conftest import Small
+from tests.tasks.archives import Small
 
 pytestmark = pytest.mark.data
 

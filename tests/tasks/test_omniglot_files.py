@@ -26,7 +26,7 @@ from PIL import Image
 from course_lib.engine.files import write_tensors
 from course_lib.tasks import omniglot_files as files
 from tests.faults import damage, no_file_over
-from tests.tasks.conftest import Small, write_archive
+from tests.tasks.archives import Small, write_archive
 
 pytestmark = pytest.mark.data
 
