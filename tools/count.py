@@ -65,7 +65,7 @@ def room(file: str) -> str:
     """Where a file lives: "textbook", "engine", "chapters/union", ..."""
     first, *rest = file.split("/")
     if first in ("__init__.py", "__main__.py"):
-        return "commands"
+        return "entrance"
     if first == "chapters" and len(rest) > 1:
         return f"chapters/{rest[0]}"
     return first if first in ROOMS else "textbook"
