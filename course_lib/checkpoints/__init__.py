@@ -26,6 +26,7 @@ from course_lib.engine.files import read_tensors, write_tensors
 from course_lib.models import MLP, Conv4
 
 FOLDER = Path(__file__).parent
+LONGEST_NAME = 200  # characters; most file systems take 255 bytes, some of which are for what is put at its end
 # The names that a record may hold; no other name in it is ever looked up.
 MODELS = {cls.__name__: cls for cls in (MLP, Conv4)}
 LOSSES = {loss.__name__: loss for loss in (losses.mse, losses.cross_entropy)}
@@ -152,10 +153,16 @@ def path_of(name: str | os.PathLike) -> Path:
 
 
 def file_at(path: str | os.PathLike) -> Path:
-    """The path with .safetensors at its end."""
+    """The path with .safetensors at its end.
+
+    Raises:
+        ValueError: it names no file, or with more letters than a file's name can have.
+    """
     path = Path(path)
     if not path.name:
         raise ValueError(f"a checkpoint needs a file's name, which {str(path)!r} is not")
+    if len(path.name) > LONGEST_NAME:
+        raise ValueError(f"a file's name of {len(path.name)} characters is too long: {LONGEST_NAME} at most")
     return path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
 
 

@@ -272,6 +272,8 @@ def test_fomaml_is_maml_without_second_derivatives(tmp_path):
         (["train", "sinusoid", "--ways", "5"], "--ways is not for sinusoid"),
         (["train", "glyphs", "--num-tasks", "5"], "--num-tasks is not for glyphs"),
         (["train", "sinusoid", "--out", "/dev/null/maml"], "/dev/null cannot be written to"),
+        (["train", "sinusoid", "--out", ""], "a checkpoint needs a file's name, which '.' is not"),
+        (["train", "sinusoid", "--out", "x" * 5000], "a file's name of 5000 characters is too long"),
         (["league", "sinusoid", "--tasks", "0"], "tasks must be a whole number of at least 1"),
         (["train", "sinusoid", "--resume"], "there is no stopped run to resume (runs/sinusoid/maml.state)"),
     ],
