@@ -1,0 +1,68 @@
+"""Code that never ends is ended, in any thread, and code that does is left alone."""
+
+import threading
+import time
+
+import pytest
+
+from course_lib.kit.time_limit import TimedOut, time_limit
+
+
+def endless():
+    while True:
+        pass
+
+
+def deaf():
+    while True:
+        try:
+            endless()
+        except Exception:
+            pass
+
+
+def stubborn():
+    while True:
+        try:
+            sum(range(100))
+        except BaseException:
+            pass
+
+
+def seconds_until_stopped(code):
+    begun = time.perf_counter()
+    with pytest.raises(TimedOut), time_limit(0.1):
+        code()
+    return time.perf_counter() - begun
+
+
+@pytest.mark.parametrize("code", [endless, deaf, stubborn])
+def test_endless_code_is_stopped(code):
+    assert 0.09 < seconds_until_stopped(code) < 60
+
+
+def test_so_it_is_in_another_thread():
+    seconds = []
+    thread = threading.Thread(target=lambda: seconds.append(seconds_until_stopped(endless)))
+    thread.start()
+    endless_until = time.perf_counter() + 5
+    while thread.is_alive() and time.perf_counter() < endless_until:
+        pass  # this thread is as busy and is not stopped
+    assert seconds and 0.09 < seconds[0] < 5
+
+
+def test_code_that_ends_in_time_is_never_hit_not_even_late():
+    for trial in range(300):
+        limit = 5e-3 + 1e-4 * (trial % 10)
+        try:
+            with time_limit(limit):
+                time.sleep(limit - 1e-3)
+        except TimedOut:
+            pass
+        sum(range(1000))  # an exception on its way would come here
+    assert threading.active_count() < 20
+
+
+def test_an_error_in_the_block_is_itself():
+    with pytest.raises(ZeroDivisionError), time_limit(5):
+        1 / 0
