@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch comes in, and for the kernels of notebooks
 os.environ.setdefault("OMNIGLOT_DOWNLOAD", "0")  # no test reaches for the network
+os.environ.setdefault("COURSE_PROGRESS", "off")  # nor writes what a reader has solved
 
 from pathlib import Path
 

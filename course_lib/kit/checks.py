@@ -1,18 +1,32 @@
 """Checks for the exercises: a right answer is confirmed, a common wrong one gets the hint that leads on.
 
-Each notebook has a file here with ``check_...(answer) -> Verdict`` functions. A cell that ends in a check shows its
-verdict; nothing raises (``never_raises``), so that a notebook with open exercises still runs from top to bottom.
+Each chapter has a file of ``check_...(answer) -> Verdict`` functions. A cell that ends in a check shows its verdict;
+nothing raises (``exercise``), so that a notebook with open exercises still runs from top to bottom. A student's
+function is called in one place (``attempt``): on copies of the inputs, so that it may change them and gains nothing
+by it. What a student wrote stands in a message as inline code (``code``), which Markdown leaves alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import copy
+import dis
+import linecache
+import math
+import re
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from inspect import getdoc
+from types import TracebackType
 from typing import Any
 
 import torch
+
+from course_lib.kit import progress
+from course_lib.kit.time_limit import TimedOut, time_limit
+
+SECONDS = 10.0  # that a check may take; right answers take a tenth of one
 
 
 @dataclass(frozen=True)
@@ -54,25 +68,45 @@ class Settled(Exception):
         self.verdict = verdict
 
 
-def never_raises(check: Callable[..., Verdict]) -> Callable[..., Verdict]:
-    """``check``, for which an answer that it trips over is wrong, and is told what was asked for: its docstring.
+def exercise(notebook: str, parts: int = 0) -> Callable[[Callable[..., Verdict]], Callable[..., Verdict]]:
+    """Make a check an exercise of ``notebook``: it never raises, ends in time, and its verdict is kept by ``progress``.
+
+    An answer that the check trips over is wrong, and is told what was asked for: the check's docstring. With
+    ``parts`` the check's first argument is the number of one of so many exercises. ``check.solution(answer)`` is the
+    verdict on the course's own answer, which is not the reader's progress.
 
     >>> check_line(torch.ones(2))
-    Not yet. This answer cannot be checked (Boolean value of Tensor with more than one value is ambiguous). Asked for: \
-How many points determine a line.
+    Not yet. This answer cannot be checked (`Boolean value of Tensor with more than one value is ambiguous`). Asked \
+for: How many points determine a line.
     """
-    asked = " ".join(getdoc(check).split())
 
-    @wraps(check)
-    def checked(*answers: Any, **named: Any) -> Verdict:
-        try:
-            return check(*answers, **named)
-        except Settled as settled:
-            return settled.verdict
-        except Exception as error:
-            return wrong(f"This answer cannot be checked ({error}). Asked for: {asked}")
+    def decorate(check: Callable[..., Verdict]) -> Callable[..., Verdict]:
+        asked, name = " ".join(getdoc(check).split()), check.__name__.removeprefix("check_").replace("_", " ")
+        progress.enlist(notebook, [f"{name} {part}" for part in range(1, parts + 1)] if parts else [name])
 
-    return checked
+        def solution(*answers: Any, **named: Any) -> Verdict:
+            try:
+                with time_limit(SECONDS):
+                    return check(*answers, **named)
+            except Settled as settled:
+                return settled.verdict
+            except TimedOut:
+                return wrong(f"This answer was still being checked after {SECONDS:g} seconds. Asked for: {asked}")
+            except (Exception, SystemExit) as error:
+                return wrong(f"This answer cannot be checked ({code(_words(error))}). Asked for: {asked}")
+
+        @wraps(check)
+        def checked(*answers: Any, **named: Any) -> Verdict:
+            verdict = solution(*answers, **named)
+            part = answers[0] if parts and answers else None
+            own_name = f"{name} {part}" if isinstance(part, int) and 1 <= part <= parts else name
+            progress.note_verdict(notebook, own_name, verdict.passed)
+            return verdict
+
+        checked.solution = solution
+        return checked
+
+    return decorate
 
 
 def unanswered(answer: Any) -> bool:
@@ -80,19 +114,126 @@ def unanswered(answer: Any) -> bool:
     return answer is ... or (isinstance(answer, (tuple, list)) and any(unanswered(part) for part in answer))
 
 
-def run(answer: Callable, *arguments: Any, hint: str = "") -> Any:
-    """What a student's function returns; Settled where it is no function, is unanswered or raises (then: the hint)."""
+def number(answer: Any) -> float:
+    """An answer that should be a number; Settled where it is still dots.
+
+    >>> number(torch.tensor(0.5))
+    0.5
+    >>> number("a half")
+    Traceback (most recent call last):
+    TypeError: a number was expected, not 'a half'
+    """
+    if unanswered(answer):
+        raise Settled(WAITING)
+    if isinstance(answer, (str, bytes, bool)) or not hasattr(answer, "__float__"):
+        raise TypeError(f"a number was expected, not {short(answer)}")
+    value = float(answer)
+    if not math.isfinite(value):
+        raise ValueError(f"a finite number was expected, not {value}")
+    return value
+
+
+# Calling a student's function ------------------------------------------------------------------------------------
+
+
+def attempt(answer: Callable, *inputs: Any, hints: Mapping[str, str] | None = None) -> tuple[Any, tuple]:
+    """What a student's function returns for copies of ``inputs``, and the copies as it left them.
+
+    Settled where it is no function or raises: then with the line of the student's code that did, and with the first
+    of the ``hints`` whose key, a regular expression, is found in "ErrorType: its message".
+    """
     if not callable(answer):
-        raise Settled(WAITING if unanswered(answer) else wrong(f"A function was expected, not {answer!r}."))
+        raise Settled(WAITING if unanswered(answer) else wrong(f"A function was expected, not {code(short(answer))}."))
+    copies = copy.deepcopy(inputs)
     try:
-        result = answer(*arguments)
-    except Exception as error:
-        raise Settled(wrong(f"Your function raised {type(error).__name__}: {error}{hint}")) from error
+        with torch.enable_grad():  # whatever the answer, or a cell before it, has switched off
+            return answer(*copies), copies
+    except BaseException as error:
+        if _is_interrupt(error):
+            raise
+        verdict = wrong(_explain(error, hints or {}))
+    raise Settled(verdict)
+
+
+def answered(result: Any) -> Any:
+    """``result``, of a student's function; Settled where it is nothing yet."""
     if unanswered(result):
         raise Settled(WAITING)
     if result is None:
         raise Settled(Verdict(None, "Your function returns nothing yet: replace its dots, and end it with a return."))
     return result
+
+
+def run(answer: Callable, *inputs: Any, hints: Mapping[str, str] | None = None) -> Any:
+    """What a student's function returns for copies of ``inputs``; Settled as in ``attempt`` and ``answered``."""
+    return answered(attempt(answer, *inputs, hints=hints)[0])
+
+
+def _explain(error: BaseException, hints: Mapping[str, str]) -> str:
+    line = _own_line(error)
+    if isinstance(error, TimedOut):
+        return f"Your function was stopped after {SECONDS:g} seconds{line}. Is there a loop that never ends?"
+    words, name = _words(error), type(error).__name__
+    hint = next((hint for key, hint in hints.items() if re.search(key, f"{name}: {words}")), "")
+    if isinstance(error, SystemExit):
+        hint = "End it with a return: this would end Python."
+    return f"Your function raised {name}{line}{words and ': '}{code(words.rstrip('.'))}. {hint}".strip()
+
+
+def _own_line(error: BaseException) -> str:
+    """The last line in the student's own code (all that shares the names of the function called), number and text."""
+    own = _own_calls(error)
+    if not own or "site-packages" in own[0].tb_frame.f_code.co_filename:
+        return ""
+    frame, line = own[-1].tb_frame, own[-1].tb_lineno
+    text = linecache.getline(frame.f_code.co_filename, line, frame.f_globals)
+    return f" in line {line}" + (f", {code(text)}" if text.strip() else "")
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether the person interrupted the kernel: it was no ``raise KeyboardInterrupt`` of the student's code."""
+    own = _own_calls(error)
+    by_raise = own and dis.opname[own[-1].tb_frame.f_code.co_code[own[-1].tb_lasti]] == "RAISE_VARARGS"
+    return isinstance(error, KeyboardInterrupt) and not by_raise
+
+
+def _own_calls(error: BaseException) -> list[TracebackType]:
+    calls, call = [], error.__traceback__.tb_next  # the first is ``attempt``
+    while call is not None:
+        calls, call = [*calls, call], call.tb_next
+    return [call for call in calls if call.tb_frame.f_globals is calls[0].tb_frame.f_globals]
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # the student's own exception class may have a broken __str__
+        return ""
+
+
+# Words and numbers -----------------------------------------------------------------------------------------------
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 100  # characters
+
+
+def short(value: Any) -> str:
+    """``repr(value)``, cut down where it is long: a list of a million numbers makes a line."""
+    return _REPR.repr(value)
+
+
+def code(text: str, limit: int = 300) -> str:
+    """A student's words as inline code on one line: Markdown and HTML show them letter by letter.
+
+    >>> print(code("'<lambda>' is not\\n  `defined`"))
+    `` '<lambda>' is not `defined` ``
+    """
+    text = " ".join(text[: 2 * limit].split())
+    if not text:
+        return ""
+    text = text if len(text) <= limit else text[:limit] + " ..."
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 
 def compare(
@@ -104,7 +245,7 @@ def compare(
     Not yet. That is the sum; take the mean.
     """
     if not isinstance(got, torch.Tensor):
-        return wrong(f"A tensor of shape {list(expected.shape)} was expected, not {type(got).__name__}.")
+        return wrong(f"A tensor of shape {list(expected.shape)} was expected, not {code(type(got).__name__)}.")
     if got.shape != expected.shape:
         return wrong(f"The shape is {list(got.shape)}, expected {list(expected.shape)}.")
     if same(got, expected):
@@ -112,11 +253,21 @@ def compare(
     for value, hint in mistakes:
         if value.shape == got.shape and same(got, value):
             return wrong(hint)
+    lost = got.numel() - int(got.isfinite().sum())
+    if lost:
+        which = "is NaN, not a number," if got.isnan().any() else "is infinite"
+        return wrong(
+            f"{lost} of {got.numel()} values {which}: was something divided by zero, or did the steps explode?"
+        )
     difference = (got.double() - expected.double()).abs().max().item()
     return wrong(f"The largest difference to the expected result is {difference:.3g}.")
 
 
-@never_raises
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-6)
+
+
+@exercise("00")
 def check_line(points: int) -> Verdict:
     """How many points determine a line."""
     if unanswered(points):
@@ -124,7 +275,3 @@ def check_line(points: int) -> Verdict:
     if points == 2:
         return right("Two numbers, slope and intercept, from two points.")
     return wrong("A line y = a x + b has two unknown numbers; each point gives one equation.")
-
-
-def same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-6)

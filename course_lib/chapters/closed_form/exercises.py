@@ -6,12 +6,24 @@ import torch
 from torch import Tensor
 
 from course_lib.algorithms.solvers import mean_head, one_hot
-from course_lib.kit.checks import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
+from course_lib.kit.checks import (
+    WAITING,
+    Verdict,
+    code,
+    compare,
+    exercise,
+    number,
+    right,
+    run,
+    short,
+    unanswered,
+    wrong,
+)
 
 NAMES = ("features.0.weight", "head.weight", "head.bias", "features.head_norm.weight", "features.0.bias")
 
 
-@never_raises
+@exercise("07")
 def check_names(names) -> Verdict:
     """``names(params) -> the names that ANIL's inner loop changes``, for params {name: [T, ...]}."""
     result = run(names, {name: torch.zeros(2, 3) for name in NAMES})
@@ -20,7 +32,7 @@ def check_names(names) -> Verdict:
     try:
         chosen = set(result)
     except TypeError:
-        return wrong(f"A list of names was expected, not {type(result).__name__}.")
+        return wrong(f"A list of names was expected, not {code(type(result).__name__)}.")
     if chosen == {"head.weight", "head.bias"}:
         return right("Everything else of MAML stays as it is, the outer loop's list included.")
     if chosen == set(NAMES):
@@ -33,18 +45,26 @@ def check_names(names) -> Verdict:
         return wrong('"head" is in the middle of a name of the features here: ask how the name begins.')
     if not chosen:
         return wrong("The list is empty: nothing would adapt, which is the union of tasks of notebook 06.")
-    return wrong(f"Expected the names that begin with 'head.', got {sorted(map(str, chosen))}.")
+    return wrong(f"Expected the names that begin with 'head.', got {code(short(sorted(map(str, chosen))))}.")
 
 
-@never_raises
+@exercise("07")
 def check_ridge(ridge) -> Verdict:
     """``ridge(z, y, lam) -> w``: z [T, S, D], y [T, S, W] -> [T, D, W]; lam against the sum of squares."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(3, 6, 4, generator=generator, dtype=torch.float64)
     y = torch.randn(3, 6, 2, generator=generator, dtype=torch.float64)
     lam, eye = 0.7, torch.eye(4, dtype=torch.float64)
-    hint = " (z.mT transposes the last two dimensions and leaves the tasks alone.)"
-    result = run(ridge, z, y, lam, hint=hint)
+    hints = {
+        r"tensor a \(4\) must match the size of tensor b \(6\)": (
+            "`z.mT @ z` is [T, D, D], so lambda goes on a diagonal of D: `torch.eye(z.shape[-1])`, not of S points."
+        ),
+        r"tensor a \(6\) must match the size of tensor b \(4\)": (
+            "`z @ z.mT` is [T, S, S], so lambda goes on a diagonal of S: `torch.eye(z.shape[-2])`, not of D features."
+        ),
+        "": "(z.mT transposes the last two dimensions and leaves the tasks alone.)",
+    }
+    result = run(ridge, z, y, lam, hints=hints)
 
     def solution(weight: Tensor) -> Tensor:
         return torch.linalg.solve(z.mT @ z + weight, z.mT @ y)  # [T, D, W]
@@ -53,19 +73,13 @@ def check_ridge(ridge) -> Verdict:
         return wrong("The shape is [T, W, D]; return w as in z @ w, which is [T, D, W].")
     mistakes = [
         (solution(0 * eye), "That is least squares: lambda is missing."),
-        (
-            solution(lam * 6 * eye),
-            "Here lambda weighs against the SUM of squared errors; you took their mean.",
-        ),
+        (solution(lam * 6 * eye), "Here lambda weighs against the SUM of squared errors; you took their mean."),
         (
             solution(lam / 6 * eye),
             "Lambda was divided by the number of points; the sum of squares needs no such thing.",
         ),
         (solution(lam**2 * eye), "The penalty is lambda |w|^2, not lambda^2 |w|^2."),
-        (
-            solution(2 * lam * eye),
-            "A factor of 2 too many: both terms have it in the gradient, so it cancels.",
-        ),
+        (solution(2 * lam * eye), "A factor of 2 too many: both terms have it in the gradient, so it cancels."),
         (solution(-lam * eye), "Mind the sign of lambda: a penalty adds to the diagonal."),
         (solution(torch.full_like(eye, lam)), "Lambda goes on the diagonal only: lam * torch.eye(D)."),
         (z.mT @ y, "The system was not solved: that is its right-hand side."),
@@ -74,7 +88,7 @@ def check_ridge(ridge) -> Verdict:
     return compare(result, solution(lam * eye), mistakes, praise)
 
 
-@never_raises
+@exercise("07")
 def check_sizes(sizes) -> Verdict:
     """Sides of the smaller system, for 5 ways, 1 shot, 256 features and for 20 ways, 5 shots, 64 features,
     with a column of ones for the bias."""
@@ -82,11 +96,9 @@ def check_sizes(sizes) -> Verdict:
         return WAITING
     if not isinstance(sizes, (tuple, list)) or len(sizes) != 2:
         return wrong("Two numbers were expected, such as (7, 7).")
-    few, many = sizes
+    few, many = map(number, sizes)
     if few in (256, 257):
-        return wrong(
-            "That is the primal, one unknown for each feature. Woodbury has one for each support image."
-        )
+        return wrong("That is the primal, one unknown for each feature. Woodbury has one for each support image.")
     if few == 1:
         return wrong("One shot of each class, but five classes: count all support images.")
     if many == 100:
@@ -95,12 +107,10 @@ def check_sizes(sizes) -> Verdict:
         return wrong("Nearly: the column of ones is an unknown like any other.")
     if (few, many) == (5, 65):
         return right("A solve of a 5 x 5 system, where MAML would step through a whole network.")
-    return wrong(
-        "The primal has as many unknowns as features (and the ones), the dual as many as support images."
-    )
+    return wrong("The primal has as many unknowns as features (and the ones), the dual as many as support images.")
 
 
-@never_raises
+@exercise("07")
 def check_means(means) -> Verdict:
     """``means(z, y) -> (weight [W, D], bias [W])`` with logits -|z - c_k|^2, up to what all classes share."""
     generator = torch.Generator().manual_seed(0)
@@ -114,11 +124,8 @@ def check_means(means) -> Verdict:
     known = [
         (centers, 0 * bias, "The bias is missing: long means would win everywhere. Expand the square."),
         (weight, 0 * bias, "The bias is missing: long means would win everywhere. Expand the square."),
-        (
-            centers,
-            bias / 2,
-            "The decisions are right, but the logits are half of -|z - c|^2, so a softmax is softer.",
-        ),
+        (centers, bias / 2, "The decisions are right, but the logits are half of -|z - c|^2, so a softmax is softer."),
+        (centers, bias, "The mixed term of the square is 2 z c: the weight is twice the mean, the bias is right."),
         (weight, -bias, "Mind the sign of the bias: long means must be handicapped, not helped."),
         (-weight, -bias, "Those are distances; logits are their negatives, so that the nearest mean wins."),
         (2 * sums, -sums.square().sum(1), "Those are sums over the class; divide by how many there are."),

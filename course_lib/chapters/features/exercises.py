@@ -9,35 +9,29 @@ from torch import Tensor, nn
 
 from course_lib.analysis.tangent import eigenfunctions, energy_share, tangent_features
 from course_lib.chapters.features import fourier
-from course_lib.kit.checks import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
+from course_lib.kit.checks import Verdict, answered, attempt, compare, exercise, number, right, run, same, wrong
 from course_lib.models import MLP
 
 
-@never_raises
+@exercise("05")
 def check_tangent_features(answer) -> Verdict:
     """``answer(model, x) -> J`` [N, P] for a model with one output, x [N, 1]."""
     model = MLP(hidden=(3, 4), activation=nn.Tanh, seed=0).double()
     x = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]  # [5, 1]
-    result = run(answer, model, x)
-    if any(p.grad is not None for p in model.parameters()):
-        return wrong(
-            "Gradients were left behind in the model's .grad. Use torch.autograd.grad, which returns them."
-        )
+    result, (used, _) = attempt(answer, model, x)
+    answered(result)
+    if any(p.grad is not None for p in used.parameters()):
+        return wrong("Gradients were left behind in the model's .grad. Use torch.autograd.grad, which returns them.")
     rows = tangent_features(model, x)  # [5, P]
     shape = tuple(result.shape) if isinstance(result, Tensor) else None
+    num_params, num_head = rows.shape[1], 5
+    one_row = "That is one row for all points together. Each point's output has a gradient of its own."
     by_shape = {
-        (
-            rows.shape[1],
-        ): "That is one row for all points together. Each point's output has a gradient of its own.",
-        (
-            1,
-            rows.shape[1],
-        ): "That is one row for all points together. Each point's output has a gradient of its own.",
-        tuple(rows.mT.shape): "You have a column for each point. J has a row for each: [N, P].",
-        tuple(
-            tangent_features(model, x, "head").shape
-        ): "These are the head's columns alone: take every parameter.",
-        tuple(tangent_features(model, x, "features").shape): "The head's columns are missing.",
+        (num_params,): one_row,
+        (1, num_params): one_row,
+        (num_params, 5): "You have a column for each point. J has a row for each: [N, P].",
+        (5, num_head): "These are the head's columns alone: take every parameter.",
+        (5, num_params - num_head): "The head's columns are missing.",
     }
     if shape in by_shape:
         return wrong(by_shape[shape])
@@ -47,88 +41,65 @@ def check_tangent_features(answer) -> Verdict:
             2 * outputs * rows,
             "You differentiated the square of the output. J holds the gradients of the output itself.",
         ),
-        (
-            rows.sum(0).expand_as(rows),
-            "All rows are the same: differentiate one output at a time, not their sum.",
-        ),
-        (
-            rows.cumsum(0),
-            "Each row contains the rows before it: gradients were added up. Start each from zero.",
-        ),
+        (rows.sum(0).expand_as(rows), "All rows are the same: differentiate one output at a time, not their sum."),
+        (rows.cumsum(0), "Each row contains the rows before it: gradients were added up. Start each from zero."),
     ]
     return compare(result, rows, mistakes, "Row i says how f(x_i) answers to a small move of each parameter.")
 
 
-@never_raises
+@exercise("05")
 def check_energy_share(answer) -> Verdict:
     """``answer(functions, curves, r)``: the top r's share; functions [N, R], mean square 1, curves [M, N]."""
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(40, 12, generator=generator, dtype=torch.float64)
     functions = eigenfunctions(root @ root.T).functions  # [40, 40]
-    curves = (
-        torch.randn(6, 40, generator=generator, dtype=torch.float64) * torch.arange(1, 7).double()[:, None]
-    )
+    curves = torch.randn(6, 40, generator=generator, dtype=torch.float64) * torch.arange(1, 7).double()[:, None]
     r = 5
     result = run(answer, functions, curves, r)
     result = torch.as_tensor(result, dtype=torch.float64)
     coordinates = curves @ functions / 40  # [6, 40]
     energy, total = coordinates[:, :r].square(), curves.square().mean(1)  # [6, 5], [6]
+    share, both_means = energy.sum() / total.sum(), "Take both as means: the coordinates and the curves' energy."
+    count = "That is the share of the first {}: r functions are the columns 0 to r - 1, which is `functions[:, :r]`."
     mistakes = [
         (coordinates[:, r - 1].square().sum() / total.sum(), "That is what the r-th function holds alone."),
-        (
-            energy.sum() / total.sum() * 40**2,
-            "Coordinates are means over the N points, not sums: each function has mean square 1.",
-        ),
-        (
-            energy.sum() / total.sum() * 40,
-            "Take both as means over the points: the coordinates and the curves' energy.",
-        ),
-        (
-            energy.sum() / total.sum() / 40,
-            "Take both as means over the points: the coordinates and the curves' energy.",
-        ),
+        (coordinates[:, : r + 1].square().sum() / total.sum(), count.format("r + 1")),
+        (coordinates[:, : r - 1].square().sum() / total.sum(), count.format("r - 1")),
+        (share * 40**2, "Coordinates are means over the N points, not sums: each function has mean square 1."),
+        (share * 40, both_means),
+        (share / 40, both_means),
         (
             (energy.sum(1) / total).mean(),
-            "You averaged the shares of the curves. A large curve counts for more: sum first.",
+            "You averaged the shares of the curves. Large ones count for more: sum first.",
         ),
-        ((energy.sum() / total.sum()).sqrt(), "Energy is the square; no root is taken."),
+        (share.sqrt(), "Energy is the square; no root is taken."),
         (coordinates[:, :r].abs().sum() / total.sum(), "Square the coordinates."),
     ]
     praise = "A share of 1 in the top two is all that this family could ask for."
     return compare(result, energy_share(functions, curves)[r - 1], mistakes, praise)
 
 
-@never_raises
+@exercise("05")
 def check_border(answer) -> Verdict:
     """``answer(J)``: the largest alpha at which fine-tuning on J's n rows, mean squared error, converges."""
     features = torch.randn(8, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     result = run(answer, features)
     result = torch.as_tensor(result, dtype=torch.float64)
     largest = torch.linalg.eigvalsh(features @ features.T)[-1]
+    smallest = torch.linalg.eigvalsh(features @ features.T)[0]
     mistakes = [
-        (
-            2 / largest,
-            "That forgets the loss: with the mean over n points a step leaves 1 - 2 alpha lambda / n.",
-        ),
-        (
-            1 / largest,
-            "Mind both: the factor's size may reach 1 on the negative side too, and the loss is a mean.",
-        ),
-        (
-            8 / (2 * largest),
-            "At this rate the largest error is gone in one step. It still shrinks up to twice that rate.",
-        ),
+        (2 / largest, "That forgets the loss: with the mean over n points a step leaves 1 - 2 alpha lambda / n."),
+        (2 * 8 / largest, "The square's derivative brings a 2: a step leaves 1 - 2 alpha lambda / n. When is it -1?"),
+        (1 / largest, "Mind both: the factor's size may reach 1 on the negative side too, and the loss is a mean."),
+        (8 / (2 * largest), "At this rate the largest error is gone in one step. It shrinks up to twice that rate."),
         (8 / largest.sqrt(), "Eigenvalues of K are needed; singular values of J are their roots."),
-        (
-            8 / torch.linalg.eigvalsh(features @ features.T)[0],
-            "The largest eigenvalue diverges first, not the smallest.",
-        ),
+        (8 / smallest, "The largest eigenvalue diverges first, not the smallest."),
     ]
     praise = "The same number is 2 / lambda_max of the loss's Hessian, 2 J^T J / n."
     return compare(result, 8 / largest, mistakes, praise)
 
 
-@never_raises
+@exercise("05")
 def check_feature_weights(answer) -> Verdict:
     """``answer(coefficients)``: training tasks' a_1..a_D, b_1..b_D [T, 2 D] -> one weight a frequency [D]."""
     family = fourier.FourierFamily(fourier.bump_spectrum(10))
@@ -138,38 +109,33 @@ def check_feature_weights(answer) -> Verdict:
     if isinstance(result, Tensor) and result.shape == (20,):
         return wrong("One weight for each frequency: its cosine and its sine share it.")
     mean = coefficients.mean(0).unflatten(0, (2, -1)).mean(0)
+    order = "The order is a_1 .. a_D, b_1 .. b_D: d and d + D belong together."
+    root = "That is the root: the features are multiplied by it, but the weight is the mean square."
     mistakes = [
-        (
-            mean,
-            "The mean coefficient is near zero for every frequency. How large are they, whatever their sign?",
-        ),
-        (
-            expected.sqrt(),
-            "That is the root: the features are multiplied by it, but the weight is the mean square.",
-        ),
+        (mean, "The mean coefficient is near zero for every frequency. How large are they, whatever their sign?"),
+        (expected.sqrt(), root),
         (coefficients[:, :10].square().mean(0), "You used the cosines alone; the sines tell as much."),
         (
-            coefficients[:, ::2].square().mean(0),
-            "The order is a_1 .. a_D, b_1 .. b_D: d and d + D belong together.",
+            coefficients.var(0).view(2, 10).mean(0),
+            "That measures from the tasks' own mean. Take the mean square as it is.",
         ),
-        (
-            coefficients.square().mean(0).view(10, 2).mean(1),
-            "The order is a_1 .. a_D, b_1 .. b_D: d and d + D belong together.",
-        ),
+        (coefficients.abs().mean(0).view(2, 10).mean(0), "Square each coefficient before you average, not its size."),
+        (coefficients[:, ::2].square().mean(0), order),
+        (coefficients.square().mean(0).view(10, 2).mean(1), order),
     ]
     verdict = compare(result, expected, mistakes, "Closed form: no gradient was taken.")
     if not verdict.passed and isinstance(result, Tensor) and result.shape == expected.shape and (result > 0).all():
-        factors = result / expected
-        if (factors / factors.mean() - 1).abs().max() < 1e-4:
+        if same(result / result.mean(), expected / expected.mean()):
             return right("Up to a common factor, that is, which changes no interpolating fit.")
+        if same(result / result.mean(), expected.sqrt() / expected.sqrt().mean()):
+            return wrong(root)
     return verdict
 
 
-@never_raises
+@exercise("05")
 def check_one_step_rate(answer: float) -> Verdict:
     """The kernel's eigenvalue (as an integral operator) whose residual one step with alpha = 0.01 removes."""
-    if unanswered(answer):
-        return WAITING
+    answer = number(answer)
     hints = {
         100.0: "Nearly: the square in the loss gives another factor of 2.",
         200.0: "At 2 / alpha the residual would come back with the other sign, and larger.",
@@ -180,6 +146,4 @@ def check_one_step_rate(answer: float) -> Verdict:
     for value, hint in hints.items():
         if math.isclose(answer, value, rel_tol=1e-3):
             return wrong(hint)
-    return wrong(
-        "One step multiplies the residual along an eigenfunction by 1 - 2 alpha lambda. When is that zero?"
-    )
+    return wrong("One step multiplies the residual along an eigenfunction by 1 - 2 alpha lambda. When is that zero?")

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from course_lib.kit.checks import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
+from course_lib.kit.checks import WAITING, Verdict, attempt, compare, exercise, number, right, run, unanswered, wrong
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 
@@ -20,7 +20,7 @@ def small_problem() -> tuple[nn.Module, TaskBatch]:
     return MLP(hidden=(5,), seed=0).double(), batch.map(lambda part: part.double())
 
 
-@never_raises
+@exercise("08")
 def check_update(update) -> Verdict:
     """``update(theta, ends, epsilon) -> new theta``: theta [P], ends [T, P]."""
     generator = torch.Generator().manual_seed(0)
@@ -29,17 +29,11 @@ def check_update(update) -> Verdict:
     result = run(update, theta, ends, 0.3)
     mean = ends.mean(0)
     mistakes = [
-        (
-            theta - 0.3 * (mean - theta),
-            "That walks away from the adapted weights: the sign is turned around.",
-        ),
+        (theta - 0.3 * (mean - theta), "That walks away from the adapted weights: the sign is turned around."),
         (mean, "That goes all the way to the mean. Only the part epsilon of the way is wanted."),
         (theta + 0.3 * (ends - theta).sum(0), "You summed over the tasks; take their mean."),
         (theta + 0.3 * mean, "Move by epsilon times the DIFFERENCE between the mean and theta."),
-        (
-            theta + 0.3 * (ends[-1] - theta),
-            "Only the last task counts there. Take the mean over all of them.",
-        ),
+        (theta + 0.3 * (ends[-1] - theta), "Only the last task counts there. Take the mean over all of them."),
         (0.3 * theta + 0.7 * mean, "The two weights are exchanged: epsilon belongs to the adapted weights."),
         (ends * 0.3 + 0.7 * theta, "One result for each task: average them."),
     ]
@@ -60,11 +54,11 @@ def flat(model: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-@never_raises
+@exercise("08")
 def check_mended(outer_step) -> Verdict:
     """``outer_step(model, batch, inner_loop, epsilon)`` changes the model in place; see notebook 08."""
     model, batch = small_problem()
-    own, theta, ends = copy.deepcopy(model), flat(model), []
+    theta, ends = flat(model), []
     for i in range(batch.num_tasks):
         adapted = copy.deepcopy(model)
         descend(adapted, batch.support_x[i], batch.support_y[i])
@@ -76,37 +70,36 @@ def check_mended(outer_step) -> Verdict:
         visited.append(flat(chained))
     visited = torch.stack(visited)
 
-    def call() -> Tensor:
-        answer = outer_step(own, batch, descend, EPSILON)
-        return answer if unanswered(answer) else flat(own)
-
-    result = run(call)
-    if result.equal(theta):
+    returned, (own, *_) = attempt(outer_step, model, batch, descend, EPSILON)
+    untouched = flat(own).equal(theta)
+    new_model = untouched and isinstance(returned, nn.Module) and returned is not own
+    if unanswered(returned) or (untouched and (returned is None or returned is own)):
         return WAITING
+    if untouched and not new_model:
+        return wrong("The model you were given is as before. Change it in place, and return it.")
+    result = flat(returned if new_model else own)
     between = lambda target: theta + EPSILON * (target - theta)
     mistakes = [
-        (
-            visited[-1],
-            "The model ended where the last task left it: what you kept as theta moved along. Clone it.",
-        ),
+        (visited[-1], "The model ended where the last task left it: what you kept as theta moved along. Clone it."),
         (between(visited[-1]), "theta is kept now, but each task starts where the one before it ended."),
         (between(visited.mean(0)), "Each task starts where the one before it ended: put theta back first."),
-        (
-            between(ends[-1]),
-            "Only the last task counts: collect where each of them ends, then take the mean.",
-        ),
+        (between(ends[-1]), "Only the last task counts: collect where each of them ends, then take the mean."),
         (theta + EPSILON * (ends - theta).sum(0), "You summed over the tasks; take their mean."),
         (ends.mean(0), "That goes all the way to the mean; epsilon is missing."),
     ]
-    return compare(result, between(ends.mean(0)), mistakes, "theta is a copy, every task starts from it.")
+    verdict = compare(result, between(ends.mean(0)), mistakes, "theta is a copy, every task starts from it.")
+    if verdict.passed and new_model:
+        return wrong(
+            "The numbers are right, but they are in a new model, and the one you were given is as before: the next "
+            "outer step would start there again. Put the result into it: `model.load_state_dict(...)`."
+        )
+    return verdict
 
 
-@never_raises
+@exercise("08")
 def check_coefficients(maml: float, fomaml: float, reptile: float) -> Verdict:
     """For k = 5 gradients: how much of alpha AvgGradInner comes with one AvgGrad; Reptile's divided by its own k."""
-    answers = {"MAML": maml, "FOMAML": fomaml, "Reptile": reptile}
-    if unanswered(list(answers.values())):
-        return WAITING
+    answers = {"MAML": number(maml), "FOMAML": number(fomaml), "Reptile": number(reptile)}
     expected = {"MAML": -8.0, "FOMAML": -4.0, "Reptile": -2.0}
     hints = {
         ("Reptile", -10.0): "-k(k-1)/2 = -10 stands beside k = 5 AvgGrads. Divide by 5.",
@@ -119,11 +112,11 @@ def check_coefficients(maml: float, fomaml: float, reptile: float) -> Verdict:
             if abs(value + expected[name]) < 1e-9:
                 return wrong(f"{name}: mind the sign. A step moves AGAINST the gradient.")
             again = "Count the earlier gradients that each gradient feels."
-            return wrong(f"{name}: {hints.get((name, float(value)), again)}")
+            return wrong(f"{name}: {hints.get((name, value), again)}")
     return right("MAML leans four times as far toward agreement as Reptile.")
 
 
-@never_raises
+@exercise("08")
 def check_pull(pull) -> Verdict:
     """``pull(alpha, length, k)``: the part of the way to its line that a task's inner loop goes; length [D]."""
     length = torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64)
@@ -134,10 +127,7 @@ def check_pull(pull) -> Verdict:
         (left**k, "That is what is LEFT of the distance. The part gone is one minus it."),
         (1 - left, "That is one step. k of them multiply what is left."),
         (1 - (1 - alpha * length**2) ** k, "The derivative of the SQUARE brings a factor of 2."),
-        (
-            1 - (1 - 2 * alpha * length) ** k,
-            "The residual brings one |x| and the gradient's direction the other.",
-        ),
+        (1 - (1 - 2 * alpha * length) ** k, "The residual brings one |x| and the gradient's direction the other."),
         (2 * alpha * k * length**2, "That is the first order in alpha; the power is exact."),
     ]
     return compare(result, 1 - left**k, mistakes, "With many steps it is 1 for every task, however flat.")

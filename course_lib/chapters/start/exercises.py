@@ -5,7 +5,7 @@ The numbers are those of ``course_lib.chapters.adapting.adapting`` with every ot
 
 from __future__ import annotations
 
-from course_lib.kit.checks import WAITING, Verdict, never_raises, right, unanswered, wrong
+from course_lib.kit.checks import Verdict, exercise, number, right, wrong
 
 STILL_ENDS, DIVERGES = 0.0398, 0.0501  # neighbours on the slider, 10^-1.4 and 10^-1.3: MAML's start, ten steps
 READINGS = {  # held-out or support errors that stand in the picture, and what each is
@@ -17,11 +17,10 @@ READINGS = {  # held-out or support errors that stand in the picture, and what e
 }
 
 
-@never_raises
+@exercise("00")
 def check_rate(rate: float) -> Verdict:
     """the smallest rate on the slider at which ten steps from MAML's start diverge."""
-    if unanswered(rate):
-        return WAITING
+    rate = number(rate)
     if rate < STILL_ENDS + 0.002:
         return wrong("At that rate the ten steps still end somewhere. Set k to 10, and go on.")
     if rate > DIVERGES + 0.002:
@@ -29,11 +28,10 @@ def check_rate(rate: float) -> Verdict:
     return right("Five times the rate it was trained with is too much. Notebook 03 says why.")
 
 
-@never_raises
+@exercise("00")
 def check_caption(error: float) -> Verdict:
     """the held-out error of one step from random weights, as the caption gives it: two digits."""
-    if unanswered(error):
-        return WAITING
+    error = number(error)
     hints = {
         "support": "That is the error on the support points, which the step was taken on.",
         "before": "That is the error before the step.",
@@ -48,11 +46,10 @@ def check_caption(error: float) -> Verdict:
     return right("One step from random weights: hardly better than the 4.4 of predicting zero.")
 
 
-@never_raises
+@exercise("00")
 def check_zero_line(factor: float) -> Verdict:
     """by which factor the zero predictor's error falls when the amplitude goes from 3 to 1."""
-    if unanswered(factor):
-        return WAITING
+    factor = number(factor)
     if abs(factor - 9) < 0.3:
         return right("A mean of squares: a third of the height, a ninth of the error.")
     if abs(factor - 3) < 0.1:

@@ -6,32 +6,39 @@ import math
 
 import torch
 
-from course_lib.kit.checks import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
+from course_lib.kit.checks import Verdict, answered, attempt, compare, exercise, number, right, run, wrong
 
 
-@never_raises
+@exercise("04")
 def check_revisit(revisit) -> Verdict:
     """``revisit(heads, task, learn) -> heads``: one visit of a task, its head remembered; heads [N, D]."""
     heads = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    before = heads.clone()
-    learn = lambda head: 0.5 * head + 1
-    result = run(revisit, heads, 2, learn)
-    if not torch.equal(heads, before):
-        return wrong(
-            "You changed the table you were given; make a copy of it and change that (`heads.clone()`)."
-        )
-    expected, row = before.clone(), before[2]
-    expected[2] = learn(row)
+    begun = []
+
+    def learn(head: torch.Tensor) -> torch.Tensor:
+        begun.append(head.detach().clone())
+        return 0.5 * head + 1
+
+    result, (changed, *_) = attempt(revisit, heads, 2, learn)
+    answered(result)
+    if not torch.equal(changed, heads):
+        return wrong("You changed the table you were given; make a copy of it and change that (`heads.clone()`).")
+    row = heads[2]
+    expected, once = _with_row(heads, 0.5 * row + 1), begun[0] if begun else None
     if isinstance(result, torch.Tensor) and result.shape == row.shape:
         return wrong("That is one head alone. Return the whole table, with this head in its row.")
     mistakes = [
-        (before, "The table is as before: write what the head has learnt back to its row."),
-        (
-            _with_row(before, learn(torch.zeros_like(row))),
-            "This head began at zero. Begin with the stored one.",
-        ),
-        (learn(before), "Every head has learnt. Only the task that was visited has data to learn from."),
+        (heads, "The table is as before: write what the head has learnt back to its row."),
+        (_with_row(heads, torch.ones_like(row)), "This head began at zero. Begin with the stored one."),
+        (0.5 * heads + 1, "Every head has learnt. Only the task that was visited has data to learn from."),
     ]
+    if once is None:
+        mistakes.append((result, "No head has learnt: call `learn` on the stored head, and store what it returns."))
+    elif once.shape == row.shape:
+        mistakes.append((_with_row(heads, once), "You stored the head as it was before it learnt."))
+        if not torch.equal(once, row):
+            fresh = "This head began with fresh numbers. Begin with the stored one, `heads[task]`: that is remembering."
+            mistakes.append((_with_row(heads, 0.5 * once + 1), fresh))
     praise = "Those three lines are the whole difference between forgetting and remembering."
     return compare(result, expected, mistakes, praise)
 
@@ -42,11 +49,10 @@ def _with_row(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
     return table
 
 
-@never_raises
+@exercise("04")
 def check_visits(visits: float, never_seen: float) -> Verdict:
     """800 iterations of 10 out of 5000 tasks: mean visits of a task, and the share of tasks never drawn."""
-    if unanswered((visits, never_seen)):
-        return WAITING
+    visits, never_seen = number(visits), number(never_seen)
     mean = 800 * 10 / 5000
     if abs(visits - 800 / 5000) < 1e-3:
         return wrong("Ten tasks are drawn in every iteration.")
@@ -55,17 +61,13 @@ def check_visits(visits: float, never_seen: float) -> Verdict:
     if abs(never_seen - (1 - math.exp(-mean))) < 5e-3:
         return wrong("That is the share of tasks that WERE drawn.")
     if never_seen == 0:
-        return wrong(
-            "1.6 visits is a mean; by chance some tasks have none. One draw misses a task with 1 - 1/5000."
-        )
+        return wrong("1.6 visits is a mean; by chance some tasks have none. One draw misses a task with 1 - 1/5000.")
     if abs(never_seen - math.exp(-mean)) > 5e-3:
         return wrong("One draw misses a given task with probability 1 - 1/5000, and there are 8000 draws.")
-    return right(
-        "A fifth of the heads is as random as on the first day, and most others were trained once or twice."
-    )
+    return right("A fifth of the heads is as random as on the first day, and most others were trained once or twice.")
 
 
-@never_raises
+@exercise("04")
 def check_feature_gradient(gradient) -> Verdict:
     """``gradient(z, w, y) -> [N, D]``: of a linear head's mean squared error, for the features."""
     generator = torch.Generator().manual_seed(1)

@@ -5,10 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from course_lib.kit.checks import WAITING, Verdict, compare, never_raises, right, run, unanswered, wrong
+from course_lib.kit.checks import Verdict, compare, exercise, number, right, run, wrong
+
+ALL_HEADS = (
+    "`z @ heads.T` is every head's output for every point. Each task has one head of its own: pick the rows "
+    "`heads[task_id]` [T, D] and multiply each with the features of its task alone."
+)
+OUTPUT_SHAPE = (
+    "Features z [T, N, D] and the tasks' heads `heads[task_id]` [T, D] meet as "
+    "`(z * heads[task_id][:, None]).sum(-1)`, or as `z @ heads[task_id][:, :, None]`, which is [T, N, 1]: drop the "
+    "last dimension before it meets y [T, N]."
+)
 
 
-@never_raises
+@exercise("06")
 def check_union_loss(union_loss) -> Verdict:
     """``union_loss(z, y, heads, task_id) -> loss``: z [T, N, D], y [T, N], heads [tasks, D], task_id [T]."""
     generator = torch.Generator().manual_seed(0)
@@ -16,22 +26,19 @@ def check_union_loss(union_loss) -> Verdict:
     y = torch.randn(4, 6, generator=generator, dtype=torch.float64)
     heads = torch.randn(10, 3, generator=generator, dtype=torch.float64)
     task_id = torch.tensor([7, 2, 2, 9])
-    result = run(union_loss, z, y, heads, task_id)
+    hints = {"must match .* dimension 2": ALL_HEADS, "must match|cannot be multiplied": OUTPUT_SHAPE}
+    result = run(union_loss, z, y, heads, task_id, hints=hints)
 
     def squares(rows: Tensor) -> Tensor:
         return ((z * rows[:, None]).sum(-1) - y).square()  # [T, N]
 
     own = squares(heads[task_id])
     mistakes = [
-        (
-            squares(heads[:4]).mean(),
-            "Task i of the batch is not task i of the set: look its head up with task_id.",
-        ),
+        (squares(heads[:4]).mean(), "Task i of the batch is not task i of the set: look its head up with task_id."),
         (squares(heads[:1].expand(4, -1)).mean(), "Every task uses the first head: that is one shared head."),
-        (
-            squares(heads.mean(0).expand(4, -1)).mean(),
-            "You used the mean of the heads. Each task has its own.",
-        ),
+        (squares(heads.mean(0).expand(4, -1)).mean(), "You used the mean of the heads. Each task has its own."),
+        ((z @ heads.T - y[:, :, None]).square().mean(), ALL_HEADS),
+        ((z @ heads[task_id].T - y[:, :, None]).square().mean(), ALL_HEADS),
         (own.sum(), "That is a sum; take means."),
         (own.mean(1).sum(), "You summed the tasks; the outer loss is their mean."),
     ]
@@ -40,7 +47,7 @@ def check_union_loss(union_loss) -> Verdict:
     return compare(result, own.mean(), mistakes, "Nothing adapts, and one backward pass trains body and heads.")
 
 
-@never_raises
+@exercise("06")
 def check_weight(weight) -> Verdict:
     """``weight(alpha, h)``: the meta-gradient of a MAML step on h/2 (theta - w)^2, relative to alpha = 0."""
     curvature = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
@@ -51,6 +58,7 @@ def check_weight(weight) -> Verdict:
             (left, "One factor is missing: the error shrinks by 1 - alpha h; the chain rule repeats it."),
             ((1 + alpha * curvature).square(), "Mind the sign: the step is theta - alpha h (theta - w)."),
             (1 + alpha * curvature, "Mind the sign, and the chain rule's second factor."),
+            (curvature * left, "Divide the gradient by what it is at alpha = 0; the chain rule repeats 1 - alpha h."),
             (curvature * left.square(), "That is the gradient itself; divide by what it is at alpha = 0."),
             (1 - 2 * alpha * curvature, "That is the first order in alpha; the square is exact."),
         ]
@@ -60,11 +68,10 @@ def check_weight(weight) -> Verdict:
     return right("A curvature of 0, which no step can change, always weighs 1.")
 
 
-@never_raises
+@exercise("06")
 def check_rate_for_weight(alpha: float) -> Verdict:
     """The negative rate at which a direction of curvature 4 weighs four times as much as a flat one."""
-    if unanswered(alpha):
-        return WAITING
+    alpha = number(alpha)
     if abs(alpha + 0.25) < 1e-6:
         return right("1 - alpha h = 2, squared. Curvature 0.4 weighs 1.21 then: the steep ones gain most.")
     if abs(alpha - 0.75) < 1e-6:
@@ -72,7 +79,5 @@ def check_rate_for_weight(alpha: float) -> Verdict:
     if abs(alpha - 0.25) < 1e-6:
         return wrong("At +0.25 the step removes this error entirely and the weight is 0. Mind the sign.")
     if abs(alpha + 0.75) < 1e-6:
-        return wrong(
-            "At -0.75 the weight is 16: you solved 1 - 4 alpha = 4; the weight is the square of that."
-        )
+        return wrong("At -0.75 the weight is 16: you solved 1 - 4 alpha = 4; the weight is the square of that.")
     return wrong("Solve (1 - 4 alpha)^2 = 4.")

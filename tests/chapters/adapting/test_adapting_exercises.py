@@ -62,6 +62,55 @@ def test_fine_tune_from_where_the_weights_are(answer, message):
     assert verdict.passed is False and message in str(verdict)
 
 
+def by_backward(w, x, y, steps, lr, forget=True, own_copy=True):
+    """Steps by ``loss.backward()`` and ``w.grad``: right with a leaf of its own whose gradient is forgotten."""
+    w = w.detach().clone().requires_grad_() if own_copy else w
+    for _ in range(steps):
+        (x @ w - y).square().mean().backward()
+        with torch.no_grad():
+            w -= lr * w.grad
+        w.grad = None if forget else w.grad
+    return w
+
+
+def new_tensor_by_backward(w, x, y, steps, lr):
+    for _ in range(steps):
+        (x @ w - y).square().mean().backward()
+        w = w - lr * w.grad
+    return w
+
+
+def new_tensor_under_no_grad(w, x, y, steps, lr):
+    for _ in range(steps):
+        (grad,) = torch.autograd.grad((x @ w - y).square().mean(), w)
+        with torch.no_grad():
+            w = w - lr * grad
+    return w
+
+
+def in_place_of_a_leaf(w, x, y, steps, lr):
+    (grad,) = torch.autograd.grad((x @ w - y).square().mean(), w)
+    w -= lr * grad
+    return w
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (by_backward, True, "inner loop"),
+        (lambda *a: by_backward(*a, forget=False), False, "begin each step with `w.grad = None`"),
+        (lambda *a: by_backward(*a, own_copy=False), False, "changed the initialisation"),
+        (new_tensor_by_backward, False, "its `.grad` stays None"),
+        (new_tensor_under_no_grad, False, "needs no `no_grad`"),
+        (in_place_of_a_leaf, False, "Make a new one: `w = w - lr * grad`"),
+    ],
+)
+def test_fine_tune_by_every_way_of_taking_a_gradient(answer, passed, message):
+    verdict = adapting.check_fine_tune(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
 @pytest.mark.parametrize(
     ("answer", "passed", "message"),
     [

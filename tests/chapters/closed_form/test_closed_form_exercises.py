@@ -16,7 +16,7 @@ from course_lib.chapters.closed_form import exercises as closed_form
         (lambda p: [n for n in p if "head" in n], False, "how the name begins"),
         (lambda p: [], False, "union of tasks"),
         (lambda p: "head", False, "letter by letter"),
-        (lambda p: 3, False, "not int"),
+        (lambda p: 3, False, "not `int`"),
         (lambda p: ["head.weight", "features.0.bias"], False, "Expected the names"),
         (lambda p: ..., None, "Replace the dots"),
     ],
@@ -48,7 +48,9 @@ def woodbury(z, y, lam):
         (lambda z, y, lam: torch.linalg.solve(z.mT @ z + lam, z.mT @ y), False, "diagonal only"),
         (lambda z, y, lam: z.mT @ y, False, "not solved"),
         (lambda z, y, lam: solve(z, y, lam).mT, False, "[T, W, D]"),
-        (lambda z, y, lam: z @ y @ z, False, "z.mT"),
+        (lambda z, y, lam: z @ y @ z, False, "z.mT transposes"),
+        (lambda z, y, lam: z.mT @ z + lam * torch.eye(z.shape[1]), False, "on a diagonal of D"),
+        (lambda z, y, lam: z @ z.mT + lam * torch.eye(z.shape[2]), False, "on a diagonal of S"),
         (lambda z, y, lam: ..., None, "Replace the dots"),
     ],
 )
@@ -90,6 +92,7 @@ def squares(c):
         (lambda z, y: (centers(z, y), torch.zeros(3)), False, "bias is missing"),
         (lambda z, y: (2 * centers(z, y), torch.zeros(3)), False, "bias is missing"),
         (lambda z, y: (centers(z, y), -squares(centers(z, y)) / 2), False, "softmax is softer"),
+        (lambda z, y: (centers(z, y), -squares(centers(z, y))), False, "twice the mean"),
         (lambda z, y: (2 * centers(z, y), squares(centers(z, y))), False, "sign of the bias"),
         (lambda z, y: (-2 * centers(z, y), squares(centers(z, y))), False, "Those are distances"),
         (

@@ -9,6 +9,7 @@ from course_lib.chapters.reptile import exercises as reptile
 
 UPDATES = [
     (lambda theta, ends, eps: theta + eps * (ends.mean(0) - theta), True, "Nothing was differentiated"),
+    (lambda theta, ends, eps: theta.add_(eps * (ends.mean(0) - theta)), True, "Nothing was differentiated"),
     (lambda theta, ends, eps: theta - eps * (ends.mean(0) - theta), False, "sign is turned around"),
     (lambda theta, ends, eps: ends.mean(0), False, "all the way"),
     (lambda theta, ends, eps: theta + eps * (ends - theta).sum(0), False, "take their mean"),
@@ -40,10 +41,7 @@ def outer_step(keep, restart, collect, part):
             ends.append({name: p.detach().clone() for name, p in model.named_parameters()})
         with torch.no_grad():
             for name, p in model.named_parameters():
-                p.copy_(
-                    theta[name]
-                    + part(epsilon) * collect(torch.stack([end[name] for end in ends]) - theta[name])
-                )
+                p.copy_(theta[name] + part(epsilon) * collect(torch.stack([end[name] for end in ends]) - theta[name]))
         return model
 
     return step
@@ -54,9 +52,22 @@ mean, last, total = (lambda moves: moves.mean(0)), (lambda moves: moves[-1]), (l
 same, whole = (lambda epsilon: epsilon), (lambda epsilon: 1.0)
 
 
+def elsewhere(step):
+    """The same step, of a copy of the model."""
+    return lambda model, *rest: step(copy.deepcopy(model), *rest)
+
+
+def returns_nothing(*arguments):
+    outer_step(copied, True, mean, same)(*arguments)
+
+
 @pytest.mark.parametrize(
     ("answer", "passed", "message"),
     [
+        (elsewhere(outer_step(copied, True, mean, same)), False, "they are in a new model"),
+        (elsewhere(outer_step(copied, True, total, same)), False, "summed"),
+        (lambda model, *rest: dict(model.named_parameters()), False, "as before. Change it in place"),
+        (returns_nothing, True, "theta is a copy"),
         (outer_step(copied, True, mean, same), True, "theta is a copy"),
         (outer_step(alias, False, last, same), False, "Clone it"),
         (outer_step(copied, False, last, same), False, "theta is kept now"),
@@ -108,6 +119,7 @@ def test_coefficients(answers, passed, message):
     ("answer", "passed", "message"),
     [
         (lambda a, x, k: 1 - (1 - 2 * a * x**2) ** k, True, "however flat"),
+        (lambda a, x, k: 1 - x.square_().mul_(-2 * a).add_(1).pow_(k), True, "however flat"),
         (lambda a, x, k: (1 - 2 * a * x**2) ** k, False, "LEFT"),
         (lambda a, x, k: 2 * a * x**2, False, "That is one step"),
         (lambda a, x, k: 1 - (1 - a * x**2) ** k, False, "factor of 2"),

@@ -25,9 +25,26 @@ def from_zero(heads, task, learn):
     return heads
 
 
+def fresh(heads, task, learn):
+    return torch.cat([heads[:task], learn(torch.randn_like(heads[task]))[None], heads[task + 1 :]])
+
+
+def unlearnt(heads, task, learn):
+    return torch.cat([heads[:task], torch.randn_like(heads[task])[None], heads[task + 1 :]])
+
+
+def stored_too_soon(heads, task, learn):
+    head = 2 * heads[task]
+    learn(head)
+    return torch.cat([heads[:task], head[None], heads[task + 1 :]])
+
+
 @pytest.mark.parametrize(
     ("revisit", "passed", "message"),
     [
+        (fresh, False, "began with fresh numbers"),
+        (unlearnt, False, "No head has learnt"),
+        (stored_too_soon, False, "before it learnt"),
         (remembering, True, "remembering"),
         (in_place, False, "clone"),
         (from_zero, False, "began at zero"),
@@ -70,6 +87,7 @@ def by_autograd(z, w, y):
     ("gradient", "passed", "message"),
     [
         (by_autograd, True, "the head alone"),
+        (lambda z, w, y: z.copy_(by_autograd(z, w, y)), True, "the head alone"),
         (lambda z, w, y: by_autograd(z, w, y) / 2, False, "factor of two"),
         (lambda z, w, y: len(z) * by_autograd(z, w, y), False, "mean over the points"),
         (lambda z, w, y: -by_autograd(z, w, y), False, "sign"),

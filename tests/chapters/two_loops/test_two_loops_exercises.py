@@ -12,9 +12,7 @@ def inner_loop(model, params, x, y, steps, lr, *, sign=-1, total=False, graph=Tr
     first = None
     for _ in range(1 if once else steps):
         error = (functional_call(model, params, (x,)) - y).square()
-        grads = torch.autograd.grad(
-            error.sum() if total else error.mean(), params.values(), create_graph=graph
-        )
+        grads = torch.autograd.grad(error.sum() if total else error.mean(), params.values(), create_graph=graph)
         first = first or grads
         params = {n: p + sign * lr * g for (n, p), g in zip(params.items(), first if stale else grads)}
     return params
@@ -104,13 +102,114 @@ def test_meta_gradient_unanswered_or_of_another_kind():
     assert "names of model.named_parameters" in str(two_loops.check_meta_gradient(lambda *a: torch.zeros(3)))
 
 
+def differentiated(loss_at, for_what, detached=False, **options):
+    """An inner loop whose loss is taken at, and differentiated for, the weights that these two say."""
+
+    def loop(model, params, x, y, steps, lr):
+        for _ in range(steps):
+            loss = (loss_at(model, params, x) - y).square().mean()
+            grads = torch.autograd.grad(loss, list(for_what(model, params)), create_graph=True, **options)
+            with torch.set_grad_enabled(not detached):
+                params = {name: p - lr * g for (name, p), g in zip(params.items(), grads)}
+        return params
+
+    return loop
+
+
+def by_backward(model, params, x, y, steps, lr):
+    for _ in range(steps):
+        (functional_call(model, params, (x,)) - y).square().mean().backward(create_graph=True)
+        params = {name: p - lr * p.grad for name, p in params.items()}
+    return params
+
+
+def of_params(model, params, x):
+    return functional_call(model, params, (x,))
+
+
+OWN, GIVEN = (lambda model, params: model.parameters()), (lambda model, params: params.values())
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf", "ignore:Using backward")
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (differentiated(of_params, GIVEN), True, "gradient through them"),
+        (differentiated(of_params, OWN), False, "must be the same weights, those in `params`"),
+        (differentiated(of_params, OWN, allow_unused=True), False, "must be the same weights, those in `params`"),
+        (differentiated(lambda model, params, x: model(x), GIVEN), False, "`model(x)` and"),
+        (differentiated(lambda model, params, x: model(x), OWN), False, "does not know the newest `params`"),
+        (differentiated(of_params, GIVEN, detached=True), False, "cut off from `params`"),
+        (by_backward, False, "`.grad` is kept for the first weights only"),
+    ],
+)
+def test_inner_loop_with_the_wrong_weights(answer, passed, message):
+    verdict = two_loops.check_inner_loop(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def detached_start(model, batch, steps, lr, for_what=None, start=None, every_step=False, **options):
+    """A meta-gradient whose inner loops start from copies that autograd knows nothing of."""
+    theta = dict(model.named_parameters())
+    fresh = start or (lambda params: {name: p.detach().clone().requires_grad_() for name, p in params.items()})
+    begin, losses = fresh(theta), []
+    total = {name: torch.zeros_like(p) for name, p in theta.items()}
+    for x, y, query_x, query_y in zip(batch.support_x, batch.support_y, batch.query_x, batch.query_y):
+        params = begin
+        for _ in range(steps):
+            last = params = fresh(params) if every_step else params
+            params = inner_loop(model, params, x, y, 1, lr)
+        losses.append((functional_call(model, params, (query_x,)) - query_y).square().mean())
+        if every_step:
+            for name, grad in zip(total, torch.autograd.grad(losses[-1], last.values())):
+                total[name] += grad / batch.num_tasks
+    if every_step:
+        return total
+    return dict(zip(theta, torch.autograd.grad(torch.stack(losses).mean(), for_what(theta, begin), **options)))
+
+
+OF_THETA, OF_START = (lambda theta, start: list(theta.values())), (lambda theta, start: list(start.values()))
+DATA = lambda params: {name: p.data for name, p in params.items()}
+
+
+@pytest.mark.parametrize(
+    ("options", "passed", "message"),
+    [
+        ({"for_what": OF_START}, True, "line 8"),
+        ({"for_what": OF_THETA}, False, "uncopied"),
+        ({"for_what": OF_THETA, "start": DATA}, False, "uncopied"),
+        ({"for_what": OF_THETA, "allow_unused": True}, False, "was it detached?"),
+        ({"for_what": OF_THETA, "allow_unused": True, "materialize_grads": True}, False, "zero everywhere"),
+        ({"every_step": True}, False, "Only the last inner step"),
+    ],
+)
+def test_meta_gradient_from_a_detached_start(options, passed, message):
+    verdict = two_loops.check_meta_gradient(lambda *a: detached_start(*a, **options))
+    assert verdict.passed is passed and message in str(verdict)
+
+
+SUM, SUPPORT, FIRST = "Take the mean", "query set judges", "create_graph"
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "unsaid"),
+    [
+        ({"total": True, "judge": "support"}, (SUM, SUPPORT), (FIRST,)),
+        ({"total": True, "graph": False}, (SUM, FIRST), (SUPPORT,)),
+        ({"judge": "support", "graph": False}, (SUPPORT, FIRST), (SUM,)),
+        ({"total": True, "judge": "support", "graph": False}, (SUM, SUPPORT, FIRST), ()),
+    ],
+)
+def test_meta_gradient_with_several_flaws(options, said, unsaid):
+    message = str(two_loops.check_meta_gradient(lambda *a: meta_gradient(*a, **options)))
+    assert all(words in message for words in said) and not any(words in message for words in unsaid)
+
+
 def test_repaired_loops():
     assert two_loops.check_repaired(meta_gradient).passed
     assert "first-order" in str(two_loops.check_repaired(lambda *a: meta_gradient(*a, graph=False)))
     assert "without any adaptation" in str(two_loops.check_repaired(lambda *a: meta_gradient(*a, stale=True)))
-    assert "For k = 1 it is still off" in str(
-        two_loops.check_repaired(lambda *a: meta_gradient(*a, total=True))
-    )
+    assert "For k = 1 it is still off" in str(two_loops.check_repaired(lambda *a: meta_gradient(*a, total=True)))
     assert two_loops.check_repaired(lambda *a: ...).passed is None
     without = lambda *a: meta_gradient(*a) | {"head.bias": None}
     for check in (two_loops.check_repaired, two_loops.check_meta_gradient):
@@ -121,10 +220,13 @@ def test_bug_lines():
     for loop, line, why in ((1, 7, "FOMAML"), (2, 7, "is collected"), (3, 5, "before adapting")):
         assert two_loops.check_bug(loop, ...).passed is None
         assert two_loops.check_bug(loop, line).passed and why in str(two_loops.check_bug(loop, line))
-        others = set(range(1, 12)) - {line}
-        assert all(two_loops.check_bug(loop, other).passed is False for other in others)
-    hints = {(1, 8): "remember", (2, 10): "What else", (3, 10): "Which weights", (1, 6): "formula"}
-    hints[1, "7"] = "number"
+        others = [two_loops.check_bug(loop, other) for other in set(range(1, 12)) - {line}]
+        assert all(verdict.passed is False for verdict in others)
+        numbered = [verdict.message for verdict in others if "Lines with a number" not in verdict.message]
+        assert len(set(numbered)) == len(numbered) == {1: 6, 2: 7, 3: 7}[loop]  # a hint for each innocent line
+    hints = {(1, 8): "remember", (2, 10): "What else", (3, 10): "Which weights", (1, 6): "support set"}
+    hints |= {(1, 9): "What do these weights remember", (2, 11): "alone there", (3, 4): "same weights"}
+    hints |= {(1, "7"): "number", (2, 5): "1, 4, 6, 7, 8, 9, 10, 11", (3, 12): "1, 4, 5, 7, 8, 9, 10, 11"}
     for answer, hint in hints.items():
         assert hint in str(two_loops.check_bug(*answer))
 

@@ -25,6 +25,12 @@ def squares(z, y, rows):
         (lambda z, y, heads, i: squares(z, y, heads[i]).mean(1), False, "one loss for each task"),
         (lambda z, y, heads, i: ..., None, "Replace the dots"),
         (lambda z, y, heads, i: z @ y, False, "raised RuntimeError"),
+        (lambda z, y, heads, i: (z @ heads.T - y).square().mean(), False, "every head's output"),
+        (lambda z, y, heads, i: (z @ heads.T - y[..., None]).square().mean(), False, "every head's output"),
+        (lambda z, y, heads, i: (z @ heads[i].T - y[..., None]).square().mean(), False, "every head's output"),
+        (lambda z, y, heads, i: (z @ heads[i] - y).square().mean(), False, "meet as"),
+        (lambda z, y, heads, i: (z @ heads[i][..., None] - y).square().mean(), False, "drop the last dimension"),
+        (lambda z, y, heads, i: (z @ heads[i][..., None])[..., 0].sub(y).square().mean(), True, "one backward"),
     ],
 )
 def test_union_loss(answer, passed, message):
@@ -39,6 +45,8 @@ def test_union_loss(answer, passed, message):
         (lambda alpha, h: 1 - alpha * h, False, "One factor is missing"),
         (lambda alpha, h: (1 + alpha * h) ** 2, False, "Mind the sign"),
         (lambda alpha, h: h * (1 - alpha * h) ** 2, False, "divide by what it is"),
+        (lambda alpha, h: h * (1 - alpha * h), False, "chain rule repeats"),
+        (lambda alpha, h: h.mul_(-alpha).add_(1).square_(), True, "always weighs 1"),
         (lambda alpha, h: 1 - 2 * alpha * h, False, "first order"),
         (lambda alpha, h: (1 + abs(alpha) * h) ** 2, False, "Mind the sign"),  # right at negative rates only
         (lambda alpha, h: ..., None, "Replace the dots"),

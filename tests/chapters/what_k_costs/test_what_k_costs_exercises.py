@@ -23,7 +23,10 @@ def stretch(eigenvalues, alpha, k):
         (lambda e, a, k: (1 - a * e.max()).abs() ** k, False, "does not decide"),
         (lambda e, a, k: (1 - a * e).abs().sum() ** k, False, "not their sum"),
         (lambda e, a, k: (1 - a * e).abs().prod() ** k, False, "determinant"),
+        (lambda e, a, k: ((1 - a * e) ** k).norm(), False, "Frobenius"),
+        (lambda e, a, k: (1 - a * e).norm() ** k, False, "Frobenius"),
         (lambda e, a, k: e @ torch.ones(7), False, "raised"),
+        (lambda e, a, k: e.mul_(-a).add_(1).abs_().max() ** k, True, "explodes with k"),
     ],
 )
 def test_stretch(answer, passed, message):
@@ -38,6 +41,9 @@ def test_stretch(answer, passed, message):
         (lambda g, c: ..., None, "Replace the dots"),
         (lambda g, c: g, False, "came back as it was"),
         (lambda g, c: g * min(1.0, 2.0 / g.norm()), False, "largest difference"),
+        (lambda g, c: g.mul_(min(1.0, c / g.norm())), True, "same direction"),
+        (lambda g, c: torch.nn.utils.clip_grad_norm_(g, c), False, "Return the shortened gradient"),
+        (lambda g, c: (torch.nn.utils.clip_grad_norm_(g, c), g)[1], False, "shortens the `.grad` of parameters"),
         (lambda g, c: g / g.norm() * c, False, "stay as they are"),
         (lambda g, c: g.clamp(-c, c), False, "each entry"),
         (lambda g, c: g / g.norm() if g.norm() > c else g, False, "not 1"),
