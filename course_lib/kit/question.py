@@ -1,0 +1,247 @@
+"""Ask, commit, reveal: the reader chooses an answer first; then the fact and its reason appear.
+
+    ask("Will the error rise or fall?", ["rises", "falls", "stays"], answer="falls",
+        because="Each step goes downhill.", key="01.steps")
+    ask("How large is $\\alpha$?", number=0.2, unit="of the border", because="...", key="03.alpha", then=demo)
+    guesses("01")                       # at the end of a notebook: the reader's guesses beside the facts
+
+A guess can be skipped (*show me*), is kept by ``progress``, and never holds up a run: the cell ends at once. Where no
+kernel runs the question stands there with its choices and without its answer. Question, choices and reason may hold
+`code`, *emphasis* and $mathematics$. A widget's message may come in a second thread: words are shown from there, what
+comes ``then`` is made and shown by the thread that ran the cell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import inspect
+import math
+import re
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets
+from IPython import get_ipython
+from IPython.core.formatters import DisplayFormatter
+
+from course_lib.kit import progress
+
+CSS = """<style>
+.course-question { border-left: 4px solid #0072B2; padding: 4px 14px; max-width: 60em; }
+.course-question .widget-html-content, .course-question .widget-htmlmath-content { white-space: normal;
+  line-height: 1.4; }
+.course-question .widget-radio { height: auto; }
+.course-question .widget-radio-box label { white-space: normal; height: auto; width: auto; }
+.course-question .jupyter-button { width: auto; padding: 0 14px; }
+.course-question button:focus-visible, .course-question input:focus-visible { outline: 3px solid #E69F00; }
+</style>"""
+
+_shown: dict[str, Question] = {}  # by key: the questions of this session
+
+
+def ask(
+    question: str,
+    choices: Sequence[str] | None = None,
+    *,
+    key: str,
+    answer: str | None = None,
+    number: float | None = None,
+    unit: str = "",
+    tolerance: float | None = None,
+    because: str = "",
+    then: Any = None,
+) -> Question:
+    """A question to answer before the fact is shown: one of ``choices``, or a number.
+
+    Args:
+        key: the notebook and a word, such as "01.steps"; the guess is kept under it.
+        answer: the choice that is right.
+        number: the right number, in ``unit``; a guess within ``tolerance`` of it (a tenth of it unless given) is right.
+        because: the reason, shown with the answer.
+        then: what is displayed below it, such as a demo; or a function that makes it.
+
+    Raises:
+        ValueError: neither or both kinds of answer, an answer that is no choice, or a key of another form.
+    """
+    if not re.fullmatch(r"\d\d\.\w+", key):
+        raise ValueError(f"key must be a notebook and a word, such as '01.steps', got {key!r}.")
+    if (number is None) == (answer is None) or (choices is None) == (number is None):
+        raise ValueError("Give choices and the answer among them, or a number.")
+    if number is None and answer not in choices:
+        raise ValueError(f"answer must be one of {list(choices)}, got {answer!r}.")
+    if key in _shown:
+        _shown[key].close()
+    _shown[key] = Question(question, choices, key, answer, number, unit, tolerance, because, then)
+    return _shown[key]
+
+
+class Question:
+    """What ``ask`` returns; its arguments are those of ``ask``."""
+
+    def __init__(self, question, choices, key, answer, number, unit, tolerance, because, then):
+        self.question, self.choices, self.key, self.because, self._then = question, choices, key, because, then
+        self.number, self.unit = number, unit
+        self.fact = answer if number is None else f"{number:g} {unit}".strip()
+        self.tolerance = abs(number or 0.0) / 10 if tolerance is None else tolerance
+        self.revealed = False
+        try:
+            self._loop = asyncio.get_running_loop()  # of the thread that runs cells
+        except RuntimeError:  # no kernel: a script or a test
+            self._loop = None
+
+        if number is None:
+            self.entry = ipywidgets.RadioButtons(options=list(choices), value=None, description="Your guess:")
+        else:
+            self.entry = ipywidgets.Text(placeholder="a number", description="Your guess:")
+        self.entry.style.description_width = "initial"
+        self.commit = ipywidgets.Button(icon="check")
+        self.skip = ipywidgets.Button(description="Show me", tooltip="See the answer without a guess")
+        self.commit.on_click(lambda _: self.again() if self.revealed else self._commit())
+        self.skip.on_click(lambda _: self.reveal(None))
+        self._words, self._below = ipywidgets.HTMLMath(), ipywidgets.Output()
+        unit_beside = [ipywidgets.HTMLMath(_inline(unit))] if unit else []
+        self.box = ipywidgets.VBox(
+            [
+                ipywidgets.HTMLMath(f"{CSS}<b>Before you look:</b> {_inline(question)}"),
+                ipywidgets.HBox([self.entry, *unit_beside]),
+                ipywidgets.HBox([self.commit, self.skip]),
+                self._words,
+                self._below,
+            ]
+        )
+        self.box.add_class("course-question")
+        self.again()
+        kept = progress.guess_at(key)
+        if kept:  # of an earlier day: the page looks as the reader left it
+            guess = kept.get("guess")
+            if guess is not None and guess in (choices or [guess]):
+                self.entry.value = guess
+            self.reveal(guess)
+
+    def reveal(self, guess: str | None) -> None:
+        """Show the fact beside ``guess``, a choice or a number in words (None: skipped), and keep the guess."""
+        if self.revealed:
+            return
+        self.revealed = True
+        right = None if guess is None else self._is_right(guess)
+        progress.note_guess(self.key, question=self.question, guess=guess, fact=self.fact, right=right)
+        said = "" if guess is None else f"You said {_inline(guess)}{': right' if right else ''}. "
+        self._say(f"{said}<b>The answer: {_inline(self.fact)}.</b> {_inline(self.because)}")
+        self.entry.disabled, self.skip.layout.display = True, "none"
+        self.commit.description, self.commit.tooltip = "Guess again", "Hide the answer and guess anew"
+        if self._then is None:
+            return
+        if self._loop is None or self._loop is _running_loop():
+            self._show_then()
+        else:
+            self._loop.call_soon_threadsafe(self._show_then)
+
+    def again(self) -> None:
+        """The question as if it had not been answered."""
+        self.revealed, self.entry.disabled, self.entry.value = False, False, None if self.number is None else ""
+        self.commit.description, self.commit.tooltip = "This is my guess", "Commit to it, and see the answer"
+        self.skip.layout.display, self._words.value, self._below.outputs = None, "", ()
+
+    def close(self) -> None:
+        """End its widgets; a cell that is run again closes what it showed before."""
+        for widget in _with_its_parts(self.box):
+            widget.close()
+
+    def _commit(self) -> None:
+        if self.entry.value is None:
+            return self._say("Choose one first, or press <b>Show me</b>.")
+        if self.number is not None and _as_number(self.entry.value) is None:
+            return self._say("Type a number first, such as 0.2, or press <b>Show me</b>.")
+        self.reveal(str(self.entry.value).strip())
+
+    def _is_right(self, guess: str) -> bool:
+        if self.number is None:
+            return guess == self.fact
+        value = _as_number(guess)
+        return value is not None and abs(value - self.number) <= self.tolerance * (1 + 1e-9)
+
+    def _say(self, words: str) -> None:
+        self._words.value = f'<div role="alert">{words}</div>'  # as an alert it is read out where it appears
+
+    def _show_then(self) -> None:
+        try:
+            shown = self._then() if inspect.isroutine(self._then) else self._then
+            shell = get_ipython()
+            formatter = DisplayFormatter() if shell is None else shell.display_formatter
+            data, metadata = formatter.format(shown)
+            output = {"output_type": "display_data", "data": data, "metadata": metadata}
+        except Exception:
+            output = {"output_type": "stream", "name": "stderr", "text": traceback.format_exc()}
+        if self.revealed:
+            self._below.outputs = (output,)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """The live box, and beside it the question as words, for places where no kernel runs."""
+        view = self.box._repr_mimebundle_()
+        offered = [f"- {choice}" for choice in self.choices or []] or [f"(A number{self.unit and ', '}{self.unit}.)"]
+        words = "\n".join([f"**Before you look:** {self.question}", "", *offered])
+        return {**view, "text/markdown": words, "text/plain": words.replace("**", "")}
+
+
+def guesses(notebook: str) -> progress.Page:
+    """The reader's guesses at the questions of ``notebook``, such as "01", beside the facts."""
+    asked = {
+        key: {"question": q.question, "fact": q.fact} for key, q in _shown.items() if key.startswith(f"{notebook}.")
+    }
+    kept = progress.guesses_in(notebook)
+    entries = [asked.get(key, {}) | kept.get(key, {}) for key in {**asked, **kept}]
+    cells = [[str(e.get("question", "")), _guess_in_words(e), str(e.get("fact", ""))] for e in entries]
+    if not cells:
+        words = f"No question of notebook {notebook} has been asked yet."
+        return progress.Page(words, words)
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("question", "your guess", "the fact"))
+    rows = "".join("<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>" for row in cells)
+    lines = [f"{question}\n  your guess: {guess}; the fact: {fact}" for question, guess, fact in cells]
+    return progress.Page(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", "\n".join(lines))
+
+
+def _guess_in_words(entry: dict[str, Any]) -> str:
+    if entry.get("guess") is None:
+        return "skipped" if "guess" in entry else "not guessed"
+    return f"{entry['guess']}{' ' + progress.MARKS[True] if entry.get('right') is True else ''}"
+
+
+def _as_number(text: str) -> float | None:
+    """The number that a person typed, with a point or a comma; None if it is none.
+
+    >>> _as_number(" 0,2 "), _as_number("1e-3"), _as_number("some")
+    (0.2, 0.001, None)
+    """
+    try:
+        value = float(text.strip().replace(",", "."))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _with_its_parts(widget: ipywidgets.Widget) -> list[ipywidgets.Widget]:
+    parts = [part for part in (widget.layout, getattr(widget, "style", None)) if part is not None]
+    for child in getattr(widget, "children", ()):
+        parts += _with_its_parts(child)
+    return [*parts, widget]
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _inline(text: str) -> str:
+    """A line of Markdown as HTML: code, strong, emphasis; mathematics and everything else as they are.
+
+    >>> _inline("*How* large is $a_1 * b < 2$ in `x < y`?")
+    '<em>How</em> large is $a_1 * b &lt; 2$ in <code>x &lt; y</code>?'
+    """
+    parts = re.split(r"(\$[^$]+\$|`[^`]+`)", html.escape(text, quote=False))
+    parts[1::2] = [f"<code>{part[1:-1]}</code>" if part[0] == "`" else part for part in parts[1::2]]
+    parts[::2] = [re.sub(r"\*(\S.*?)\*", r"<em>\1</em>", re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", p)) for p in parts[::2]]
+    return "".join(parts)

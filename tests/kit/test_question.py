@@ -1,0 +1,265 @@
+"""A question is asked, a guess is made, the fact appears: without a kernel, and in one as JupyterLab talks to it."""
+
+import ast
+import re
+import time
+from pathlib import Path
+
+import pytest
+from ipywidgets.widgets import widget
+from jupyter_client.manager import start_new_kernel
+
+from course_lib.kit import progress, question
+from course_lib.kit.question import ask, guesses
+from tools import notebooks
+
+
+@pytest.fixture(autouse=True)
+def session(tmp_path, monkeypatch):
+    """A reader who has not answered anything."""
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.setattr(progress, "_session", progress._Session(progress._nothing()))
+    monkeypatch.setattr(question, "_shown", {})
+
+
+def rise(key="01.steps", **options):
+    options = {"answer": "falls", "because": "Each step goes *downhill*."} | options
+    return ask("Will the error $E_k$ rise or fall?", ["rises", "falls", "stays"], key=key, **options)
+
+
+def rate(**options):
+    options = {"number": 0.2, "unit": "of the border"} | options
+    return ask("How large is `alpha`?", key="03.alpha", because="It is trained so.", **options)
+
+
+def words(asked) -> str:
+    return re.sub("<[^>]*>", "", asked._words.value)
+
+
+def below(asked) -> list:
+    return [output.get("data", output)["text/plain" if "data" in output else "text"] for output in asked._below.outputs]
+
+
+# The reader -----------------------------------------------------------------------------------------------------
+
+
+def test_a_choice_is_committed_before_the_fact_appears():
+    asked = rise()
+    assert asked.entry.value is None and words(asked) == "" and not asked.revealed
+    asked.commit.click()
+    assert words(asked).startswith("Choose one first") and not asked.revealed
+    asked.entry.value = "rises"
+    assert words(asked).startswith("Choose one first")  # choosing is no commitment
+    asked.commit.click()
+    assert words(asked) == "You said rises. The answer: falls. Each step goes downhill."
+    assert asked.entry.disabled and asked.skip.layout.display == "none"
+    assert progress.guess_at("01.steps") == {
+        "question": asked.question,
+        "guess": "rises",
+        "fact": "falls",
+        "right": False,
+    }
+
+
+def test_the_right_guess_is_said_to_be_right():
+    asked = rise()
+    asked.entry.value = "falls"
+    asked.commit.click()
+    assert words(asked).startswith("You said falls: right. The answer: falls.")
+
+
+def test_it_can_be_skipped_and_asked_again():
+    asked = rise()
+    asked.skip.click()
+    assert words(asked).startswith("The answer: falls.") and progress.guess_at("01.steps")["guess"] is None
+    asked.commit.click()  # it is "guess again" now
+    assert not asked.revealed and words(asked) == "" and asked.commit.description == "This is my guess"
+    asked.entry.value = "falls"
+    asked.commit.click()
+    assert progress.guess_at("01.steps")["right"] is True
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [("0.2", True), (" 0,21 ", True), ("2e-1", True), ("0.22", True), ("0.23", False), ("-0.2", False), ("100", False)],
+)
+def test_a_number_is_right_within_a_tenth(typed, right):
+    asked = rate()
+    asked.entry.value = typed
+    asked.commit.click()
+    assert asked.revealed and progress.guess_at("03.alpha")["right"] is right
+    assert "The answer: 0.2 of the border. It is trained so." in words(asked)
+
+
+def test_a_tolerance_may_be_given():
+    asked = rate(number=0, tolerance=0.5)
+    asked.entry.value = "0.4"
+    asked.commit.click()
+    assert progress.guess_at("03.alpha")["right"] is True
+
+
+@pytest.mark.parametrize("typed", ["", "a fifth", "nan", "inf", "<script>"])
+def test_what_is_no_number_is_asked_for_again(typed):
+    asked = rate()
+    asked.entry.value = typed
+    asked.commit.click()
+    assert not asked.revealed and words(asked).startswith("Type a number first")
+
+
+def test_what_a_reader_typed_is_no_html():
+    asked = ask("?", ["<b> & *c*", "x"], answer="x", key="01.odd")
+    asked.entry.value = "<b> & *c*"
+    asked.commit.click()
+    assert "You said &lt;b&gt; &amp; <em>c</em>." in asked._words.value
+
+
+def test_the_page_looks_as_the_reader_left_it(monkeypatch):
+    asked = rise()
+    asked.entry.value = "rises"
+    asked.commit.click()
+    rate().skip.click()
+    monkeypatch.setattr(question, "_shown", {})  # another day
+    assert rise().revealed and rise().entry.value == "rises" and words(rise()).startswith("You said rises.")
+    assert rate().revealed and rate().entry.value == ""
+    assert ask("Other choices now?", ["up", "down"], answer="up", key="01.steps").entry.value is None
+
+
+# What comes then ------------------------------------------------------------------------------------------------
+
+
+def test_then_is_shown_with_the_answer_and_hidden_again():
+    made = []
+    asked = rise(then=lambda: made.append(1) or "a picture")
+    assert made == [] and below(asked) == []
+    asked.skip.click()
+    assert made == [1] and below(asked) == ["'a picture'"]
+    asked.commit.click()
+    assert below(asked) == []
+    thing = rise(key="01.thing", then={"a": 1})
+    thing.skip.click()
+    assert below(thing) == ["{'a': 1}"]
+
+
+def test_what_fails_then_is_shown_and_the_answer_stays():
+    asked = rise(then=lambda: 1 / 0)
+    asked.skip.click()
+    assert "ZeroDivisionError" in below(asked)[0] and words(asked).startswith("The answer")
+
+
+# As a page ------------------------------------------------------------------------------------------------------
+
+
+def test_as_a_still_page_it_reads_without_its_answer():
+    bundle = rise(because="Secret.")._repr_mimebundle_()
+    assert notebooks.WIDGET in bundle
+    page = pytest.importorskip("mistune").html(bundle["text/markdown"])  # JupyterLab brings it
+    assert page.count("<li>") == 3 and "<strong>Before you look:</strong> Will the error $E_k$ rise" in page
+    bundle = rate()._repr_mimebundle_()
+    assert bundle["text/markdown"].endswith("\n(A number, of the border.)")
+    assert all("Secret" not in str(part) and "0.2" not in str(part) for part in bundle.values())
+
+
+def test_everything_that_is_pressed_has_a_name():
+    for asked in (rise(), rate()):
+        assert asked.entry.description == "Your guess:" and asked.commit.description and asked.skip.description
+    assert 'role="alert"' in _revealed(rise())._words.value
+
+
+def _revealed(asked):
+    asked.skip.click()
+    return asked
+
+
+def test_a_cell_that_is_run_again_leaves_no_widgets_behind():
+    rate(), rise()
+    before = len(widget._instances)
+    for _ in range(20):
+        rate(), rise()
+    assert len(widget._instances) == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"key": "steps", "choices": ["a"], "answer": "a"},
+        {"key": "01.steps", "choices": ["a"], "answer": "b"},
+        {"key": "01.steps", "choices": ["a"]},
+        {"key": "01.steps"},
+        {"key": "01.steps", "answer": "a"},
+        {"key": "01.steps", "choices": ["a"], "answer": "a", "number": 1.0},
+        {"key": "01.steps", "choices": ["a"], "number": 1.0},
+    ],
+)
+def test_a_question_without_one_answer_is_refused(options):
+    with pytest.raises(ValueError, match="key must|answer must|Give choices"):
+        ask("?", **options)
+
+
+def test_guesses_stand_beside_the_facts(monkeypatch):
+    assert "No question of notebook 01" in repr(guesses("01"))
+    asked = rise()
+    asked.entry.value = "rises"
+    asked.commit.click()
+    rise(key="01.skipped").skip.click()
+    rise(key="01.open")
+    rate()
+    page = guesses("01")
+    cells = re.findall(r"<td>(.*?)</td>", page._repr_html_())
+    assert cells[1::3] == ["rises", "skipped", "not guessed"] and cells[2::3] == ["falls"] * 3
+    assert repr(page).count("your guess:") == 3 and "alpha" not in repr(page)
+    monkeypatch.setattr(question, "_shown", {})  # another day, before the questions are asked again
+    assert re.findall(r"<td>(.*?)</td>", guesses("01")._repr_html_())[1::3] == ["rises", "skipped"]
+
+
+# In a kernel ----------------------------------------------------------------------------------------------------
+
+CELL = """
+import threading, time
+from course_lib.kit.question import ask
+threads = []
+asked = ask("?", ["rises", "falls"], answer="falls", key="01.steps",
+            then=lambda: threads.append(threading.current_thread() is threading.main_thread()))
+asked.entry.observe(lambda _: threads.append(threading.current_thread() is threading.main_thread()), "value")
+"""
+BUSY = """
+end = time.time() + 30
+while not asked.revealed and time.time() < end: time.sleep(0.01)
+revealed_meanwhile, shown_meanwhile = asked.revealed, len(asked._below.outputs)
+"""
+
+
+def test_a_guess_is_answered_while_another_cell_runs():
+    """JupyterLab 4.6 sends a widget's messages to a subshell, a second thread of the kernel."""
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(Path(__file__).parents[2]))
+    try:
+
+        def evaluate(code, expression):
+            reply = client.execute_interactive(code, user_expressions={"it": expression}, timeout=60)
+            assert reply["content"]["status"] == "ok", reply["content"]
+            return ast.literal_eval(reply["content"]["user_expressions"]["it"]["data"]["text/plain"])
+
+        def send(comm_id, **data):
+            message = client.session.msg("comm_msg", {"comm_id": comm_id, "data": data})
+            message["header"]["subshell_id"] = subshell
+            client.shell_channel.send(message)
+
+        radio, button = evaluate(CELL, "asked.entry.comm.comm_id, asked.commit.comm.comm_id")
+        client.control_channel.send(client.session.msg("create_subshell_request"))
+        subshell = client.control_channel.get_msg(timeout=30)["content"]["subshell_id"]
+        choose = lambda index: send(radio, method="update", state={"index": index}, buffer_paths=[])
+        press = lambda: send(button, method="custom", content={"event": "click"})
+        (
+            choose(0),
+            press(),
+            press(),
+        )  # a first guess, and "guess again": a widget's first message goes to the cells' thread
+        evaluate("import asyncio\nwhile len(threads) < 3: await asyncio.sleep(0.01)", "0")
+        client.execute(BUSY)
+        time.sleep(0.5)
+        choose(1), press()
+        wait = "while not asked._below.outputs: await asyncio.sleep(0.01)"
+        found = evaluate(wait, "revealed_meanwhile, shown_meanwhile, threads[-2:], asked.entry.value")
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert found == (True, 0, [False, True], "falls")  # the words at once; the picture by the thread of the cells
