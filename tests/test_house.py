@@ -271,6 +271,12 @@ def test_no_file_is_over_350_lines():
     } == {}
 
 
+def test_a_test_lies_where_what_it_tests_lies():
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    of_all = {Path("browser"), Path("contract")}  # JupyterLab as a person sees it; anyone's networks with any method
+    assert [folder for folder in folders - of_all if not (ROOT / "course_lib" / folder).is_dir()] == []
+
+
 def test_ruff_finds_nothing():
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", *FOLDERS, "notebooks"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
