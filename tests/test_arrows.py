@@ -27,7 +27,8 @@ MAY_IMPORT = {  # besides its own modules; a chapter may not import another chap
     "commands": {"textbook", "engine", "analysis", "kit", "chapters"},
     "entrance": set(),  # __init__ and __main__ import a name or a command when it is asked for
 }
-DOORS = {  # from the textbook to the engine
+DOORS = {  # from the textbook and the kit to the engine
+    ("course_lib.kit.progress", "course_lib.engine.files"): "what a reader has solved is one file, whole or not there",
     ("course_lib.inner_loop", "course_lib.engine.fast_layers"): "predict asks for a fast layer",
     ("course_lib.training", "course_lib.engine.hot_path"): "make_meta_gradient asks for a fast step",
     ("course_lib.training", "course_lib.engine.saved_state"): "a run that was stopped goes on",

@@ -12,12 +12,13 @@ import html
 import json
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from course_lib.engine.files import write_whole
 
 _lock = threading.RLock()  # a check runs in a cell, a guess arrives in a widget's thread
 _exercises: dict[str, list[str]] = {}  # notebook: names, of those whose checks have been imported
@@ -96,19 +97,6 @@ def _is_sound(kept: Any) -> bool:
     return all(isinstance(state, bool | None) for states in kept["exercises"].values() for state in states.values())
 
 
-def _write(path: Path, kept: dict[str, Any]) -> None:
-    """Write all of it or nothing: a file half written is never seen under ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with open(handle, "w", encoding="utf-8") as out:
-            json.dump(kept, out, indent=1, ensure_ascii=False)
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
-
-
 def _use(change: Callable[[dict], None] = lambda kept: None) -> dict[str, Any]:
     """All that is kept, after ``change`` to it."""
     with _lock:
@@ -121,7 +109,7 @@ def _use(change: Callable[[dict], None] = lambda kept: None) -> dict[str, Any]:
         change(kept)
         if path and not _session.trouble and json.dumps(kept) != before:
             try:
-                _write(path, kept)
+                write_whole(path, json.dumps(kept, indent=1))
             except OSError as error:
                 _keep_for_the_session(kept, path, error)
         return kept
