@@ -60,7 +60,8 @@ def ask(
         answer: the choice that is right.
         number: the right number, in ``unit``; a guess within ``tolerance`` of it (a tenth of it unless given) is right.
         because: the reason, shown with the answer.
-        then: what is displayed below it, such as a demo; or a function that makes it.
+        then: what is displayed below it, such as a demo; or a function that makes it. A still page does not show it:
+            what belongs on the page stands in a cell of its own.
 
     Raises:
         ValueError: neither or both kinds of answer, an answer that is no choice, or a key of another form.
@@ -96,7 +97,7 @@ class Question:
         else:
             self.entry = ipywidgets.Text(placeholder="a number", description="Your guess:")
         self.entry.style.description_width = "initial"
-        self.commit = ipywidgets.Button(icon="check")
+        self.commit = ipywidgets.Button()
         self.skip = ipywidgets.Button(description="Show me", tooltip="See the answer without a guess")
         self.commit.on_click(lambda _: self.again() if self.revealed else self._commit())
         self.skip.on_click(lambda _: self.reveal(None))
@@ -105,7 +106,7 @@ class Question:
         self.box = ipywidgets.VBox(
             [
                 ipywidgets.HTMLMath(f"{CSS}<b>Before you look:</b> {_inline(question)}"),
-                ipywidgets.HBox([self.entry, *unit_beside]),
+                ipywidgets.HBox([self.entry, *unit_beside], layout={"align_items": "center"}),
                 ipywidgets.HBox([self.commit, self.skip]),
                 self._words,
                 self._below,
@@ -113,12 +114,11 @@ class Question:
         )
         self.box.add_class("course-question")
         self.again()
-        kept = progress.guess_at(key)
+        kept = _kept(key, question)
         if kept:  # of an earlier day: the page looks as the reader left it
-            guess = kept.get("guess")
-            if guess is not None and guess in (choices or [guess]):
-                self.entry.value = guess
-            self.reveal(guess)
+            if kept["guess"] is not None and kept["guess"] in (choices or [kept["guess"]]):
+                self.entry.value = kept["guess"]
+            self.reveal(kept["guess"])
 
     def reveal(self, guess: str | None) -> None:
         """Show the fact beside ``guess``, a choice or a number in words (None: skipped), and keep the guess."""
@@ -127,7 +127,7 @@ class Question:
         self.revealed = True
         right = None if guess is None else self._is_right(guess)
         progress.note_guess(self.key, question=self.question, guess=guess, fact=self.fact, right=right)
-        said = "" if guess is None else f"You said {_inline(guess)}{': right' if right else ''}. "
+        said = "" if guess is None else f"You said <em>{_inline(guess)}</em>{': right' if right else ''}. "
         self._say(f"{said}<b>The answer: {_inline(self.fact)}.</b> {_inline(self.because)}")
         self.entry.disabled, self.skip.layout.display = True, "none"
         self.commit.description, self.commit.tooltip = "Guess again", "Hide the answer and guess anew"
@@ -187,19 +187,25 @@ class Question:
 
 def guesses(notebook: str) -> progress.Page:
     """The reader's guesses at the questions of ``notebook``, such as "01", beside the facts."""
-    asked = {
-        key: {"question": q.question, "fact": q.fact} for key, q in _shown.items() if key.startswith(f"{notebook}.")
-    }
-    kept = progress.guesses_in(notebook)
-    entries = [asked.get(key, {}) | kept.get(key, {}) for key in {**asked, **kept}]
+    asked = [question for key, question in _shown.items() if key.startswith(f"{notebook}.")]
+    entries = [{"question": q.question, "fact": q.fact} | _kept(q.key, q.question) for q in asked]
+    entries += [entry for key, entry in progress.guesses_in(notebook).items() if key not in _shown]
     cells = [[str(e.get("question", "")), _guess_in_words(e), str(e.get("fact", ""))] for e in entries]
     if not cells:
         words = f"No question of notebook {notebook} has been asked yet."
         return progress.Page(words, words)
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("question", "your guess", "the fact"))
-    rows = "".join("<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>" for row in cells)
+    left = 'style="text-align: left"'
+    head = "".join(f'<th scope="col" {left}>{name}</th>' for name in ("question", "your guess", "the fact"))
+    rows = "".join("<tr>" + "".join(f"<td {left}>{_inline(cell)}</td>" for cell in row) + "</tr>" for row in cells)
     lines = [f"{question}\n  your guess: {guess}; the fact: {fact}" for question, guess, fact in cells]
     return progress.Page(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", "\n".join(lines))
+
+
+def _kept(key: str, question: str) -> dict[str, Any]:
+    """What is kept of a question; {} if nothing, or if it was another question then."""
+    entry = progress.guess_at(key)
+    guess = entry.get("guess")
+    return entry | {"guess": guess if isinstance(guess, str) else None} if entry.get("question") == question else {}
 
 
 def _guess_in_words(entry: dict[str, Any]) -> str:

@@ -110,7 +110,7 @@ def test_what_a_reader_typed_is_no_html():
     asked = ask("?", ["<b> & *c*", "x"], answer="x", key="01.odd")
     asked.entry.value = "<b> & *c*"
     asked.commit.click()
-    assert "You said &lt;b&gt; &amp; <em>c</em>." in asked._words.value
+    assert "You said <em>&lt;b&gt; &amp; <em>c</em></em>." in asked._words.value
 
 
 def test_the_page_looks_as_the_reader_left_it(monkeypatch):
@@ -121,7 +121,16 @@ def test_the_page_looks_as_the_reader_left_it(monkeypatch):
     monkeypatch.setattr(question, "_shown", {})  # another day
     assert rise().revealed and rise().entry.value == "rises" and words(rise()).startswith("You said rises.")
     assert rate().revealed and rate().entry.value == ""
-    assert ask("Other choices now?", ["up", "down"], answer="up", key="01.steps").entry.value is None
+    other_choices = ask(asked.question, ["up", "down"], answer="up", key="01.steps")
+    assert other_choices.revealed and other_choices.entry.value is None
+    assert not ask("Another question now?", ["rises", "falls"], answer="falls", key="01.steps").revealed
+    assert "not guessed" in repr(guesses("01"))
+
+
+@pytest.mark.parametrize("guess", [3, ["rises"], {}, True])
+def test_a_guess_that_is_none_counts_as_skipped(guess):
+    progress.note_guess("01.steps", question=rise().question, guess=guess, fact=None, right="yes")
+    assert words(rise()).startswith("The answer: falls.") and "skipped" in repr(guesses("01"))
 
 
 # What comes then ------------------------------------------------------------------------------------------------
@@ -204,11 +213,11 @@ def test_guesses_stand_beside_the_facts(monkeypatch):
     rise(key="01.open")
     rate()
     page = guesses("01")
-    cells = re.findall(r"<td>(.*?)</td>", page._repr_html_())
+    cells = re.findall(r"<td.*?>(.*?)</td>", page._repr_html_())
     assert cells[1::3] == ["rises", "skipped", "not guessed"] and cells[2::3] == ["falls"] * 3
     assert repr(page).count("your guess:") == 3 and "alpha" not in repr(page)
     monkeypatch.setattr(question, "_shown", {})  # another day, before the questions are asked again
-    assert re.findall(r"<td>(.*?)</td>", guesses("01")._repr_html_())[1::3] == ["rises", "skipped"]
+    assert re.findall(r"<td.*?>(.*?)</td>", guesses("01")._repr_html_())[1::3] == ["rises", "skipped"]
 
 
 # In a kernel ----------------------------------------------------------------------------------------------------
