@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from course_lib.engine.batch_norm import batch_norm as batch_norm_of_batch
+from course_lib.engine.linear import linear
 
 Params = dict[str, Tensor]
 
@@ -42,7 +43,7 @@ def call(module: nn.Module, params: Params, x: Tensor) -> Tensor:
             x = call(child, child_params(params, name), x)
         return x
     if kind is nn.Linear and module.bias is not None and x.ndim == 3:
-        return torch.baddbmm(params["bias"].unsqueeze(1), x, params["weight"].mT)  # [T, N, in] -> [T, N, out]
+        return linear(x, params["weight"], params["bias"])  # [T, N, in] -> [T, N, out]
     if isinstance(module, ELEMENTWISE):
         return module(x)
     if kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
