@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import math
 import os
 import re
 import shutil
@@ -73,8 +72,8 @@ def main() -> None:
             page = browser.open(server, name)
             page.run_all()
             for demo in page.demos():
-                for slider in demo.box.locator(".demo-control:has(.noUi-handle)").all():
-                    label = f"{demo.title[:24]}: {slider.locator('.widget-label').inner_text()[:20]}"
+                for slider in demo.box.locator(".demo-control:has(input[type=range])").all():
+                    label = f"{demo.title[:24]}: {slider.locator('label').inner_text()[:20]}"
                     _row(label, _browser_times(demo, slider, options.changes))
                     if options.notebook is None:
                         break
@@ -102,24 +101,24 @@ def _kernel_times(demo: Demo, name: str, changes: int, redraw: bool = False) -> 
 
 def _walk(slider: Slider, changes: int) -> list[float]:
     """Where ``changes`` arrow keys take a slider: to its right end, then to its left end, and so on."""
-    widget, values = slider.widget(), []
-    at, direction = math.log10(widget.value) if slider.log else widget.value, 1
+    notches, values = slider.notches(), []
+    at, direction = slider.place(slider.default), 1
     for _ in range(changes):
-        if not widget.min <= at + direction * widget.step <= widget.max + 1e-9:
+        if not 0 <= at + direction < len(notches):
             direction = -direction
-        at += direction * widget.step
-        values.append(min(max(10**at if slider.log else at, slider.low), slider.high))
+        at += direction
+        values.append(notches[at])
     return values
 
 
 def _browser_times(demo: LiveDemo, slider, changes: int) -> np.ndarray:
     """Press arrow keys on a slider one at a time, each after the picture of the last has been painted."""
     demo.img.evaluate(WATCH)
-    handle = slider.locator(".noUi-handle")
+    handle = slider.locator("input")
     handle.focus()
     key = "ArrowRight"
     for _ in range(changes):
-        low, high, now = (float(handle.get_attribute(f"aria-value{name}")) for name in ("min", "max", "now"))
+        low, high, now = handle.evaluate("range => [+range.min, +range.max, range.valueAsNumber]")
         key = "ArrowLeft" if now >= high else "ArrowRight" if now <= low else key
         seen = demo.page.evaluate("painted.length")
         demo.page.keyboard.press(key)

@@ -37,15 +37,13 @@ DOORS = {  # from the textbook and the kit to the engine
 }
 LATE = {  # imports inside a function or a condition
     "course_lib.commands.doctor": "imports what it looks at, which may be missing",
-    "course_lib.kit.panel": "a circle for typing, to be undone",
 }
-CIRCLES = [{"course_lib.kit.demo", "course_lib.kit.panel"}]  # to be undone
 BY_NAME = {"course_lib", "course_lib.__main__"}  # they import a module when it is asked for
 ELSEWHERE = {  # notebooks that show something of another chapter
     ("00_start_here", "adapting"): "the first demo of the course",
     ("09_omniglot", "union"): "training on all classes at once, measured for notebook 06",
 }
-NOT_IN_THE_TEXTBOOK = {"matplotlib", "ipywidgets", "ipycanvas", "IPython", "argparse"}
+NOT_IN_THE_TEXTBOOK = {"matplotlib", "ipywidgets", "anywidget", "IPython", "argparse"}
 
 
 def name_of(path: Path) -> str:
@@ -136,7 +134,7 @@ def test_no_module_imports_one_that_imports_it():
     for one, other in arrows():
         parents = [".".join(other.split(".")[:n]) for n in range(2, other.count(".") + 1)]
         whole |= {(one, parent) for parent in parents if not f"{one}.".startswith(f"{parent}.")}
-    assert circles(whole) == CIRCLES
+    assert circles(whole) == []
 
 
 @pytest.mark.parametrize(

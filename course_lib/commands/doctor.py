@@ -188,12 +188,11 @@ def jupyter() -> Iterator[Finding]:
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
     from jupyter_core.paths import jupyter_path
 
-    sliders, canvas = "@jupyter-widgets/jupyterlab-manager", "ipycanvas"
-    for extension, use, status in ((sliders, "sliders", PROBLEM), (canvas, "drawing area", NOTE)):
+    for extension, use in (("@jupyter-widgets/jupyterlab-manager", "widgets"), ("anywidget", "live demos")):
         homes = [Path(folder) / extension / "package.json" for folder in jupyter_path("labextensions")]
         home = next((home for home in homes if home.is_file()), None)
         if home is None:
-            yield Finding(status, use, f"JupyterLab's extension {extension} is not installed", INSTALL)
+            yield problem(use, f"JupyterLab's extension {extension} is not installed", INSTALL)
         else:
             yield ok(use, f"{extension} {json.loads(home.read_text())['version']}")
     try:

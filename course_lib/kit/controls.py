@@ -1,16 +1,60 @@
-"""What a person moves in a demo: each control knows its default, its ends and the ipywidget that shows it."""
+"""What a person moves in a demo. A control knows its default, its ends, every value it can stop at, and their words.
+
+Nothing here knows a widget: ``describe`` says in plain data what the page has to show, and ``heard`` turns what the
+page answers into a value. So a notebook, a lecture hall and a recorded web page show the same controls.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ipywidgets
+
+@dataclass(frozen=True)
+class Control:
+    """What all controls share; ``default`` and ``label`` are the fields of each."""
+
+    name: str
+
+    @property
+    def ends(self) -> tuple:
+        """The values at which a demo is tested: the least and the greatest, or each that there is."""
+        notches = self.notches()
+        return notches[0], notches[-1]
+
+    def notches(self, most: int | None = None) -> list:
+        """The values that it can stop at, at most ``most`` (3 or more) of them, ends and default among them."""
+        return [self.default]
+
+    def text(self, value: Any) -> str:
+        """A value in words."""
+        return str(value)
+
+    def texts(self, most: int | None = None) -> list[str]:
+        return [self.text(value) for value in self.notches(most)]
+
+    def clean(self, value: Any) -> Any:
+        """The value as it is kept; ValueError for one that this control cannot have."""
+        return _one_of(self.name, value, self.notches())
+
+    def heard(self, answer: Any) -> Any:
+        """The value of what the page sends: a place among the notches."""
+        return self.notches()[answer]
+
+    def place(self, value: Any) -> Any:
+        """What the page shows for a value: its place among the notches."""
+        return self.notches().index(value)
+
+    def describe(self) -> dict:
+        """For the page: kind, name, words, and the texts of all notches."""
+        label = self.label or self.name.replace("_", " ")
+        return {"kind": type(self).__name__.lower(), "name": self.name, "label": label, "help": self.help}
 
 
 @dataclass(frozen=True)
-class Slider:
+class Slider(Control):
     """A number from ``low`` to ``high``; whole if all of ``low``, ``high``, ``default``, ``step`` are ints.
 
     With ``log=True`` the handle moves in powers of ten (``step`` is a part of a power, 0.1 unless given).
@@ -19,9 +63,10 @@ class Slider:
     (0, 50)
     >>> Slider("inner_lr", 1e-4, 1, 0.01, log=True).clean(0.5)
     0.5
+    >>> Slider("inner_lr", 1e-2, 1, 0.1, log=True).notches(5)
+    [0.01, 0.0316228, 0.1, 0.316228, 1.0]
     """
 
-    name: str
     low: float
     high: float
     default: float
@@ -41,45 +86,48 @@ class Slider:
         given = (self.low, self.high, self.default, 1 if self.step is None else self.step)
         return not self.log and all(isinstance(number, int) for number in given)
 
-    @property
-    def ends(self) -> tuple:
-        return self.low, self.high
+    def notches(self, most: int | None = None) -> list:
+        low, high = (math.log10(end) if self.log else end for end in (self.low, self.high))
+        step = self.step or (0.1 if self.log else 1 if self.whole else float(f"{(high - low) / 100:.1g}"))
+        places = [low + step * i for i in range(math.floor((high - low) / step + 1e-9) + 1)]
+        if high - places[-1] > 1e-9 * abs(high):
+            places.append(high)
+        values = [self.clean(min(max(10**p if self.log else p, self.low), self.high)) for p in places]
+        return _thinned(values, self.default, most)
+
+    def text(self, value: float) -> str:
+        return str(value) if self.whole else f"{value:.2g}" if self.log else f"{value:.3g}"
 
     def clean(self, value: float) -> float:
-        value = int(value) if self.whole else float(f"{value:.6g}")  # 0.01, not 0.010000000000000002
+        try:
+            number = float(f"{value:.6g}")  # 0.01, not 0.010000000000000002
+        except (TypeError, ValueError):
+            raise ValueError(f"{self.name} is a number from {self.low} to {self.high}, got {value!r}.") from None
+        if self.whole and number != int(number):
+            raise ValueError(f"{self.name} is a whole number from {self.low} to {self.high}, got {value}.")
+        value = int(number) if self.whole else number
         if not self.low <= value <= self.high:
             raise ValueError(f"{self.name} must lie in {self.low} to {self.high}, got {value}.")
         return value
 
-    def widget(self) -> ipywidgets.Widget:
-        if self.log:
-            from math import log10
+    def place(self, value: float) -> int:
+        """Of the nearest notch: a preset or a dragged point may lie between two."""
+        far = (lambda a, b: abs(math.log(a / b))) if self.log else (lambda a, b: abs(a - b))
+        notches = self.notches()
+        return min(range(len(notches)), key=lambda i: far(notches[i], value))
 
-            return ipywidgets.FloatLogSlider(
-                self.default,
-                base=10,
-                min=log10(self.low),
-                max=log10(self.high),
-                step=self.step or 0.1,
-                readout_format=".2g",
-            )
-        if self.whole:
-            return ipywidgets.IntSlider(self.default, self.low, self.high, self.step or 1)
-        step = self.step or float(f"{(self.high - self.low) / 100:.1g}")
-        return ipywidgets.FloatSlider(
-            self.default, min=self.low, max=self.high, step=step, readout_format=".3g"
-        )
+    def describe(self) -> dict:
+        return super().describe() | {"texts": self.texts()}
 
 
 @dataclass(frozen=True)
-class Notches:
+class Notches(Control):
     """A slider that stops at the listed values only, such as the settings for which a checkpoint was trained.
 
     >>> Notches("trained_k", [1, 5, 10], 5).ends
     (1, 10)
     """
 
-    name: str
     options: Sequence[Any]
     default: Any
     label: str = ""
@@ -88,30 +136,25 @@ class Notches:
     def __post_init__(self):
         self.clean(self.default)
 
-    @property
-    def ends(self) -> tuple:
-        return self.options[0], self.options[-1]
+    def notches(self, most: int | None = None) -> list:
+        return _thinned(list(self.options), self.default, most)
 
-    def clean(self, value: Any) -> Any:
-        return _one_of(self.name, value, self.options)
+    def text(self, value: Any) -> str:
+        return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
-    def widget(self) -> ipywidgets.Widget:
-        pairs = [
-            (f"{option:g}" if isinstance(option, float) else str(option), option) for option in self.options
-        ]
-        return ipywidgets.SelectionSlider(options=pairs, value=self.default)
+    def describe(self) -> dict:
+        return super().describe() | {"texts": self.texts()}
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One of several: ``options`` is a list, or a dict from what the person reads to the value.
+class Choice(Control):
+    """One of several: ``options`` is a dict from the value to what the person reads, or a list.
 
-    >>> Choice("start", {"random weights": "random", "MAML": "maml"}, "maml").ends
-    ('random', 'maml')
+    >>> Choice("start", {"random": "random weights", "maml": "MAML"}, "maml").texts()
+    ['random weights', 'MAML']
     """
 
-    name: str
-    options: Sequence[Any] | Mapping[str, Any]
+    options: Sequence[Any] | Mapping[Any, str]
     default: Any
     label: str = ""
     help: str = ""
@@ -120,99 +163,141 @@ class Choice:
         self.clean(self.default)
 
     @property
-    def _pairs(self) -> list[tuple[str, Any]]:
-        if isinstance(self.options, Mapping):
-            return list(self.options.items())
-        return [(str(option), option) for option in self.options]
-
-    @property
     def ends(self) -> tuple:
-        return tuple(value for _, value in self._pairs)
+        return tuple(self.options)
 
-    def clean(self, value: Any) -> Any:
-        return _one_of(self.name, value, self.ends)
+    def notches(self, most: int | None = None) -> list:
+        return list(self.options)
 
-    def widget(self) -> ipywidgets.Widget:
-        # Not a drop-down list: JupyterLab takes its arrow keys for itself, so no key would move it.
-        return ipywidgets.RadioButtons(options=self._pairs, value=self.default, orientation="horizontal")
+    def text(self, value: Any) -> str:
+        return str(self.options[value] if isinstance(self.options, Mapping) else value)
+
+    def describe(self) -> dict:
+        return super().describe() | {"texts": self.texts()}
 
 
 @dataclass(frozen=True)
-class Switch:
+class Several(Control):
+    """Any of several, such as the methods to show: the value is the tuple of those that are on.
+
+    >>> Several("methods", {"maml": "MAML", "anil": "ANIL"}).default
+    ('maml', 'anil')
+    """
+
+    options: Mapping[Any, str]
+    default: tuple | None = None
+    label: str = ""
+    help: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "default", self.clean(self.options if self.default is None else self.default))
+
+    @property
+    def ends(self) -> tuple:
+        return (), tuple(self.options)
+
+    def text(self, value: tuple) -> str:
+        return ", ".join(self.options[option] for option in value) or "none"
+
+    def clean(self, value: Sequence[Any]) -> tuple:
+        for option in value:
+            _one_of(self.name, option, list(self.options))
+        return tuple(option for option in self.options if option in value)
+
+    def heard(self, answer: list[int]) -> tuple:
+        options = list(self.options)
+        return tuple(options[place] for place in answer)
+
+    def place(self, value: tuple) -> list[int]:
+        return [place for place, option in enumerate(self.options) if option in value]
+
+    def describe(self) -> dict:
+        return super().describe() | {"texts": list(self.options.values())}
+
+
+@dataclass(frozen=True)
+class Switch(Control):
     """On or off.
 
     >>> Switch("second_order", True).ends
     (False, True)
     """
 
-    name: str
     default: bool = False
     label: str = ""
     help: str = ""
 
-    @property
-    def ends(self) -> tuple:
-        return False, True
+    def notches(self, most: int | None = None) -> list:
+        return [False, True]
+
+    def text(self, value: bool) -> str:
+        return "on" if value else "off"
 
     def clean(self, value: Any) -> bool:
         return bool(value)
 
-    def widget(self) -> ipywidgets.Widget:
-        return ipywidgets.Checkbox(self.default, indent=False)
-
 
 @dataclass(frozen=True)
-class Button:
+class Button(Control):
     """Counts its presses, so that ``compute`` stays pure: use the count as the seed of "another task".
+
+    ``sets`` may turn the count into values of other controls, which the press then sets.
 
     >>> Button("new_task", "another task").ends
     (0, 1)
     """
 
-    name: str
     label: str = ""
     help: str = ""
+    sets: Callable[[int], Mapping[str, Any]] | None = None
     default = 0
 
     @property
     def ends(self) -> tuple:
         return 0, 1
 
+    def notches(self, most: int | None = None) -> list:
+        return list(range(most or 5))
+
     def clean(self, value: Any) -> int:
         return int(value)
 
-    def widget(self) -> ipywidgets.Widget:
-        return ipywidgets.Button()
+    def heard(self, answer: int) -> int:
+        return answer
+
+    place = heard
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Control):
     """A button that starts something long: True for the one computation that it starts, else False.
 
     >>> Run("train", "train MAML live").ends
     (False, True)
     """
 
-    name: str
     label: str = ""
     help: str = ""
     default = False
 
-    @property
-    def ends(self) -> tuple:
-        return False, True
+    def notches(self, most: int | None = None) -> list:
+        return [False, True]
 
     def clean(self, value: Any) -> bool:
         return bool(value)
-
-    def widget(self) -> ipywidgets.Widget:
-        return ipywidgets.Button(icon="play")
-
-
-Control = Slider | Notches | Choice | Switch | Button | Run
 
 
 def _one_of(name: str, value: Any, options: Sequence[Any]) -> Any:
     if value not in options:
         raise ValueError(f"{name} must be one of {list(options)}, got {value!r}.")
     return value
+
+
+def _thinned(values: list, default: Any, most: int | None) -> list:
+    """At most ``most`` (3 or more) of ``values``, evenly, the first, the last and ``default`` among them."""
+    if most is None or len(values) <= most:
+        return values
+    places = {round(i * (len(values) - 1) / (most - 1)) for i in range(most)}
+    if default in values and (at := values.index(default)) not in places:
+        places = (places - {min(places - {0, len(values) - 1}, key=lambda p: abs(p - at))}) | {at}
+    return [values[place] for place in sorted(places)]

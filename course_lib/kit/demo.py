@@ -1,104 +1,137 @@
-"""The demo kit: sliders around two plain functions, with a picture that follows the hand.
+"""The demo kit: controls, ``compute``, and a picture in which each artist stands beside what moves it.
 
-How to add a demo. Write one file with four plain functions and a ``Demo``:
+How a demo is declared. One file of a chapter, named as its key:
 
-    from types import SimpleNamespace
     import numpy as np
-    from course_lib import plots
-    from course_lib.kit.demo import Button, Choice, Demo, Slider, Switch
+    from course_lib.kit import plots
+    from course_lib.kit.demo import Button, Choice, Slider, declare
 
-    def compute(values):                       # values.steps, values.inner_lr, ...: what the controls say
-        ...                                    # train, adapt, measure: pure, no widget, no Matplotlib
-        return {"x": x, "fit": fit, "error": error}           # arrays, tensors, numbers, words
+    STARTS = {"random": "random weights", "maml": "MAML"}            # value -> what a person reads
 
-    def figure(fig):                           # called once with an empty Figure
+    def compute(values):                       # values.steps, values.start, ...: what the controls say
+        ...                                    # train, adapt, measure: pure, no widget, no Matplotlib, nothing global
+        return {"x": x, "fits": fits, "error": error}                 # arrays, tensors, numbers, words
+
+    def picture(fig, show):                    # called once; d has the data and the controls' values: d.error, d.steps
         left, right = fig.subplots(1, 2)
-        left.set(xlabel="x", ylabel="y", xlim=(-5, 5), ylim=(-5, 5), title="The task")
-        fit, = left.plot([], [], color=plots.BLUE, label="adapted")
-        left.legend()
-        return SimpleNamespace(left=left, fit=fit)             # every artist that will move
+        left.set(xlabel="x", ylabel="y", xlim=(-5, 5), ylim=(-5, 5))
+        show.line(left, "x", lambda d: d.fits[d.steps], color=plots.BLUE, end="adapted", pin=True)
+        show.title(left, lambda d: f"From {STARTS[d.start]} the error is {d.error:.2g}")
 
-    def draw(artists, data):                   # called for each new picture: move artists, no training
-        artists.fit.set_data(data["x"], data["fit"])
+    def words(d):                              # the picture in a sentence or two, with its numbers
+        return f"After {d.steps} steps the error is {d.error:.2f}."
 
-    def alt(data):                             # a sentence or two: what the picture shows, with its numbers
-        return f"After {data['steps']} steps the error is {data['error']:.2f}."
+    demo = declare("Adapting at test time",
+                   [Choice("start", STARTS, "maml", "start from"),
+                    Slider("steps", 0, 50, 10, "inner steps k"),
+                    Slider("inner_lr", 1e-4, 1.0, 0.01, "inner rate α", log=True),
+                    Button("new_task", "another task")],              # its value counts its presses: a seed
+                   compute, picture, words,
+                   hint="A large inner rate diverges; lower α.",
+                   views={"from random weights": {"start": "random"}, "too long a step": {"inner_lr": 0.3}})
 
-    demo = Demo("Adapting at test time",
-                controls=[Slider("steps", 0, 50, 10, "inner steps k"),
-                          Slider("inner_lr", 1e-4, 1.0, 0.01, "inner rate alpha", log=True),
-                          Choice("start", {"random": "random", "MAML": "maml"}, "maml", "start from"),
-                          Switch("show_truth", True, "show the true curve"),
-                          Button("new_task", "another task")],          # its value counts its presses: a seed
-                compute=compute, figure=figure, draw=draw, alt=alt,
-                hint="A large inner rate diverges; lower alpha.")
-
-    demo                                       # in a notebook: live, or its picture where no kernel runs
-    demo.render(steps=3)                       # PNG bytes, no widget
-    check(demo)                                # in a test: every control at its ends
+    demo()                                     # in a notebook: live, or its picture where no kernel runs
+    demo(steps=3, start="random")              # a preset, which reset returns to
+    demo().render(steps=4)                     # PNG bytes, no widget
+    check(demo())                              # in a test: every control at its ends
 
 What to know:
 
-* Artists that ``figure`` returns are moved over saved pixels (a few ms). ``draw`` may set anything else too,
-  such as a limit, a title, a tick, a legend's text: the whole figure is then drawn again (about 100 ms) and
-  never stale. So fix limits where you can, step them with ``plots.nice_ceiling`` and set them with
-  ``plots.set_limits``, which leaves an unchanged limit alone. A title that changes each time belongs among
-  the artists (``title=left.title``).
-* Hide with ``artist.set_visible(False)``; do not create artists in ``draw``: they pile up.
-* NaN or infinity anywhere in the data is shown as words, naming the entries, with your ``hint``; the old
-  picture stays, dimmed. Entries that may diverge as part of the story are named in
-  ``may_diverge=("losses",)``; draw what is finite.
-* A long computation is a generator: ``yield`` a data dict every 50 ms or so and each is a frame; any new
-  change, or the stop button, ends it at the next frame. Start it with ``Run("train", "train MAML live")``:
-  ``values.train`` is True for the computation that the press started and False in all others (yield the
-  initial picture then).
-* A fast drag never queues: only the newest values are computed.
-* An exception in ``compute``, ``draw`` or ``alt`` is raised where a cell or a test called, and shown in the
-  demo's error box, with its traceback folded, where a person moved a control.
-* CSS classes for tests: ``.course-demo``, ``.demo-picture``, ``.demo-caption``, ``.demo-problem``,
-  ``.demo-reset``, ``.demo-stop``, ``.demo-large-print``; every control has ``.demo-control`` and one of its
-  own such as ``.demo-slider-steps``, ``.demo-choice-start``, ``.demo-button-new_task``.
+* ``show`` has line, points, paths, scatter, arrows, level, mark, band, bars, image, title, text, limits, series,
+  handle and also: see ``course_lib.kit.show``. What it moves is drawn over saved pixels (a few ms); a new limit or
+  tick redraws all (about 100 ms), so fix limits, or step them with ``plots.nice_ceiling``.
+* Words stand at the lines' ends (``end=``), on reference lines (``show.level``), in regions (``plots.name_region``): no
+  legend. The title is the sentence to take away.
+* NaN or infinity in the data is shown as words, naming the entries, with your ``hint``; the old picture stays, dimmed.
+  Entries that may diverge as part of the story are named in ``may_diverge=("losses",)``.
+* A long computation is a generator: ``yield`` a data dict every 50 ms or so and each is a frame; any new change, or
+  the stop button, ends it at the next frame. Start it with ``Run("train", "train MAML live")``: ``values.train`` is
+  True for the computation that the press started and False in all others (yield the initial picture then).
+* ``show.handle(axes, x, y, moves=...)`` makes points that are dragged or clicked, and moves the controls named.
+* ``Several("methods", METHODS)`` hides one by one: ``shown=lambda d: "maml" in d.methods``.
+* compute and picture run in a thread beside the kernel's, so that a demo answers while a cell runs: neither may set
+  rcParams, thread counts or warnings filters.
+* An exception is raised where a cell or a test called, and shown in the demo's error box where a person moved a
+  control.
+* CSS classes for tests: ``.course-demo``, ``.demo-picture``, ``.demo-caption``, ``.demo-problem``, ``.demo-reset``,
+  ...; every control has ``.demo-control`` and one of its own such as ``.demo-slider-steps``,
+  ``.demo-button-new_task``.
 """
 
 from __future__ import annotations
 
 import base64
-import io
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from PIL import Image
 
-from course_lib.kit.controls import Button, Choice, Control, Notches, Run, Slider, Switch
+from course_lib.kit.controls import Button, Choice, Control, Notches, Run, Several, Slider, Switch
+from course_lib.kit.corners import check
 from course_lib.kit.panel import Panel
-from course_lib.kit.picture import Picture
+from course_lib.kit.picture import Picture, smaller
+from course_lib.kit.touch import Point, Points
 
-__all__ = ["Button", "Choice", "Demo", "NonFiniteError", "Notches", "Run", "Slider", "Switch", "check"]
+__all__ = [
+    "Button", "Choice", "Demo", "NonFiniteError", "Notches", "Point", "Points", "Run", "Several", "Slider", "Switch",
+    "check", "declare",
+]  # fmt: skip
 
-Data = Mapping[str, Any]
+STILL_RATIO = 2.0  # pixels a point of the picture that a notebook keeps
 
 
 class NonFiniteError(ValueError):
     """The data of a demo holds NaN or infinity where its picture needs numbers."""
 
 
+class Data(dict):
+    """What ``compute`` returned and the controls' values, as entries and as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"The data have no {name!r}; they have {list(self)}.") from None
+
+
+def declare(
+    title: str,
+    controls: Sequence[Control],
+    compute: Callable[[SimpleNamespace], Any],
+    picture: Callable,
+    words: Callable[[Data], str],
+    **options: Any,
+) -> Callable[..., Demo]:
+    """``demo(**preset) -> Demo``: the function that a chapter's file ends with. The arguments are those of ``Demo``."""
+
+    def demo(**preset: Any) -> Demo:
+        return Demo(title, controls, compute, picture, words, preset=preset, **options)
+
+    presets = ", ".join(control.name for control in controls if not isinstance(control, Run))
+    demo.__doc__ = f"{title}.\n\nWhere it opens, and where reset returns to, can be set: {presets}."
+    demo.__module__ = compute.__module__
+    return demo
+
+
 class Demo:
-    """Controls, ``compute(values) -> data`` and ``draw(artists, data)``, joined to a live picture.
+    """One live demo: the values of its controls, the data computed from them, and the picture of the data.
 
     Args:
-        title: what stands above the controls.
-        controls: ``Slider``, ``Notches``, ``Choice``, ``Switch``, ``Button``, ``Run``, in the order shown.
-        compute: values (a namespace with one attribute per control) to data, or a generator of data.
-        figure: fills an empty Matplotlib figure and returns its artists.
-        draw: moves the artists to show the data.
-        alt: the picture in words, from the data.
-        size: width and height of the picture in inches; 100 pixels each, 130 in large print.
+        title: what stands above the picture.
+        controls: in the order shown.
+        compute: values (a namespace with one attribute per control) to a dict of data, or a generator of them.
+        picture: fills an empty figure and declares with ``show`` what moves: ``picture(figure, show)``.
+        words: the picture in words, from the data.
+        size: width and height of the picture in inches; 100 points each.
         hint: what to do when the result is not finite.
         may_diverge: names of data entries that may hold NaN or infinity.
+        views: {name: {control: value}}: settings worth seeing, as buttons in the order of the story.
+        play: the slider that the play button sweeps; the first one unless given.
+        key: its name in links; that of the file it is declared in unless given.
+        preset: where it opens instead of at the controls' defaults.
     """
 
     def __init__(
@@ -106,106 +139,117 @@ class Demo:
         title: str,
         controls: Sequence[Control],
         compute: Callable[[SimpleNamespace], Any],
-        figure: Callable[[Figure], Any],
-        draw: Callable[[Any, Data], None],
-        alt: Callable[[Data], str],
+        picture: Callable,
+        words: Callable[[Data], str],
         size: tuple[float, float] = (9.0, 4.0),
         hint: str = "",
         may_diverge: Sequence[str] = (),
+        views: Mapping[str, Mapping[str, Any]] | None = None,
+        play: str = "",
+        key: str = "",
+        preset: Mapping[str, Any] | None = None,
     ):
         self.title, self.hint, self.size = title, hint, size
+        self.key = key or compute.__module__.rpartition(".")[2]
         self.controls = {control.name: control for control in controls}
         if len(self.controls) < len(controls):
-            raise ValueError(
-                f"The controls of {title!r} need names of their own, got {[c.name for c in controls]}."
-            )
-        self.compute, self.may_diverge = compute, frozenset(may_diverge)
-        self._figure, self._draw, self._alt = figure, draw, alt
-        self.values = self.defaults()
+            raise ValueError(f"The controls of {title!r} need names of their own, got {[c.name for c in controls]}.")
+        self.may_diverge = frozenset(may_diverge)
+        self.compute, self.make_picture, self.words = compute, picture, words
+        sliders = [name for name, control in self.controls.items() if isinstance(control, (Slider, Notches))]
+        self.play = play or (sliders[0] if sliders else "")
+        self.start = {name: control.default for name, control in self.controls.items()}
+        self.start |= self.cleaned(preset or {})
+        self.views = {name: self.start | self.cleaned(changes) for name, changes in (views or {}).items()}
+        self.values = dict(self.start)
+        self.lock = threading.RLock()  # one picture is drawn at a time, by a cell or by a moved control
         self.picture: Picture | None = None
         self.data: Data | None = None  # what the picture shows
-        self.png, self.alt = b"", ""  # the picture, in bytes and in words
+        self.alt = ""  # the picture in words
         self._panel: Panel | None = None
 
-    def defaults(self) -> dict[str, Any]:
-        """The value of each control before anyone touched it."""
-        return {name: control.default for name, control in self.controls.items()}
+    def __repr__(self) -> str:
+        return f"<{self.title}: {self.call}>"
 
-    # Without a widget --------------------------------------------------------------------------------------
+    @property
+    def call(self) -> str:
+        """What one types to open this demo where it stands now."""
+        defaults = {name: control.default for name, control in self.controls.items()}
+        changed = {name: value for name, value in self.values.items() if value != defaults[name]}
+        return f"{self.key}.demo({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
+    # Values, data, picture ----------------------------------------------------------------------------------
+
+    def cleaned(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Checked values; TypeError for a name that is no control, ValueError for a value that one cannot have."""
+        unknown = changes.keys() - self.controls.keys()
+        if unknown:
+            raise TypeError(f"{sorted(unknown)}: no such control in {self.title!r}; it has {list(self.controls)}.")
+        return {name: self.controls[name].clean(value) for name, value in changes.items()}
+
+    def accept(self, changes: Mapping[str, Any]) -> None:
+        """Take new values for some controls, checked, without computing anything."""
+        changes = self.cleaned(changes)
+        for name, control in self.controls.items():
+            if isinstance(control, Points) and changes.keys() & set(control.until):
+                changes = {name: None} | changes
+            elif isinstance(control, Button) and control.sets and changes.get(name, 0) > self.values[name]:
+                changes = self.cleaned(control.sets(changes[name])) | changes
+        self.values |= changes
 
     def set(self, **changes: Any) -> Demo:
         """Set some controls and show the result (the last frame of a long computation); an error is raised.
 
         Raises:
-            KeyError: a name that is no control of this demo.
-            ValueError: a value outside a control's range.
+            TypeError: a name that is no control of this demo.
+            ValueError: a value that a control cannot have.
             NonFiniteError: the result holds NaN or infinity.
         """
         self.accept(changes)
         if self._panel is None:
-            self._show_last_frame()
+            self.show_last_frame()
         else:
             self._panel.refresh()
         return self
+
+    def reset(self) -> Demo:
+        """Every control back to where the demo opened."""
+        return self.set(**self.start)
 
     def render(self, **changes: Any) -> bytes:
         """``set(**changes)``, then the picture as PNG bytes."""
         return self.set(**changes).png
 
-    def reset(self) -> Demo:
-        """Every control back to its default."""
-        return self.set(**self.defaults())
-
-    def accept(self, changes: Mapping[str, Any]) -> None:
-        """Take new values for some controls, checked, without computing anything."""
-        unknown = changes.keys() - self.controls.keys()
-        if unknown:
-            raise KeyError(
-                f"{sorted(unknown)}: no such control in {self.title!r}; it has {list(self.controls)}."
-            )
-        self.values |= {name: self.controls[name].clean(value) for name, value in changes.items()}
+    @property
+    def png(self) -> bytes:
+        return self.picture.png()
 
     def frames(self) -> Iterator[Data]:
         """What ``compute`` makes of the present values: one data dict, or one per ``yield``; each checked."""
-        values = SimpleNamespace(**self.values)
+        now = dict(self.values)
         self.values |= {name: False for name, control in self.controls.items() if isinstance(control, Run)}
-        result = self.compute(values)
+        result = self.compute(SimpleNamespace(**now))
         if isinstance(result, Mapping):
-            self._require_finite(result)
-            yield result
+            yield self._finite(Data(now | result))
         elif hasattr(result, "__next__"):
             with closing(result):
                 for data in result:
-                    self._require_finite(data)
-                    yield data
+                    yield self._finite(Data(now | data))
         else:
             raise TypeError(
-                f"compute() of {self.title!r} must return a dict (or yield dicts), "
-                f"got {type(result).__name__}."
+                f"compute() of {self.title!r} must return a dict (or yield dicts), got {type(result).__name__}."
             )
 
     def show(self, data: Data) -> None:
-        """Draw ``data``: afterwards ``png``, ``alt`` and ``data`` belong together."""
-        if self.picture is None:
-            self.picture = Picture(self._figure, self.size)
-        self.picture.draw(self._draw, data)
-        self.png, self.alt, self.data = self.picture.png(), str(self._alt(data)), data
+        """Draw ``data``: afterwards ``picture``, ``alt`` and ``data`` belong together."""
+        with self.lock:
+            if self.picture is None:
+                self.picture = Picture(self.make_picture, self.size)
+            self.picture.draw(data)
+            self.alt, self.data = str(self.words(data)), data
 
-    def set_large_print(self, large: bool) -> None:
-        """Make the picture anew, in the size of the lecture hall or of the screen, with the same data."""
-        self.picture = Picture(self._figure, self.size, large)
-        if self.data is not None:
-            self.show(self.data)
-
-    def corners(self) -> Iterator[dict[str, Any]]:
-        """Settings worth testing: defaults, each control at each of its ends alone, and all low, all high."""
-        yield self.defaults()
-        for name, control in self.controls.items():
-            yield from (self.defaults() | {name: end} for end in control.ends if end != control.default)
-        for side in (0, -1):
-            yield {name: control.ends[side] for name, control in self.controls.items()}
-
-    def _show_last_frame(self) -> None:
+    def show_last_frame(self) -> None:
+        """Compute to the end and draw that."""
         data = None
         for data in self.frames():
             pass
@@ -213,8 +257,8 @@ class Demo:
             raise ValueError(f"compute() of {self.title!r} is a generator that yielded nothing to draw.")
         self.show(data)
 
-    def _require_finite(self, data: Data) -> None:
-        """Raise NonFiniteError, in words, if a number in ``data`` is NaN or infinite."""
+    def _finite(self, data: Data) -> Data:
+        """``data``; NonFiniteError, in words, if a number that ``compute`` returned is NaN or infinite."""
         bad = [
             f"{name} ({wrong} of {count} values)" if count > 1 else name
             for name, entry in data.items()
@@ -224,40 +268,71 @@ class Demo:
         ]
         if bad:
             now = ", ".join(
-                f"{control.label or name} = {self.values[name]}"
+                f"{control.label or name} = {control.text(self.values[name])}"
                 for name, control in self.controls.items()
                 if not isinstance(control, (Button, Run))
             )
             raise NonFiniteError(f"not a finite number: {', '.join(bad)}, at {now}. {self.hint}".strip())
+        return data
 
-    # In a notebook -----------------------------------------------------------------------------------------
+    # Touch --------------------------------------------------------------------------------------------------
+
+    def touched(self, number: int, index: int | None, xy: tuple[float, float] | None) -> dict[str, Any]:
+        """The changes that moving point ``index`` of a handle to ``xy`` makes; None as index sets a new point there,
+        and None as place takes the point away."""
+        handle = self.picture.show.handles[number]
+        if not isinstance(handle.moves, str):
+            moved = {name: (self.controls[name], to) for name, to in zip(handle.moves, xy or ()) if name}
+            return {name: min(max(to, control.low), control.high) for name, (control, to) in moved.items()}
+        if isinstance(self.controls[handle.moves], Point):
+            return {handle.moves: xy} if xy else {}
+        points = [float(x) for x, _ in handle.where(self.data)]
+        if index is None or index >= len(points):
+            points.append(xy[0])
+        elif xy is None:
+            points.pop(index)
+        else:
+            points[index] = xy[0]
+        return {handle.moves: points}
+
+    def nudge(self, number: int, index: int, right: int, up: int) -> tuple[float, float]:
+        """Where an arrow key takes a point: a hundredth of the axes along."""
+        handle = self.picture.show.handles[number]
+        to_parts = handle.axes.transData + handle.axes.transAxes.inverted()
+        parts = to_parts.transform(handle.where(self.data)[index]) + 0.01 * np.array((right, up))
+        return tuple(to_parts.inverted().transform(parts.clip(0, 1)).tolist())
+
+    # In a notebook ------------------------------------------------------------------------------------------
 
     @property
     def panel(self) -> Panel:
-        """The widgets; made when first asked for."""
+        """The widget; made when first asked for."""
         if self._panel is None:
             if self.data is None:
-                self._show_last_frame()
+                self.picture = Picture(self.make_picture, self.size).fit(ratio=STILL_RATIO)
+                self.show_last_frame()
             self._panel = Panel(self)
         return self._panel
 
+    def stop(self) -> None:
+        """End a live run where it is."""
+        if self._panel is not None:
+            self._panel.hear({"do": "stop"})
+
+    def close(self) -> None:
+        """End what runs and let go of widget, picture and data; shown again, it opens anew where it stood."""
+        if self._panel is not None:
+            self._panel.close()
+        self._panel = self.picture = self.data = None
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
         """The live widget, and beside it the picture and its words for places where no kernel runs."""
-        view = self.panel.box._repr_mimebundle_()
-        height, width = self.picture.pixels.shape[:2]
-        bundle = {
-            **view,
-            "text/plain": f"{self.title}. {self.alt}",
-            "image/png": base64.b64encode(smaller(self.png)).decode(),
-        }
-        return bundle, {"image/png": {"alt": self.alt, "width": width, "height": height}}
-
-
-def smaller(png: bytes) -> bytes:
-    """The same picture with the size, not the speed, of the encoding in mind: it is kept in a file."""
-    out = io.BytesIO()
-    Image.open(io.BytesIO(png)).save(out, "png", optimize=True)
-    return out.getvalue()
+        view = self.panel.shown_in_cell()
+        if self.picture.figure.dpi < 100 * STILL_RATIO:  # it was shown elsewhere before
+            self.picture.fit(ratio=STILL_RATIO).paint()
+        width, height = (round(100 * inches) for inches in self.size)
+        still = {"text/plain": f"{self!r}\n{self.alt}", "image/png": base64.b64encode(smaller(self.png)).decode()}
+        return view | still, {"image/png": {"alt": self.alt, "width": width, "height": height}}
 
 
 def _count_nonfinite(entry: Any) -> tuple[int, int]:
@@ -273,47 +348,3 @@ def _count_nonfinite(entry: Any) -> tuple[int, int]:
     if numbers.dtype.kind not in "fc":
         return 0, numbers.size
     return int((~np.isfinite(numbers)).sum()), numbers.size
-
-
-def check(demo: Demo, frames: int = 3) -> None:
-    """Take a demo to all its corners; AssertionError says where it fails. Long computations run a few frames.
-
-    At each corner: data finite, picture not empty, words not empty, the same data drawn twice gives the same
-    picture. At the first and last corners, too: the picture moved over saved pixels equals one drawn in full,
-    and the words and limits of the figure are those of a fresh figure that never showed anything else. Last,
-    in both print sizes, nothing sticks out of the picture.
-    """
-    demo.reset()
-    corners = list(demo.corners())
-    for index, corner in enumerate([*corners, demo.defaults()]):
-        try:
-            demo.accept(corner)
-            for _, data in zip(range(frames), demo.frames()):
-                demo.show(data)
-        except Exception as error:
-            raise AssertionError(f"{demo.title!r} fails at {corner}: {error}") from error
-        picture, shown = demo.picture, demo.picture.pixels.copy()
-        assert demo.alt.strip(), f"{demo.title!r} has no alt text at {corner}"
-        assert len(np.unique(shown.view(np.uint32))) > 2, f"{demo.title!r} shows an empty picture at {corner}"
-        picture.draw(demo._draw, demo.data)
-        assert (picture.pixels == shown).all(), (
-            f"{demo.title!r}: drawing twice at {corner} changes the picture"
-        )
-        if index == 0 or index >= len(corners) - 1:
-            picture.paint(afresh=True)
-            picture.paint(afresh=True)  # the second lets the layout settle
-            kept = picture.pixels.copy()
-            picture.paint()
-            assert (picture.pixels == kept).all(), f"{demo.title!r}: saved pixels are stale at {corner}"
-            fresh = Picture(demo._figure, demo.size)
-            fresh.draw(demo._draw, demo.data)
-            assert picture.words() == fresh.words(), (
-                f"{demo.title!r}: at {corner} the figure keeps words or limits "
-                f"of an earlier picture:\n{picture.words()}\n{fresh.words()}"
-            )
-    for large in (False, True):
-        sticking_out = Picture(demo._figure, demo.size, large).draw(demo._draw, demo.data).sticking_out()
-        assert not sticking_out, (
-            f"{demo.title!r}, large print {large}: cut off at the {', '.join(sticking_out)}"
-        )
-    demo.reset()

@@ -1,293 +1,328 @@
-"""The widgets of a demo: controls above, picture below, and a loop that draws only the newest values."""
+"""The widget of a demo, and the thread that draws for it.
+
+The page (``panel.js``) sends what a person did; the thread takes it, computes only the newest values, draws, and sends
+back the picture with all that the page shows beside it. JupyterLab delivers messages in the kernel's main thread or in
+a second one (a subshell), and a cell may be running in the first: so nothing is done where a message arrives, and
+nothing that threads share is set here. All demos of a kernel share one thread, and take turns between frames.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import html
+import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-import ipywidgets
+import anywidget
 import traitlets
+from IPython import get_ipython
 
-from course_lib.kit.controls import Button, Choice, Control, Run, Switch
+from course_lib.kit.controls import Button, Run
+from course_lib.kit.touch import Points
 
-if TYPE_CHECKING:
-    from course_lib.kit.demo import Demo
-
-SETTLE = (
-    0.002  # seconds without a further change before computing: messages that wait in the queue arrive first
-)
+SETTLE = 0.002  # seconds without a further change before computing: messages that wait in the queue arrive first
 PATIENCE = 0.05  # seconds after which to compute although changes keep arriving
 FRAME = 0.04  # seconds between two frames of a long computation: 25 pictures a second
-SLOW = 0.3  # seconds of computing after which the next computation is announced
-
-CSS = """<style>
-.course-demo { max-width: 100%; border: 1px solid #d0d0d0; border-radius: 6px; padding: 8px 12px;
-  --jp-widgets-inline-width: auto; }
-.course-demo .demo-title { font-size: 1.15em; font-weight: 600; }
-.course-demo .widget-label { text-align: left; flex-shrink: 0; }
-.course-demo .demo-controls { display: flex; flex-flow: row wrap; column-gap: 28px; overflow: visible; }
-.course-demo .demo-wide { flex: 1 1 380px; max-width: 520px; min-width: 300px; }
-.course-demo .demo-full { flex: 1 1 100%; }
-.course-demo .demo-wide .widget-readout { min-width: 4em; }
-.course-demo .demo-control.widget-checkbox, .course-demo .demo-large-print { width: auto; }
-.course-demo .demo-control { margin: 2px; }
-.course-demo .drawing-canvas { border: 1px solid #767676; border-radius: 4px; background: white;
-  cursor: crosshair; touch-action: none; }
-.course-demo .drawing-canvas:focus-visible { outline: 3px solid #E69F00; }
-.course-demo .demo-drawing .jupyter-button { padding: 0 8px; }
-.course-demo .widget-radio { display: flex; flex-direction: row; align-items: baseline; }
-.course-demo .widget-radio-box { display: flex; flex-flow: row wrap; column-gap: 14px; margin: 0; }
-.course-demo .jupyter-button { width: auto; padding: 0 14px; }
-.course-demo .noUi-handle:focus, .course-demo button:focus-visible, .course-demo input:focus-visible,
-.course-demo select:focus-visible { outline: 3px solid #E69F00; outline-offset: 1px; }
-.course-demo .demo-picture { max-width: 100%; height: auto; object-fit: contain; align-self: flex-start; }
-.course-demo .demo-busy { opacity: 0.6; }
-.course-demo .demo-outdated { opacity: 0.35; filter: grayscale(1); }
-.course-demo .demo-problem { border-left: 5px solid #D55E00; background: #fff3ec; color: #222;
-  padding: 2px 10px; }
-.course-demo .demo-problem pre { max-height: 240px; overflow: auto; font-size: 0.85em; }
-.course-demo .demo-caption, .course-demo .demo-problem { line-height: 1.4; }
-.course-demo .demo-caption .widget-html-content,
-.course-demo .demo-problem .widget-html-content { white-space: normal; }
-.course-demo.demo-large { --jp-widgets-font-size: 20px; --jp-widgets-inline-height: 38px; }
-.course-demo.demo-large .demo-wide { flex-basis: 480px; max-width: 640px; }
-.course-demo.demo-large .demo-title, .course-demo.demo-large .demo-caption { font-size: 20px; }
-</style>"""
+HERE = Path(__file__).parent
 
 
-class PictureWidget(ipywidgets.Image):
-    """An image with words for screen readers: its tooltip, the accessible name of an img without alt.
+class Panel(anywidget.AnyWidget):
+    """The widget of ``demo``: ``declaration`` is what stays, ``state`` and ``png`` what each picture changes."""
 
-    ipywidgets' image has no alt text, and the front end sets a title only on a widget that has a description.
-    """
+    _esm = (HERE / "pad.js").read_text() + (HERE / "panel.js").read_text()
+    _css = (HERE / "panel.css").read_text()
+    declaration = traitlets.Dict().tag(sync=True)
+    state = traitlets.Dict().tag(sync=True)
+    png = traitlets.Bytes().tag(sync=True)
 
-    description = traitlets.Unicode("").tag(sync=True)
-
-
-class Panel:
-    """The widgets of ``demo``, in ``box``."""
-
-    def __init__(self, demo: Demo):
-        self.demo = demo
+    def __init__(self, demo: Any):
+        self._demo = demo
         self.error: Exception | None = None  # what the error box shows
-        self._version = self._drawn = 0  # of the values: set by controls, and in the picture
-        self._stopped = self._quiet = False
+        self._version = self._drawn = 0  # of the values: asked for, and in the picture
+        self._stopped = self._closed = self._running = self._pinned = self._large = False
+        self._fit: tuple[float | None, float] = None, 2.0
+        self._heard: tuple[str, int] = "", 0
+        self._last: dict[tuple, int] = {}  # the number of the last message about each thing that moves
         self._task: asyncio.Task | None = None
-        self._seconds = 0.0  # what the last computation took
-        label_width = (
-            f"{0.55 * max([8, *(len(_label(control)) for control in demo.controls.values())]) + 1:.0f}em"
-        )
-        self.widgets = {name: self._make(control, label_width) for name, control in demo.controls.items()}
-        self.stop = _button(
-            "stop", "Stop the computation and keep the picture as it is", "demo-stop", icon="stop"
-        )
-        self.stop.disabled = True
-        self.stop.on_click(lambda _: self._stop())
-        self.reset = _button(
-            "reset", "Every control back to where it was at first", "demo-reset", icon="undo"
-        )
-        self.reset.on_click(lambda _: self._reset())
-        self.large = _classed(
-            ipywidgets.Checkbox(False, description="large print", indent=False), "demo-large-print"
-        )
-        self.large.observe(lambda change: self._enlarge(change["new"]), "value")
-        self.picture = _classed(PictureWidget(value=demo.png, format="png"), "demo-picture")
-        self.caption = _classed(ipywidgets.HTML(), "demo-caption")
-        self.problem = _classed(ipywidgets.HTML(), "demo-problem")
-        buttons = [widget for widget in self.widgets.values() if isinstance(widget, ipywidgets.Button)]
-        others = [widget for widget in self.widgets.values() if not isinstance(widget, ipywidgets.Button)]
-        stop = [self.stop] if any(isinstance(control, Run) for control in demo.controls.values()) else []
-        title = _classed(ipywidgets.HTML(CSS + html.escape(demo.title)), "demo-title")
-        self.box = _classed(
-            ipywidgets.VBox(
-                [
-                    title,
-                    _classed(ipywidgets.Box(others), "demo-controls"),
-                    _classed(
-                        ipywidgets.Box([*buttons, *stop, self.reset, self.large]),
-                        "demo-controls",
-                        "demo-toolbar",
-                    ),
-                    self.problem,
-                    self.picture,
-                    self.caption,
-                ]
-            ),
-            "course-demo",
-        )
-        self.match_widgets()
-        self._publish()
+        super().__init__(declaration=self._declare(), state=self._state(), png=demo.png)
+        self.on_msg(lambda _, message, buffers: self.hear(message))
+        self._answer_at_once()
 
-    def refresh(self) -> None:
-        """Show the demo's values now, to the last frame, for a cell or a test: an error is raised."""
-        self._version += 1
-        self._drawn = self._version
-        self.match_widgets()
-        try:
-            self.demo._show_last_frame()
-        except Exception as error:
-            self._explain(error)
-            raise
-        self._publish()
+    def shown_in_cell(self) -> dict:
+        """The mime bundle of the widget; what the same cell showed when it ran before is closed."""
+        _close_earlier_runs(self._demo)
+        return self._repr_mimebundle_()[0]
 
-    # From controls to picture ------------------------------------------------------------------------------
+    def close(self) -> None:
+        self._closed = self._stopped = True
+        self.layout.close()  # a widget of its own
+        super().close()
 
-    def _changed(self, name: str, value: Any) -> None:
-        """A control moved: note the value, and let the loop that draws know."""
-        if self._quiet:
+    # What a person did --------------------------------------------------------------------------------------
+
+    def hear(self, message: dict) -> None:
+        """Take a message of the page, in whichever thread it arrives, and let the drawing thread act on it."""
+        if not self._closed:
+            _loop().call_soon_threadsafe(self._act, message)
+
+    def _act(self, message: dict) -> None:
+        view, number, what = message.get("view", ""), message.get("n", 0), message["do"]
+        about = view, what, str(message.get("name", message.get("handle", "")))
+        late = number < self._last.get(about, 0)  # it waited behind a cell, and a newer one was faster
+        self._last[about] = max(number, self._last.get(about, 0))
+        self._heard = view, max(number, self._heard[1] if view == self._heard[0] else 0)
+        if late and what in ("set", "drag", "fit"):
             return
-        self.demo.accept({name: value})
-        self._update()
-
-    def _update(self) -> None:
         try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # no kernel, so no later: a script or a test
-            return self.refresh()
+            getattr(self, f"_do_{what}")(message)
+        except Exception as error:  # a point outside of what its control can have
+            self.error = error
+            return self._publish()
+        busy = self._task is not None and not self._task.done()
+        if what in ("fit", "large", "pin", "stop"):  # the same data
+            if not busy:
+                self._redraw()
+            return
         self._version += 1
-        if self._task is None or self._task.done():
-            self._task = loop.create_task(self._follow())
+        if not busy:
+            self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    def _do_set(self, message: dict) -> None:
+        control = self._demo.controls[message["name"]]
+        self._demo.accept({control.name: control.heard(message["to"])})
+
+    def _do_press(self, message: dict) -> None:
+        name, run = message["name"], isinstance(self._demo.controls[message["name"]], Run)
+        self._demo.accept({name: True if run else self._demo.values[name] + 1})
+
+    def _do_drag(self, message: dict) -> None:
+        xy, inside = self._demo.picture.at(message["handle"], *message["to"])
+        if inside or message["index"] is not None:  # a point stops at the border; a click beyond it sets none
+            self._demo.accept(self._demo.touched(message["handle"], message["index"], xy))
+
+    def _do_nudge(self, message: dict) -> None:
+        xy = self._demo.nudge(message["handle"], message["index"], *message["by"])
+        self._demo.accept(self._demo.touched(message["handle"], message["index"], xy))
+
+    def _do_take(self, message: dict) -> None:
+        self._demo.accept(self._demo.touched(message["handle"], message["index"], None))
+
+    def _do_view(self, message: dict) -> None:
+        self._demo.accept(self._demo.views[message["name"]])
+
+    def _do_reset(self, message: dict) -> None:
+        self._demo.accept(self._demo.start)
+
+    def _do_stop(self, message: dict) -> None:
+        self._stopped = True
+
+    def _do_pin(self, message: dict) -> None:
+        self._pinned = message["to"]
+        with self._demo.lock:
+            self._demo.picture.pin(self._pinned)
+
+    def _do_large(self, message: dict) -> None:
+        self._large = message["to"]
+
+    def _do_fit(self, message: dict) -> None:
+        self._fit = message["width"], message["ratio"]
+
+    # From values to picture ---------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
         """Draw until the picture shows the newest values."""
-        while self._drawn != self._version:
+        while self._drawn != self._version and not self._closed:
             await self._settle()
             version, self._stopped = self._version, False
-            if self._seconds > SLOW:
-                self.picture.add_class("demo-busy")
-            started = time.perf_counter()
             try:
                 await self._play(version)
             except Exception as error:
-                self._explain(error)
-            self._seconds = time.perf_counter() - started
-            self.picture.remove_class("demo-busy")
-            self.stop.disabled = True
+                self.error = error
+            self._running = False
+            self._publish()
             self._drawn = max(self._drawn, version)  # a cell may have shown newer values meanwhile
 
     async def _settle(self) -> None:
         """Let the changes that wait in the kernel's queue arrive, so that only the newest is computed."""
-        deadline = time.perf_counter() + PATIENCE
-        seen = -1
+        deadline, seen = time.perf_counter() + PATIENCE, -1
         while seen != self._version and time.perf_counter() < deadline:
             seen = self._version
             await asyncio.sleep(SETTLE)
 
     async def _play(self, version: int) -> None:
         """Draw one computation's frames until it ends, a control moves or the stop button is pressed."""
-        frames = self.demo.frames()
+        frames = self._demo.frames()
         shown_at, waiting = 0.0, None
         try:
             for number, data in enumerate(frames):
-                waiting = data
+                waiting = data if self._version == version else None
+                if waiting is None or self._stopped:
+                    return
                 if time.perf_counter() - shown_at < FRAME:
                     continue
-                self.demo.show(data)
-                self._publish()
-                waiting, shown_at = None, time.perf_counter()
-                self.stop.disabled = number == 0
-                await asyncio.sleep(0.001)  # let the kernel hear the controls
-                if self._version != version or self._stopped:
-                    return
+                self._show(data)
+                waiting, shown_at, self._running = None, time.perf_counter(), True
+                if number:
+                    self._publish()
+                await asyncio.sleep(0.001)  # let the loop hear the page
         finally:
             frames.close()
-        if waiting is not None:
-            self.demo.show(waiting)
+            if waiting is not None and not self._closed:
+                self._show(waiting)
+
+    def refresh(self) -> None:
+        """Show the demo's values now, to the last frame, for a cell or a test: an error is raised."""
+        self._version += 1
+        self._drawn = self._version
+        try:
+            self._demo.show_last_frame()
+            self.error = None
+        except Exception as error:
+            self.error = error
+            raise
+        finally:
             self._publish()
 
-    def _publish(self) -> None:
-        """Send what the demo shows to the browser."""
-        words = html.escape(self.demo.alt)
-        with self.picture.hold_sync():
-            self.picture.value, self.picture.tooltip = self.demo.png, self.demo.alt
-        self.caption.value = f'<div role="status" aria-live="polite">{words}</div>'
-        if self.error is not None:
-            self.picture.remove_class("demo-outdated")
+    def wait(self, seconds: float = 60.0) -> None:
+        """Block until the picture shows what was heard; for tests. TimeoutError if it does not."""
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), _loop()).result(seconds)
+        if self._task is not None:
+            done = asyncio.run_coroutine_threadsafe(_outcome(self._task), _loop())
+            done.result(seconds)
+
+    def _show(self, data: Any) -> None:
+        with self._demo.lock:
+            if not self._closed:
+                self._demo.picture.fit(*self._fit, large=self._large)
+                self._demo.show(data)
         self.error = None
-        self.problem.value, self.problem.layout.display = "", "none"
 
-    def _explain(self, error: Exception) -> None:
-        """Say in words what failed and how to go on; the last picture stays, dimmed."""
-        self.error = error
-        words = html.escape(str(error) or type(error).__name__)
-        where = html.escape("".join(traceback.format_exception(error)))
-        self.problem.value = (
-            f'<div role="alert"><b>The picture could not be drawn ({type(error).__name__}):</b> {words}<br>'
-            "The dimmed picture shows the last values that worked. "
-            "Move a control back, or press <b>reset</b>."
-            f"<details><summary>Where it happened</summary><pre>{where}</pre></details></div>"
-        )
-        self.problem.layout.display = None
-        self.picture.add_class("demo-outdated")
-
-    # Buttons -----------------------------------------------------------------------------------------------
-
-    def _pressed(self, control: Button | Run) -> None:
-        value = True if isinstance(control, Run) else self.demo.values[control.name] + 1
-        self._changed(control.name, value)
-
-    def _reset(self) -> None:
-        self.demo.accept(self.demo.defaults())
-        self.match_widgets()
-        self._update()
-
-    def _stop(self) -> None:
-        self._stopped = True
-
-    def _enlarge(self, large: bool) -> None:
-        error = self.error
-        try:
-            self.demo.set_large_print(large)
-        except Exception as error:
-            self._explain(error)
-            raise
-        (self.box.add_class if large else self.box.remove_class)("demo-large")
+    def _redraw(self) -> None:
+        """The same data, in the size and print that the page now wants."""
+        with self._demo.lock:
+            if not self._closed:
+                self._demo.picture.fit(*self._fit, large=self._large).paint()
         self._publish()
-        if error is not None:  # the picture is still an older one
-            self._explain(error)
 
-    # Making widgets ----------------------------------------------------------------------------------------
+    # What the page shows ------------------------------------------------------------------------------------
 
-    def _make(self, control: Control, label_width: str) -> ipywidgets.Widget:
-        widget = control.widget()
-        widget.description, widget.tooltip = _label(control), control.help
-        kind = type(control).__name__.lower()
-        _classed(widget, "demo-control", f"demo-{kind}-{control.name}")
-        if isinstance(control, (Button, Run)):
-            widget.on_click(lambda _: self._pressed(control))
-        else:
-            widget.observe(lambda change: self._changed(control.name, change["new"]), "value")
-            if hasattr(widget, "style") and not isinstance(control, Switch):
-                widget.style.description_width = label_width
-                words = "".join(str(option) for option in getattr(control, "options", ()))
-                widget.add_class(
-                    "demo-full" if isinstance(control, Choice) and len(words) > 30 else "demo-wide"
-                )
-        return widget
+    def _publish(self) -> None:
+        """Send what the demo shows to the page, in one message."""
+        with self._demo.lock:
+            if not self._closed:
+                with self.hold_sync():
+                    self.state, self.png = self._state(), self._demo.png
+                self._answer_at_once()
 
-    def match_widgets(self) -> None:
-        """Move the widgets to the demo's values without being called back."""
-        self._quiet = True
-        try:
-            for name, widget in self.widgets.items():
-                if not isinstance(widget, ipywidgets.Button):
-                    widget.value = self.demo.values[name]
-        finally:
-            self._quiet = False
+    def _declare(self) -> dict:
+        demo = self._demo
+        kinds = [type(control) for control in demo.controls.values()]
+        return {
+            "title": demo.title,
+            "key": demo.key,
+            "controls": [control.describe() for control in demo.controls.values()],
+            "views": list(demo.views),
+            "play": demo.play,
+            "size": [100 * inches for inches in demo.size],
+            "runs": Run in kinds,
+            "pins": bool(demo.picture.show.pins),
+            "clicks": [
+                number
+                for number, handle in enumerate(demo.picture.show.handles)
+                if isinstance(handle.moves, str) and isinstance(demo.controls[handle.moves], Points)
+            ],
+        }
+
+    def _state(self) -> dict:
+        demo = self._demo
+        shown = {name: c for name, c in demo.controls.items() if not isinstance(c, (Button, Run))}
+        return {
+            "words": demo.alt,
+            "at": {name: control.place(demo.values[name]) for name, control in shown.items()},
+            "texts": {name: control.text(demo.values[name]) for name, control in shown.items()},
+            "handles": demo.picture.handles(),
+            "call": demo.call,
+            "view": next((name for name, values in demo.views.items() if values == demo.values), ""),
+            "running": self._running,
+            "pinned": self._pinned,
+            "large": self._large,
+            "problem": _in_words(self.error) if self.error else "",
+            "heard": list(self._heard),
+        }
+
+    def _answer_at_once(self) -> None:
+        """ipykernel hands what a page sends to the loop that last wrote to its widget: for a demo just made, to the
+        cell that made it, and behind all cells that wait. Without this note it goes where the page asks, beside
+        them."""
+        vars(self.comm).pop("_reply_subshell_id", None)
 
 
-def _label(control: Control) -> str:
-    return control.label or control.name.replace("_", " ")
+def _in_words(error: Exception) -> str:
+    """What failed and how to go on, as HTML."""
+    where = html.escape("".join(traceback.format_exception(error)))
+    return (
+        f"<b>The picture could not be drawn ({type(error).__name__}):</b> {html.escape(str(error))}<br>"
+        "The dimmed picture shows the last values that worked. Move a control back, or press <b>reset</b>."
+        f"<details><summary>Where it happened</summary><pre>{where}</pre></details>"
+    )
 
 
-def _classed(widget: ipywidgets.Widget, *names: str) -> ipywidgets.Widget:
-    for name in names:
-        widget.add_class(name)
-    return widget
+async def _outcome(task: asyncio.Task) -> None:
+    await asyncio.wait([task])
 
 
-def _button(text: str, tooltip: str, name: str, icon: str) -> ipywidgets.Button:
-    return _classed(ipywidgets.Button(description=text, tooltip=tooltip, icon=icon), name)
+# The kernel round it ----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _loop() -> asyncio.AbstractEventLoop:
+    """The loop in which all demos are drawn, in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="demos", daemon=True).start()
+    return loop
+
+
+_shown: dict[str, tuple[int, list]] = {}  # by cell: the number of its run, and the demos it showed
+
+
+def _shell() -> Any:
+    shell = get_ipython()
+    return shell if hasattr(shell, "kernel") else None
+
+
+def _close_earlier_runs(demo: Any) -> None:
+    """Close what the running cell showed when it ran before; a demo shown by no cell that is known stays."""
+    shell = _shell()
+    cell = shell and shell.get_parent().get("metadata", {}).get("cellId")
+    if not cell:
+        return
+    _end_runs_at_interrupt(shell)
+    run, demos = _shown.get(cell, (0, []))
+    if run != shell.execution_count:
+        for earlier in demos:
+            if earlier is not demo:
+                earlier.close()
+        demos = []
+    _shown[cell] = shell.execution_count, [*demos, demo]
+
+
+@lru_cache(maxsize=1)
+def _end_runs_at_interrupt(shell: Any) -> None:
+    """The kernel's interrupt ends live runs, whether it meets a running cell or none."""
+
+    def end_runs(*_: Any) -> None:
+        for _, demos in _shown.values():
+            for demo in demos:
+                demo.stop()
+
+    def after_cell(result: Any) -> None:
+        if isinstance(result.error_in_exec, KeyboardInterrupt):
+            end_runs()
+
+    shell.events.register("post_run_cell", after_cell)
+    if hasattr(shell.kernel, "saved_sigint_handler"):  # what SIGINT does while no cell runs: nothing, until now
+        shell.kernel.saved_sigint_handler = lambda number, frame: end_runs()

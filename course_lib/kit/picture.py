@@ -1,77 +1,91 @@
 """A figure that is kept: the artists that move are drawn over saved pixels, and the result is a PNG.
 
-Ticks, labels and legends are most of the cost of a picture (nine tenths of it, for two panels of 900 x 400),
-so they are drawn once and saved as pixels. What is saved is thrown away the moment anything in it changes:
-Matplotlib marks a figure as stale when a limit, a label, a tick or any artist that is not animated is set,
-and that mark decides.
+Ticks, labels and texts are most of the cost of a picture (nine tenths of it, for two panels of 900 x 400), so they are
+drawn once and saved as pixels. What is saved is thrown away the moment anything in it changes: Matplotlib marks a
+figure as stale when a limit, a label, a tick or any artist that is not animated is set, and that mark decides.
+
+The look is settled when the figure is made. Drawing reads no setting of the process, so it may happen in any thread.
 """
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
 from course_lib.kit import plots
+from course_lib.kit.show import Show
+
+DPI = 100  # of a picture in its natural size on a screen of one pixel a point
 
 
 class Picture:
-    """A persistent figure of ``size`` (inches), made once by ``make(figure) -> artists``.
+    """A persistent figure of ``size`` (inches), made once by ``make(figure, show)``."""
 
-    Every artist found in ``artists`` (in a dict, namespace, list or tuple, however nested; axes do not count)
-    is one that may move without a redraw of the rest. Anything else may change as well, at the price of a
-    full redraw.
-    """
-
-    def __init__(
-        self, make: Callable[[Figure], Any], size: tuple[float, float] = (9.0, 4.0), large: bool = False
-    ):
-        self.large = large
-        with plots.style(large):
+    def __init__(self, make: Callable[[Figure, Show], Any], size: tuple[float, float] = (9.0, 4.0)):
+        self.size, self.large = size, False
+        self.show = Show()
+        with plots.style():
             self.figure = Figure(figsize=size, layout="constrained")
             self._canvas = FigureCanvasAgg(self.figure)
-            self.artists = make(self.figure)
-        self._moving = sorted(
-            dict.fromkeys(_artists_in(self.artists)), key=lambda artist: artist.get_zorder()
-        )
+            make(self.figure, self.show)
+            for axes in self.figure.axes:
+                for axis, name in ((axes.xaxis, "xtick"), (axes.yaxis, "ytick")):
+                    axis.get_major_ticks(1), axis.get_minor_ticks(1)  # their look is that of all later ones
+                    if "labelsize" not in axis.get_tick_params():  # else asked of the settings at each drawing
+                        axis.set_tick_params(labelsize=mpl.rcParams[f"{name}.labelsize"])
+        self._moving = sorted(dict.fromkeys(self.show.moving), key=lambda artist: artist.get_zorder())
         for artist in self._moving:
             artist.set_animated(True)  # left out of the background, and no cause to redraw it
         self._background: Any = None
         self._legends: list[tuple[Any, Any]] = []
         self._legend_words: list[tuple] = []
+        self._data: Mapping = {}
         self.redraws = 0  # how many times the background had to be drawn
 
-    def draw(self, draw: Callable[[Any, Mapping], None], data: Mapping) -> Picture:
-        """Move the artists with ``draw(artists, data)`` and paint them."""
-        with plots.style(self.large):  # also for what draw() may create: a text, a tick label
-            draw(self.artists, data)
-            self._paint()
+    def fit(self, width: float | None = None, ratio: float = 1.0, large: bool = False) -> Picture:
+        """Draw ``width`` points wide (its natural size unless given), with ``ratio`` pixels a point from now on.
+
+        ``large`` print makes type and lines larger and leaves the picture as large as it is.
+        """
+        zoom = plots.LARGE if large else 1.0
+        dpi = ratio * (width or DPI * self.size[0]) / self.size[0] * zoom
+        if dpi != self.figure.dpi or large != self.large:
+            self.large = large
+            self.figure.set_size_inches(*(inches / zoom for inches in self.size))
+            self.figure.dpi = dpi
+            self._background = None
         return self
+
+    def draw(self, data: Mapping) -> Picture:
+        """Move the artists to show ``data``, and paint them."""
+        self._data = data
+        for move in self.show.moves:
+            move(data)
+        self.paint()
+        return self
+
+    def pin(self, on: bool = True) -> None:
+        """Keep the lines that can be pinned as they are now, as ghosts; or let the ghosts go."""
+        for line, ghost in self.show.pins:
+            ghost.set_data(*line.get_data())
+            ghost.set_visible(on)
 
     def paint(self, afresh: bool = False) -> None:
         """Paint the figure as it stands; ``afresh`` draws the background even if nothing in it changed."""
-        with plots.style(self.large):
-            self._paint(afresh)
-
-    def _paint(self, afresh: bool = False) -> None:
-        if (
-            afresh
-            or self._background is None
-            or self.figure.stale
-            or self._words_in_legends() != self._legend_words
-        ):
+        words = self._words_in_legends()
+        if afresh or self._background is None or self.figure.stale or words != self._legend_words:
             self._draw_background()
+        self._settle()
         self._canvas.restore_region(self._background)
         renderer = self._canvas.get_renderer()
         for artist in self._moving:
@@ -81,16 +95,19 @@ class Picture:
 
     def _draw_background(self) -> None:
         if self._background is None:
-            self._canvas.draw()  # the layout of a new figure settles only at its second drawing
+            self._settle()
+            self.figure.draw_without_rendering()  # the layout of a new figure settles only at its second drawing
         self._canvas.draw()
         self.redraws += 1
         self._background = self._canvas.copy_from_bbox(self.figure.bbox)
-        visible = [
-            legend for legend in self._all_legends() if legend.get_visible() and not legend.get_animated()
-        ]
+        visible = [legend for legend in self._all_legends() if legend.get_visible() and not legend.get_animated()]
         self._legends = [self._canvas.copy_from_bbox(legend.get_window_extent()) for legend in visible]
         self._legend_words = self._words_in_legends()
         self.figure.stale = False
+
+    def _settle(self) -> None:
+        for move in self.show.settled:
+            move(self._data)
 
     def _all_legends(self) -> list:
         legends = [*self.figure.legends, *(axes.get_legend() for axes in self.figure.axes)]
@@ -100,22 +117,7 @@ class Picture:
         """Changing a legend's text does not mark its figure as stale, so its words are compared."""
         return [tuple(text.get_text() for text in legend.get_texts()) for legend in self._all_legends()]
 
-    def words(self) -> list:
-        """Every word and limit that the background shows, to compare two figures by."""
-        texts = [
-            text.get_text() for text in self.figure.findobj(Text) if text.get_visible() and text.get_text()
-        ]
-        limits = [(axes.get_xlim(), axes.get_ylim(), axes.get_visible()) for axes in self.figure.axes]
-        return [sorted(texts), limits]
-
-    def sticking_out(self) -> list[str]:
-        """Sides of the picture at which a label, legend or the like is cut off; a pixel is forgiven."""
-        with plots.style(self.large):
-            inked = self.figure.get_tightbbox(self._canvas.get_renderer())  # inches
-        inked = inked.transformed(self.figure.dpi_scale_trans)
-        width, height = self.figure.bbox.size
-        over = {"left": -inked.x0, "right": inked.x1 - width, "bottom": -inked.y0, "top": inked.y1 - height}
-        return [f"{side} by {pixels:.0f} pixels" for side, pixels in over.items() if pixels > 1]
+    # What is painted ----------------------------------------------------------------------------------------
 
     @property
     def pixels(self) -> np.ndarray:
@@ -126,21 +128,54 @@ class Picture:
         """What is painted now, as a PNG file."""
         return encode_png(self.pixels)
 
+    def svg(self) -> str:
+        """What is painted now as SVG, words as words. It sets Matplotlib's settings meanwhile: for the main thread."""
+        out, dpi, canvas = io.StringIO(), self.figure.dpi, self.figure.canvas
+        try:
+            for artist in self._moving:
+                artist.set_animated(False)
+            with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "course_lib"}):
+                self.figure.savefig(out, format="svg", metadata={"Date": None})
+        finally:
+            for artist in self._moving:
+                artist.set_animated(True)
+            self.figure.set_canvas(canvas)
+            self.figure.dpi, self._background = dpi, None
+        return out.getvalue()
 
-def _artists_in(tree: Any) -> Iterator[Artist]:
-    """Every artist in nested containers, axes and the like left out: they hold the background."""
-    if isinstance(tree, Artist):
-        if not isinstance(tree, (Axes, Axis, Figure, SubFigure)):
-            yield tree
-    elif isinstance(tree, Mapping):
-        yield from _artists_in(list(tree.values()))
-    elif isinstance(tree, SimpleNamespace):
-        yield from _artists_in(vars(tree))
-    elif isinstance(tree, np.ndarray) and tree.dtype == object:
-        yield from _artists_in(list(tree.flat))
-    elif isinstance(tree, (list, tuple, set)):
-        for branch in tree:
-            yield from _artists_in(branch)
+    def handles(self) -> list[dict]:
+        """Where the points are that can be touched, in parts of the picture from its upper left corner."""
+        found, size = [], self.figure.bbox.size
+        for number, handle in enumerate(self.show.handles):
+            for index, xy in enumerate(handle.where(self._data)):
+                x, y = handle.axes.transData.transform(xy) / size
+                if 0 <= x <= 1 and 0 <= y <= 1:
+                    words = f"{handle.label} ({xy[0]:.3g}, {xy[1]:.3g})"
+                    place = {"x": round(x, 5), "y": round(1 - y, 5), "words": words}
+                    found.append({"handle": number, "index": index, **place})
+        return found
+
+    def at(self, number: int, x: float, y: float) -> tuple[tuple[float, float], bool]:
+        """A place of the picture in the data coordinates of a handle's axes, moved into them; whether it was inside."""
+        axes, parts = self.show.handles[number].axes, np.array((x, 1 - y)) * self.figure.bbox.size
+        parts = axes.transAxes.inverted().transform(parts)
+        within = parts.clip(0, 1)
+        place = (axes.transAxes + axes.transData.inverted()).transform(within)
+        return tuple(place.tolist()), bool((parts == within).all())
+
+    def words(self) -> list:
+        """Every word and limit that the background shows, to compare two figures by."""
+        texts = [text.get_text() for text in self.figure.findobj(Text) if text.get_visible() and text.get_text()]
+        limits = [(axes.get_xlim(), axes.get_ylim(), axes.get_visible()) for axes in self.figure.axes]
+        return [sorted(texts), limits]
+
+    def sticking_out(self) -> list[str]:
+        """Sides of the picture at which a label, legend or the like is cut off; a pixel is forgiven."""
+        inked = self.figure.get_tightbbox(self._canvas.get_renderer())  # inches
+        inked = inked.transformed(self.figure.dpi_scale_trans)
+        width, height = self.figure.bbox.size
+        over = {"left": -inked.x0, "right": inked.x1 - width, "bottom": -inked.y0, "top": inked.y1 - height}
+        return [f"{side} by {pixels:.0f} pixels" for side, pixels in over.items() if pixels > 1]
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
@@ -169,3 +204,10 @@ def encode_png(pixels: np.ndarray) -> bytes:
         )
 
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def smaller(png: bytes) -> bytes:
+    """The same picture with the size, not the speed, of the encoding in mind: it is kept in a file."""
+    out = io.BytesIO()
+    Image.open(io.BytesIO(png)).quantize(256, dither=Image.Dither.NONE).save(out, "png", optimize=True)
+    return out.getvalue()

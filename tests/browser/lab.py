@@ -172,8 +172,9 @@ class NotebookPage:
             timeout=90 * SECOND,
         )
 
-    def run_all(self, patience: float = 180.0) -> None:
-        """Run every cell from a clean page; AssertionError with the error's text if a cell fails."""
+    def run_all(self, patience: float = 180.0, wait: bool = True) -> None:
+        """Run every cell from a clean page; AssertionError with the error's text if a cell fails. Unless ``wait``, only
+        until they have begun."""
         deadline, asked = time.monotonic() + patience, 0.0
         self.page.evaluate("void jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
         while True:
@@ -188,7 +189,7 @@ class NotebookPage:
                         errors: outputs.filter(o => o.output_type === 'error')
                                    .map(o => [o.ename, o.evalue, ...o.traceback].join('\\n'))}; }""")
             assert not state["errors"], "a cell failed:\n" + "\n".join(state["errors"])
-            if not state["left"] and state["idle"]:
+            if (not state["left"] and state["idle"]) or (state["started"] and not wait):
                 return
             assert time.monotonic() < deadline, f"{state['left']} cells have not run after {patience} s"
             if (
@@ -216,12 +217,12 @@ class LiveDemo:
 
     @property
     def title(self) -> str:
-        words = "e => [...e.childNodes].filter(n => n.nodeName !== 'STYLE').map(n => n.textContent).join('')"
-        return self.box.locator(".demo-title .widget-html-content").evaluate(words).strip()
+        return self.box.locator(".demo-title").inner_text().strip()
 
     @property
-    def caption(self) -> str:
-        return self.box.locator(".demo-caption").inner_text().strip()
+    def words(self) -> str:
+        """The picture in words, as a screen reader gets it."""
+        return self.img.get_attribute("alt")
 
     @property
     def problem(self) -> str:
@@ -236,6 +237,9 @@ class LiveDemo:
     def control(self, kind: str, name: str) -> Locator:
         return self.box.locator(f".demo-{kind}-{name}")
 
+    def button(self, name: str) -> Locator:
+        return self.box.get_by_role("button", name=name, exact=True)
+
     def picture(self) -> str:
         """A fingerprint of the picture's bytes."""
         return (
@@ -247,103 +251,68 @@ class LiveDemo:
             } catch (error) { if (tries > 4) throw error; } }""")
         )  # a blob that was replaced meanwhile is gone
 
-    def wait_for_change(self, before: str, patience: float = 15.0) -> str:
-        deadline = time.monotonic() + patience
-        while (now := self.picture()) == before:
-            assert time.monotonic() < deadline, f"{self.title!r}: no new picture in {patience} s"
-            time.sleep(0.02)
-        return now
+    @property
+    def pending(self) -> bool:
+        """Whether the page waits for an answer to what a person did."""
+        return self.box.get_attribute("data-pending") == "true" or self.box.locator(".demo-stop:enabled").count() > 0
 
     def wait_until(self, holds: Callable[[], bool], patience: float = 20.0) -> None:
         """Wait until something holds; AssertionError with what the demo says if it never does."""
         deadline = time.monotonic() + patience
         while not holds():
-            assert time.monotonic() < deadline, (
-                f"{self.title!r} says {self.caption!r}, problem {self.problem!r}"
-            )
-            time.sleep(0.05)
+            assert time.monotonic() < deadline, f"{self.title!r} says {self.words!r}, problem {self.problem!r}"
+            time.sleep(0.02)
 
-    def wait_until_steady(self, pause: float = 0.4, patience: float = 30.0) -> str:
-        """The picture once it has not changed, and the kernel has been idle, for ``pause`` seconds."""
+    def settled(self, pause: float = 0.25, patience: float = 90.0) -> str:
+        """The picture once every answer has come and none has for ``pause`` seconds."""
         deadline, last, since = time.monotonic() + patience, self.picture(), time.monotonic()
         while time.monotonic() - since < pause:
             assert time.monotonic() < deadline, f"{self.title!r}: the picture keeps changing"
-            time.sleep(0.05)
-            if (now := self.picture()) != last or self.busy():
-                last, since = now, time.monotonic()
+            time.sleep(0.03)
+            if self.pending or self.picture() != last:
+                last, since = self.picture(), time.monotonic()
         return last
 
     def is_slider(self, control: Locator) -> bool:
-        return control.locator(".noUi-handle").count() > 0
-
-    def focus(self, control: Locator) -> None:
-        """Put the keyboard on a control: on a radio button that is not chosen, on a canvas' own button."""
-        if control.locator("canvas").count():
-            control.get_by_role("button", name="clear").focus()
-            return
-        inside = (".noUi-handle", "input[type=radio]:not(:checked)", "input[type=checkbox]")
-        parts = [control.locator(part).first for part in inside if control.locator(part).count()]
-        (parts or [control])[0].focus()
+        return control.locator("input[type=range]").count() > 0
 
     def keys(self, control: Locator) -> list[str]:
         """The keys that move a control, the likeliest first."""
         if self.is_slider(control):
-            handle = control.locator(".noUi-handle")
-            low, now = (float(handle.first.get_attribute(name)) for name in ("aria-valuemin", "aria-valuenow"))
-            return ["ArrowLeft", "ArrowRight"] if now > low else ["ArrowRight", "ArrowLeft"]
-        return ["Space" if control.locator("input").count() else "Enter"]
+            at = int(control.locator("input").input_value())
+            return ["ArrowLeft", "ArrowRight"] if at > 0 else ["ArrowRight", "ArrowLeft"]
+        return ["Space"]
 
-    def reset(self, default: str) -> str:
-        """Press reset and return the picture that stays: ``default``, or else the first that a second leaves alone
-        while the kernel is idle (a layout may differ by a hair, and a cell may show a demo not at its defaults)."""
+    def focus(self, control: Locator) -> None:
+        """Put the keyboard on a control: on a radio button that is not chosen, on a pad's button."""
+        inside = ("input[type=range]", "input[type=radio]:not(:checked)", "input[type=checkbox]", ".drawing-clear")
+        parts = [control.locator(part).first for part in inside if control.locator(part).count()]
+        (parts or [control])[0].focus()
+
+    def reset(self) -> str:
+        """Press reset and return the picture that stays."""
         self.box.locator(".demo-reset").click()
-        now, since = self.picture(), time.monotonic()
-        while now != default and time.monotonic() - since < 1.0:
-            last, now = now, self.picture()
-            if now != last or self.busy():
-                since = time.monotonic()
-        return now
+        return self.settled()
 
-    def move(self, control: Locator, before: str = "") -> None:
-        """Move a control by keyboard; AssertionError if no new picture comes, or an error box.
-
-        ``before`` is the picture now; left out, it is waited for.
-        """
-        before, name = before or self.wait_until_steady(), control.get_attribute("class")
-        keys = self.keys(control) * 2  # a page that is busy may lose a key: press again, as a person would
-        moved = any(self.press(control, key, before) for key in keys)
+    def move(self, control: Locator) -> None:
+        """Move a control by keyboard; AssertionError if no new picture comes, or an error box."""
+        before, name = self.settled(), control.get_attribute("class")
+        for key in self.keys(control):
+            self.focus(control)
+            self.page.keyboard.press(key)
+            if self.settled() != before or self.problem:
+                break
         assert not self.problem, f"{self.title!r}, {name}: {self.problem}"
-        assert moved, f"{self.title!r}: {name} does not change the picture"
-
-    def press(self, control: Locator, key: str, before: str, idle: float = 4.0, patience: float = 90.0) -> bool:
-        """Press a key on a control: whether a picture other than ``before`` comes, or an error box, before the
-        kernel has had nothing to do for ``idle`` seconds."""
-        self.focus(control)
-        self.page.keyboard.press(key)
-        started = idle_since = time.monotonic()
-        while self.picture() == before and not self.problem:
-            if self.busy():
-                idle_since = time.monotonic()
-            now = time.monotonic()
-            if now - idle_since > idle or now - started > patience:
-                return False
-        return True
-
-    def busy(self) -> bool:
-        """Whether the kernel is computing. It says "idle" while a demo computes, but answers only afterwards."""
-        asked = time.monotonic()
-        self.page.evaluate("panel.sessionContext.session.kernel.requestKernelInfo()")
-        return time.monotonic() - asked > 0.2
+        assert self.picture() != before, f"{self.title!r}: {name} does not change the picture"
 
     def drag(self, control: Locator, to: float, steps: int = 40) -> None:
         """Drag a slider's handle with the mouse to the part ``to`` (0 to 1) of its track."""
         control.scroll_into_view_if_needed()
-        track, handle = (
-            control.locator(".noUi-base").bounding_box(),
-            control.locator(".noUi-handle").bounding_box(),
-        )
-        y = handle["y"] + handle["height"] / 2
-        self.page.mouse.move(handle["x"] + handle["width"] / 2, y)
+        track = control.locator("input").bounding_box()
+        part = control.locator("input").evaluate("input => input.valueAsNumber / input.max")
+        place = lambda part: track["x"] + 11 + part * (track["width"] - 22)
+        y = track["y"] + track["height"] / 2
+        self.page.mouse.move(place(part), y)
         self.page.mouse.down()
-        self.page.mouse.move(track["x"] + to * track["width"], y, steps=steps)
+        self.page.mouse.move(place(to), y, steps=steps)
         self.page.mouse.up()

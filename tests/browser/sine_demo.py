@@ -1,13 +1,12 @@
 """A small real demo for the tests of the kit: three weights follow a sine wave by gradient descent."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Notches, Run, Slider, Switch
+from course_lib.kit.demo import Button, Choice, Demo, Notches, Run, Several, Slider, Switch, declare
 
 X = np.linspace(-5, 5, 200)
+STARTS = {"zero": "zero", "one": "all ones"}
 
 
 def features(x):
@@ -26,64 +25,56 @@ def compute(values):
         weights = weights - values.rate * values.scale * features(x).T @ (features(x) @ weights - y) / len(x)
         errors.append(np.mean((features(X) @ weights - truth) ** 2))
         if values.run and step % 10 == 0:
-            yield _data(x, y, weights, truth, errors, values)
-    yield _data(x, y, weights, truth, errors, values)
+            yield _data(x, y, weights, truth, errors)
+    yield _data(x, y, weights, truth, errors)
 
 
-def _data(x, y, weights, truth, errors, values):
-    return {
-        "x": x,
-        "y": y,
-        "fit": features(X) @ weights,
-        "truth": truth,
-        "errors": np.array(errors),
-        "show": values.show,
-    }
+def _data(x, y, weights, truth, errors):
+    return {"x": x, "y": y, "fit": features(X) @ weights, "truth": truth, "errors": np.array(errors)}
 
 
-def figure(fig):
+def picture(fig, show):
     left, right = fig.subplots(1, 2)
-    left.set(xlabel="x", ylabel="y", xlim=(-5, 5), ylim=(-6, 6), title="One task")
-    (truth,) = left.plot([], [], **plots.TRUTH, label="true curve")
-    (fit,) = left.plot([], [], color=plots.BLUE, label="fit")
-    (points,) = left.plot([], [], **plots.SUPPORT, label="support set")
-    left.legend(ncols=2)
-    right.set(
-        xlabel="step", ylabel="mean squared error", xlim=(0, 50), ylim=(0, 10), title="Error against steps"
+    left.set(xlabel="x", ylabel="y", xlim=(-5, 5), ylim=(-6, 6))
+    show.line(left, X, "truth", **plots.TRUTH, end="true curve", shown=lambda d: "truth" in d.show)
+    show.line(left, X, "fit", color=plots.BLUE, end="fit", pin=True)
+    show.points(left, "x", "y", **plots.SUPPORT, shown=lambda d: "points" in d.show)
+    show.title(left, lambda d: f"{len(d.errors) - 1} steps from {STARTS[d.start]}")
+    right.set(xlabel="step", ylabel="mean squared error")
+    show.line(right, lambda d: range(len(d.errors)), "errors", color=plots.ORANGE, marker="s", markevery=5)
+    show.level(right, lambda d: np.square(d.truth).mean(), "predicting zero", shown=lambda d: d.reference)
+    show.limits(
+        right,
+        lambda d: (0, 200 if len(d.errors) > 51 else 50),
+        lambda d: (0, plots.nice_ceiling(max(d.errors.max(), 0.01))),
     )
-    (error,) = right.plot([], [], color=plots.ORANGE, marker="s", markevery=5)
-    return SimpleNamespace(right=right, truth=truth, fit=fit, points=points, error=error)
+    show.title(right, "Error against steps")
 
 
-def draw(artists, data):
-    artists.truth.set_data(X, data["truth"])
-    artists.truth.set_visible(data["show"])
-    artists.fit.set_data(X, data["fit"])
-    artists.points.set_data(data["x"], data["y"])
-    artists.error.set_data(np.arange(len(data["errors"])), data["errors"])
-    plots.set_limits(
-        artists.right,
-        (0, 200 if len(data["errors"]) > 51 else 50),
-        (0, plots.nice_ceiling(max(data["errors"].max(), 0.01))),
-    )
+def words(d):
+    return f"After {len(d.errors) - 1} gradient steps the error is {d.errors[-1]:.3f}; it began at {d.errors[0]:.2f}."
 
 
-def alt(data):
-    errors = data["errors"]
-    return (
-        f"After {len(errors) - 1} gradient steps the error is {errors[-1]:.3f}; it began at {errors[0]:.2f}."
-    )
-
-
-def make():
-    controls = [
+demo = declare(
+    "A sine wave from a few points",
+    [
         Slider("steps", 0, 50, 10, "gradient steps"),
         Slider("shots", 1, 20, 10, "support points (shots)"),
         Slider("rate", 0.01, 1.0, 0.1, "rate", log=True, help="length of a gradient step"),
         Notches("scale", [0.5, 1.0, 2.0], 1.0, "times"),
-        Choice("start", ["zero", "one"], "zero", "start from"),
-        Switch("show", True, "show the true curve"),
+        Choice("start", STARTS, "zero", "start from"),
+        Several("show", {"truth": "true curve", "points": "support points"}, label="show"),
+        Switch("reference", True, "show predicting zero"),
         Button("new_task", "another task"),
         Run("run", "run 200 steps"),
-    ]
-    return Demo("A sine wave from a few points", controls, compute, figure, draw, alt, hint="Lower the rate.")
+    ],
+    compute,
+    picture,
+    words,
+    hint="Lower the rate.",
+    views={"one point only": {"shots": 1, "steps": 50}, "far": {"steps": 50}},
+)
+
+
+def make(**preset) -> Demo:
+    return demo(**preset)

@@ -1,14 +1,14 @@
 """Demos in a real JupyterLab in a real Chromium: the kit's own, and every demo of every notebook.
 
-One server and one browser for all; each notebook is run once and its kernel ended. With
-COURSE_SCREENSHOTS=FOLDER set, a picture of every demo as its controls were left goes into that folder, to be
-looked at.
+One server and one browser for all; each notebook is run once and its kernel ended. With COURSE_SCREENSHOTS=FOLDER set,
+a picture of every demo as its controls were left goes into that folder, to be looked at.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import nbformat
@@ -19,17 +19,22 @@ from tests.browser.lab import ROOT, Browser, LabServer
 pytestmark = pytest.mark.browser
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
-CUT_OFF = "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)"
+ROOM = 599  # points of height that JupyterLab leaves a notebook in a window of 1280 x 720
+CUT_OFF = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"
 CELLS = [
     "from tests.browser import sine_demo\ndemo = sine_demo.make()\ndemo",
     """from course_lib.kit.demo import Demo, Slider
-fragile = Demo("Fragile", [Slider("level", 0, 3, 0)],
-               lambda values: {"y": float("nan") if values.level == 1 else 1 / (2 - values.level)},
-               lambda fig: fig.subplots().plot([], []),
-               lambda lines, data: lines[0].set_data([0, 1], [0, data["y"]]),
-               lambda data: f"y is {data['y']}",
-               size=(3, 2), hint="Go back to 0.")
+def compute(values):
+    return {"y": float("nan") if values.level == 1 else 1 / (2 - values.level)}
+def picture(fig, show):
+    show.line(fig.subplots(), [0, 1], lambda d: [0, d.y])
+fragile = Demo("Fragile", [Slider("level", 0, 3, 0)], compute, picture, lambda d: f"y is {d.y}", size=(3, 2),
+               hint="Go back to 0.")
 fragile""",
+    """from tests.kit.test_panel import touchable
+touch = touchable()
+touch""",
+    "import time\ntime.sleep(12)",
 ]
 
 
@@ -39,9 +44,10 @@ def lab(chromium, tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
     shutil.copytree(ROOT / "notebooks", folder, dirs_exist_ok=True)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "kit.ipynb")
-    with LabServer(folder) as server, Browser(chromium) as browser:
+    for name, cells in (("kit", CELLS[:3]), ("busy", [CELLS[0], CELLS[3]])):
+        cells = [nbformat.v4.new_code_cell(source) for source in cells]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / f"{name}.ipynb")
+    with LabServer(folder) as server, Browser(chromium, 1280, 720) as browser:
         yield server, browser
 
 
@@ -50,9 +56,10 @@ def open_notebook(lab):
     server, browser = lab
     opened = []
 
-    def open_and_run(path):
+    def open_and_run(path, wait=True):
         opened.append(browser.open(server, path))
-        opened[-1].run_all()
+        opened[-1].page.evaluate("void jupyterapp.commands.execute('application:toggle-left-area')")
+        opened[-1].run_all(wait=wait)
         return opened[-1]
 
     yield open_and_run
@@ -63,38 +70,39 @@ def open_notebook(lab):
 
 def test_the_kit_in_a_browser(open_notebook):
     notebook = open_notebook("kit.ipynb")
-    demo, fragile = notebook.demos()
-    page = notebook.page
-    first = demo.picture()
+    demo, fragile, _ = notebook.demos()
+    page, first = notebook.page, demo.settled()
 
     for control in demo.controls():  # by keyboard
         demo.move(control)
-
-    demo.box.get_by_role("button", name="reset").press("Enter")  # everything back where it was
-    demo.wait_until(lambda: demo.picture() == first)
-    assert demo.control("slider", "steps").locator(".widget-readout").inner_text() == "10"
+        assert demo.reset() == first  # everything back where it was
 
     slider = demo.control("slider", "steps")  # by mouse: a fast drag ends on its last value
     demo.drag(slider, to=1.0)
-    assert slider.locator(".widget-readout").inner_text() == "50"
-    demo.wait_until(lambda: demo.caption.startswith("After 50 gradient steps"))
-    assert page.get_by_role("img", name=demo.caption).count() == 1  # what a screen reader says
+    assert slider.locator("output").inner_text() == "50"
+    demo.wait_until(lambda: demo.words.startswith("After 50 gradient steps"))
+    demo.wait_until(lambda: demo.box.locator(".demo-caption").inner_text() == demo.words)
 
-    before = demo.wait_until_steady()  # a run, frame by frame, to its end
+    demo.settled()  # a run, frame by frame, to its end
     demo.control("run", "run").click()
-    demo.wait_for_change(before)
-    demo.wait_until(lambda: demo.caption.startswith("After 200 gradient steps"))
+    demo.wait_until(lambda: demo.words.startswith("After 200 gradient steps"))
 
-    width = demo.img.evaluate("img => img.naturalWidth")  # large print
-    demo.box.get_by_label("large print").press("Space")
-    demo.wait_until(lambda: demo.img.evaluate("img => img.naturalWidth") == round(1.3 * width))
+    demo.button("one point only").click()  # a view
+    demo.wait_until(lambda: demo.control("slider", "shots").locator("output").inner_text() == "1")
+    assert demo.button("one point only").get_attribute("aria-pressed") == "true"
+
+    demo.reset()
+    demo.button("play").click()  # to its end and back
+    demo.wait_until(lambda: slider.locator("output").inner_text() == "50")
+    demo.wait_until(lambda: demo.button("play").get_attribute("aria-pressed") == "false")
+    assert demo.settled() == first and slider.locator("output").inner_text() == "10"
 
     assert not demo.problem and not fragile.problem  # errors in words, and the way back
-    whole = fragile.picture()
-    fragile.control("slider", "level").locator(".noUi-handle").press("ArrowRight")
+    whole = fragile.settled()
+    fragile.control("slider", "level").locator("input").press("ArrowRight")
     fragile.wait_until(lambda: "not a finite number: y" in fragile.problem)
     assert "Go back to 0." in fragile.problem and fragile.picture() == whole
-    fragile.control("slider", "level").locator(".noUi-handle").press("ArrowRight")
+    fragile.control("slider", "level").locator("input").press("ArrowRight")
     fragile.wait_until(lambda: "ZeroDivisionError" in fragile.problem)
     if FOLDER_OF_SCREENSHOTS:
         page.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / "kit_error.png")
@@ -102,31 +110,82 @@ def test_the_kit_in_a_browser(open_notebook):
     fragile.wait_until(lambda: not fragile.problem)
 
 
+def test_a_screen_reader_gets_names_values_and_the_picture_and_no_key_deletes_a_cell(open_notebook):
+    notebook = open_notebook("kit.ipynb")
+    demo, page = notebook.demos()[0], notebook.page
+    slider = page.get_by_role("slider", name="rate", exact=True)
+    assert slider.get_attribute("aria-valuetext") == "0.1"
+    assert page.get_by_role("group", name="A sine wave from a few points").count() == 1
+    assert page.get_by_role("radio", name="all ones").count() == 1
+    assert page.get_by_role("img", name=demo.words).count() == 1
+    assert demo.box.locator("[title]:not([title=''])").count() == 0  # no tooltip over the figure
+    cells = page.locator(".jp-Cell").count()
+    slider.focus()
+    for key in "xddabm":
+        page.keyboard.press(key)
+    assert page.locator(".jp-Cell").count() == cells == len(CELLS[:3])
+    size = page.get_by_role("slider", name="rate", exact=True).bounding_box()
+    assert size["height"] >= 24
+
+
+def test_points_of_a_picture_follow_mouse_finger_and_keys(open_notebook):
+    notebook = open_notebook("kit.ipynb")
+    demo, mouse = notebook.demos()[2], notebook.page.mouse
+    demo.settled()
+    handle = demo.box.get_by_role("button", name="theta")
+    handle.scroll_into_view_if_needed()
+    box, image = handle.bounding_box(), demo.img.bounding_box()
+    mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    mouse.down()
+    mouse.move(image["x"] + 0.6 * image["width"], image["y"] + 0.4 * image["height"], steps=10)
+    mouse.up()
+    demo.settled()
+    moved = handle.bounding_box()
+    assert abs(moved["x"] + moved["width"] / 2 - image["x"] - 0.6 * image["width"]) < 2
+    assert demo.words != "theta at (3.0, 4.0)"
+    before = demo.words
+    handle.focus()
+    notebook.page.keyboard.press("ArrowLeft")
+    demo.wait_until(lambda: demo.words != before)
+    slider = demo.control("slider", "a").locator("output")
+    touch = [{"x": image["x"] + part * image["width"], "y": image["y"] + 0.5 * image["height"]} for part in (0.3, 0.8)]
+    start = demo.box.get_by_role("button", name="('a', None)").bounding_box()
+    finger = notebook.page.context.new_cdp_session(notebook.page)
+    at = {"x": start["x"] + 15, "y": start["y"] + 15}
+    for kind, points in (("touchStart", [at]), *(("touchMove", [t]) for t in touch), ("touchEnd", [])):
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    demo.wait_until(lambda: float(slider.inner_text()) > 7)
+    marks = demo.box.locator(".demo-handle").count()
+    demo.img.click(position={"x": 0.5 * image["width"], "y": 0.3 * image["height"]})  # sets a point
+    demo.wait_until(lambda: demo.box.locator(".demo-handle").count() == marks + 1)
+    demo.box.get_by_role("button", name="points").last.click()  # and takes it away
+    demo.wait_until(lambda: demo.box.locator(".demo-handle").count() == marks)
+
+
+def test_a_slider_answers_while_a_cell_runs(open_notebook):
+    notebook = open_notebook("busy.ipynb", wait=False)
+    notebook.page.locator(".course-demo img.demo-picture").wait_for()
+    (demo,) = notebook.demos()
+    started = time.monotonic()
+    demo.control("slider", "steps").locator("input").press("End")
+    demo.wait_until(lambda: demo.words.startswith("After 50 gradient steps"))
+    assert time.monotonic() - started < 3
+    assert notebook.page.locator(".jp-InputPrompt", has_text="[*]").count() == 1
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_control_of_every_demo_of_a_notebook_changes_its_picture(open_notebook, path: Path):
+def test_every_control_of_every_demo_of_a_notebook_changes_its_picture_and_all_fits_the_room(open_notebook, path: Path):
     notebook = open_notebook(path.name)
     for number, demo in enumerate(notebook.demos()):
-        assert demo.caption and not demo.problem
-        assert demo.box.locator(".widget-label, .jupyter-button").evaluate_all(CUT_OFF) == []
-        default = demo.wait_until_steady()
-        for control in demo.controls():
-            demo.move(control, default)
-            default = demo.reset(default)
-        if FOLDER_OF_SCREENSHOTS:
-            demo.box.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / f"{path.stem}_{number}.png")
-
-
-def test_every_slider_of_notebook_01_follows_the_mouse(open_notebook):
-    for number, demo in enumerate(open_notebook("01_adapting_at_test_time.ipynb").demos()):
-        default = demo.wait_until_steady()
-        for slider in filter(demo.is_slider, demo.controls()):
-            readout = slider.locator(".widget-readout")
-            before = readout.inner_text()
-            demo.drag(slider, to=0.25)
-            demo.wait_for_change(default)
-            assert demo.wait_until_steady() != default and not demo.problem
-            assert readout.inner_text() != before
+        assert demo.words and not demo.problem
+        assert demo.box.locator("label, .demo-button-face, legend").evaluate_all(CUT_OFF) == []
+        demo.settled()
+        for size in ("normal", "large"):
+            assert demo.box.bounding_box()["height"] <= ROOM, f"{demo.title} in {size} print"
             if FOLDER_OF_SCREENSHOTS:
-                name = slider.get_attribute("class").split("demo-slider-")[1].split()[0]
-                demo.box.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / f"01_{number}_dragged_{name}.png")
-            default = demo.reset(default)
+                demo.box.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / f"{path.stem}_{number}_{size}.png")
+            demo.button("large print").click()
+            demo.settled()
+        for control in demo.controls():
+            demo.move(control)
+            demo.reset()

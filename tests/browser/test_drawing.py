@@ -57,37 +57,37 @@ def draw(demo, pad: str, strokes, size: float = 1.0, corner: tuple[float, float]
 
 def test_five_shapes_drawn_with_the_mouse_are_told_apart(demo):
     demo.box.locator(".demo-button-clear_all").click()
-    demo.wait_until(lambda: "Draw characters" in demo.caption)
+    demo.wait_until(lambda: "Draw characters" in demo.words)
     for number, shape in enumerate(SHAPES.values()):
         draw(demo, f"box{number + 1}", shape)
-    demo.wait_until(lambda: "sixth box" in demo.caption)
+    demo.wait_until(lambda: "sixth box" in demo.words)
 
     places = [(0.35, (0.6, 0.1)), (1.0, (0.0, 0.0)), (0.5, (0.05, 0.45))]  # small in a corner, as before, ...
     for number, (name, shape) in enumerate(SHAPES.items()):
         draw(demo, "query", shape, *places[number % 3])
-        demo.wait_until(lambda: f"this is character {number + 1}" in demo.caption)
-        demo.wait_until_steady()
-        assert f"this is character {number + 1}" in demo.caption and not demo.problem, name
+        demo.wait_until(lambda: f"this is character {number + 1}" in demo.words)
+        demo.settled()
+        assert f"this is character {number + 1}" in demo.words and not demo.problem, name
         if FOLDER_OF_SCREENSHOTS and name == "arrow":
             demo.box.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / "drawing.png")
         demo.box.locator(".demo-drawing-query .drawing-clear").click()
-        demo.wait_until(lambda: "sixth box" in demo.caption)
+        demo.wait_until(lambda: "sixth box" in demo.words)
 
     draw(demo, "query", SHAPES["cross"])  # undo takes one stroke back at a time
-    demo.wait_until(lambda: "this is character 2" in demo.caption)
+    demo.wait_until(lambda: "this is character 2" in demo.words)
     demo.box.locator(".demo-drawing-query .drawing-undo").click(click_count=2, delay=50)
-    demo.wait_until(lambda: "sixth box" in demo.caption)
+    demo.wait_until(lambda: "sixth box" in demo.words)
 
 
 def test_the_pads_can_be_used_and_left_by_keyboard(demo):
     demo.box.locator(".demo-drawing-query canvas").focus()
     for key in ("Space", *["ArrowRight"] * 6, *["ArrowDown"] * 3, "Space"):
         demo.page.keyboard.press(key)
-    demo.wait_until(lambda: "this is character" in demo.caption)
+    demo.wait_until(lambda: "this is character" in demo.words)
     demo.page.keyboard.press("Tab")  # a canvas keeps the keys to itself; the pad passes this one on
     undo = demo.box.locator(".demo-drawing-query .drawing-undo")
     demo.wait_until(lambda: undo.evaluate("button => button === document.activeElement"))
     demo.page.keyboard.press("Enter")
-    demo.wait_until(lambda: "sixth box" in demo.caption)
+    demo.wait_until(lambda: "sixth box" in demo.words)
     demo.box.get_by_role("button", name="other examples").press("Enter")
-    demo.wait_until(lambda: "this is character" in demo.caption)
+    demo.wait_until(lambda: "this is character" in demo.words)

@@ -37,7 +37,7 @@ def test_every_look_succeeds_here_and_whatever_is_wrong_comes_with_a_remedy(monk
     findings = doctor.check()
     assert not [finding for finding in findings if "could not be looked at" in finding.found]
     assert all(finding.todo for finding in findings if finding.status == PROBLEM)
-    assert {"Python", "PyTorch", "sliders", "Omniglot", "checkpoints", "disk"} <= {f.topic for f in findings}
+    assert {"Python", "PyTorch", "live demos", "Omniglot", "checkpoints", "disk"} <= {f.topic for f in findings}
 
     monkeypatch.setattr(doctor, "LOOKS", (lambda: findings,))
     code = doctor.main([])
@@ -93,8 +93,7 @@ def test_no_widgets_for_jupyterlab(monkeypatch, tmp_path):
     for name in ("JUPYTER_DATA_DIR", "JUPYTER_PATH"):
         monkeypatch.setenv(name, str(tmp_path))
     findings = list(doctor.jupyter())
-    assert about("sliders", findings).status == PROBLEM
-    assert about("drawing area", findings).status == NOTE
+    assert about("widgets", findings).status == about("live demos", findings).status == PROBLEM
 
 
 def test_a_kernel_of_another_python(monkeypatch, tmp_path):

@@ -1,20 +1,17 @@
-"""The demo kit without a browser: values, pictures, errors, frames, and a real kernel's queue."""
+"""The demo kit without a browser: values, pictures, errors, frames, and a real kernel with a running cell."""
 
 from __future__ import annotations
 
-import ast
-import asyncio
 import base64
 import io
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from jupyter_client.manager import start_new_kernel
 from PIL import Image
 
-from course_lib.kit.demo import Choice, Demo, NonFiniteError, Notches, Slider, check
+from course_lib.kit.controls import Button, Choice, Notches, Several, Slider, Switch
+from course_lib.kit.corners import check, corners_of
+from course_lib.kit.demo import Demo, NonFiniteError
 from tests.browser import sine_demo
 
 
@@ -23,27 +20,22 @@ def demo() -> Demo:
     return sine_demo.make()
 
 
-def tiny(compute, **options) -> Demo:
+def tiny(compute, controls=None, **options) -> Demo:
     """A demo with one slider and one line; ``compute(values)`` returns {"y": ...}."""
 
-    def figure(fig):
-        (line,) = fig.subplots().plot([], [])
-        line.axes.set(xlim=(0, 1), ylim=(0, 10))
-        return {"line": line}
+    def picture(fig, show):
+        axes = fig.subplots()
+        axes.set(xlim=(0, 1), ylim=(0, 10))
+        show.line(axes, [0, 1], lambda d: [0, d.y])
 
-    def draw(artists, data):
-        artists["line"].set_data([0, 1], [0, data["y"]])
+    controls = controls or [Slider("level", 0, 9, 1)]
+    return Demo("Tiny", controls, compute, picture, lambda d: f"y is {d.y}.", size=(2.0, 1.5), **options)
 
-    return Demo(
-        "Tiny",
-        [Slider("level", 0, 9, 1)],
-        compute,
-        figure,
-        draw,
-        lambda data: f"y is {data['y']}.",
-        size=(2.0, 1.5),
-        **options,
-    )
+
+def do(demo: Demo, what: str, **message) -> None:
+    """What the page sends when a person does something; waits for the picture."""
+    demo.panel.hear({"do": what, **message})
+    demo.panel.wait()
 
 
 # Values ---------------------------------------------------------------------------------------------------
@@ -53,20 +45,22 @@ def test_the_demo_of_the_tests_passes_every_corner(demo):
     check(demo)
 
 
-def test_corners_reach_both_ends_of_every_control(demo):
-    corners = list(demo.corners())
+def test_corners_reach_both_ends_of_every_control_and_every_view(demo):
+    corners = list(corners_of(demo))
     for name, control in demo.controls.items():
-        assert set(control.ends) <= {corner[name] for corner in corners}
-    assert corners[0] == demo.defaults()
+        for end in control.ends:
+            assert end in [corner[name] for corner in corners]
+    assert corners[0] == demo.start and all(view in corners for view in demo.views.values())
 
 
-def test_check_finds_a_draw_that_piles_up_artists():
-    piling = tiny(lambda values: {"y": values.level})
-    piling._draw = lambda artists, data: artists["line"].axes.plot(
-        [0, 1], [0, len(artists["line"].axes.lines)]
-    )
+def test_check_finds_a_picture_that_piles_up_artists():
+    def piling(fig, show):
+        axes = fig.subplots()
+        axes.set(xlim=(0, 1), ylim=(0, 10))
+        show.also(lambda d: axes.plot([0, 1], [0, len(axes.lines)]))
+
     with pytest.raises(AssertionError, match="drawing twice"):
-        check(piling)
+        check(Demo("Piling", [Slider("level", 0, 9, 1)], lambda values: {}, piling, lambda d: "A heap."))
 
 
 def test_check_finds_what_breaks_at_one_end_only():
@@ -75,10 +69,16 @@ def test_check_finds_what_breaks_at_one_end_only():
 
 
 def test_unknown_control_and_value_out_of_range_say_what_there_is(demo):
-    with pytest.raises(KeyError, match="no such control.*steps"):
+    with pytest.raises(TypeError, match="no such control.*steps"):
         demo.set(stepz=3)
+    with pytest.raises(TypeError, match="no such control.*steps"):
+        sine_demo.make(stepz=3)
     with pytest.raises(ValueError, match="steps must lie in 0 to 50, got 51"):
-        demo.set(steps=51)
+        sine_demo.make(steps=51)
+    with pytest.raises(ValueError, match="steps is a whole number from 0 to 50, got 2.5"):
+        demo.set(steps=2.5)
+    with pytest.raises(ValueError, match="steps is a number from 0 to 50, got 'two'"):
+        demo.set(steps="two")
     with pytest.raises(ValueError, match=r"start must be one of \['zero', 'one'\]"):
         demo.set(start="two")
 
@@ -97,20 +97,55 @@ def test_a_control_whose_default_does_not_fit_is_refused(make):
         make()
 
 
-def test_a_button_counts_and_reset_takes_everything_back(demo):
+def test_a_preset_is_where_a_demo_opens_and_where_reset_returns_to():
+    demo = sine_demo.make(steps=30, start="one")
     first = demo.render()
-    panel = demo.panel
-    panel.widgets["new_task"].click()
-    panel.widgets["new_task"].click()
-    panel.widgets["steps"].value = 40
-    assert demo.values["new_task"] == 2 and demo.png != first
-    panel.reset.click()
-    assert demo.values == demo.defaults() and demo.png == first and panel.widgets["steps"].value == 10
+    assert demo.call == "sine_demo.demo(steps=30, start='one')" and "30 gradient steps" in demo.alt
+    assert demo.render(steps=2, show=()) != first
+    assert demo.reset().png == first and eval(demo.call, {"sine_demo": sine_demo}).render() == first
 
 
-def test_controls_show_what_was_set_before_they_were_made(demo):
-    panel = demo.set(steps=30).panel
-    assert panel.widgets["steps"].value == 30 and panel.picture.value == demo.png
+def test_views_start_from_the_preset_and_are_known_when_they_are_shown(demo):
+    do(demo, "view", name="far")
+    assert demo.values["steps"] == 50 and demo.panel.state["view"] == "far"
+    assert sine_demo.make(rate=0.5).views["far"]["rate"] == 0.5
+
+
+@pytest.mark.parametrize("most", [None, 3, 7])
+@pytest.mark.parametrize(
+    "control",
+    [
+        Slider("a", 0, 50, 10),
+        Slider("a", 0.0, 3.14, 1.0, step=0.02),
+        Slider("a", 1e-4, 0.1, 0.01, log=True),
+        Notches("a", [1, 2, 5, 10, 100, 1000, 2000, 5000], 5),
+    ],
+)
+def test_notches_hold_ends_and_default_and_are_legal(control, most):
+    notches = control.notches(most)
+    wanted = {*control.ends, control.default}
+    assert wanted <= {*notches} and notches == sorted(set(notches)) and len(notches) <= (most or 10**6)
+    assert [control.clean(value) for value in notches] == notches and len(control.texts(most)) == len(notches)
+    assert [control.heard(control.place(value)) for value in control.notches()] == control.notches()
+
+
+def test_a_value_between_two_notches_is_kept_and_shown_in_words():
+    demo = sine_demo.make(rate=0.017)
+    assert demo.set().values["rate"] == 0.017 and demo.panel.state["texts"]["rate"] == "0.017"
+
+
+def test_buttons_count_and_may_set_other_controls():
+    demo = tiny(
+        lambda values: {"y": values.level + values.more},
+        [Slider("level", 0, 9, 1), Button("more"), Button("full", sets=lambda count: {"level": 10 - count})],
+    )
+    do(demo, "press", name="more")
+    do(demo, "press", name="more")
+    assert demo.data.y == 3
+    do(demo, "press", name="full")
+    assert demo.values == {"level": 9, "more": 2, "full": 1}
+    do(demo, "reset")
+    assert demo.values == demo.start and demo.panel.state["at"]["level"] == 1
 
 
 # Errors ---------------------------------------------------------------------------------------------------
@@ -118,24 +153,24 @@ def test_controls_show_what_was_set_before_they_were_made(demo):
 
 def test_an_error_is_shown_in_words_and_raised_and_the_picture_stays():
     broken = tiny(lambda values: {"y": 10 // (values.level - 5)})
-    panel, before = broken.panel, broken.png
+    panel, before = broken.panel, broken.panel.png
+    do(broken, "set", name="level", to=5)
+    assert panel.png == before and "by zero" in panel.state["problem"] and "reset" in panel.state["problem"]
+    assert isinstance(panel.error, ZeroDivisionError)
+    do(broken, "set", name="level", to=6)
+    assert panel.error is None and panel.state["problem"] == "" and panel.png == broken.png != before
     with pytest.raises(ZeroDivisionError):
-        panel.widgets["level"].value = 5
-    assert panel.picture.value == before and "demo-outdated" in panel.picture._dom_classes
-    assert "by zero" in panel.problem.value and "reset" in panel.problem.value
-    assert panel.problem.layout.display != "none"
-    panel.widgets["level"].value = 6
-    assert panel.error is None and panel.problem.layout.display == "none"
-    assert "demo-outdated" not in panel.picture._dom_classes and panel.picture.value == broken.png != before
+        broken.set(level=5)
+    assert "by zero" in panel.state["problem"]
+    do(broken, "large", to=True)  # and does not pass an old picture off as new
+    assert "by zero" in panel.state["problem"] and panel.state["large"]
 
 
 @pytest.mark.parametrize(
     "bad", [float("nan"), float("inf"), np.array([1.0, np.nan]), [0.0, [np.inf]], {"a": np.nan}]
 )
 def test_nan_is_said_in_words_and_not_drawn(bad):
-    diverging = tiny(
-        lambda values: {"y": 1.0, "loss": bad if values.level == 9 else 0.0}, hint="Lower the rate."
-    )
+    diverging = tiny(lambda values: {"y": 1.0, "loss": bad if values.level == 9 else 0.0}, hint="Lower the rate.")
     diverging.set()
     with pytest.raises(NonFiniteError, match=r"not a finite number: loss.*level = 9\. Lower the rate\."):
         diverging.set(level=9)
@@ -150,106 +185,9 @@ def test_compute_must_return_a_dict():
         tiny(lambda values: 3).set()
 
 
-# A loop, as in a kernel -----------------------------------------------------------------------------------
-
-
-def test_many_changes_make_one_computation_of_the_last_value():
-    computed = []
-    counting = tiny(lambda values: computed.append(values.level) or {"y": values.level})
-
-    async def drag():
-        panel = counting.panel
-        computed.clear()
-        for level in (2, 3, 4, 5, 6, 7):
-            panel.widgets["level"].value = level
-            await asyncio.sleep(0)
-        await panel._task
-
-    asyncio.run(drag())
-    assert computed == [7] and counting.data["y"] == 7
-
-
-def test_in_a_loop_an_error_reaches_the_box():
-    broken = tiny(lambda values: {"y": 10 // (values.level - 5)})
-
-    async def move():
-        broken.panel.widgets["level"].value = 5
-        await broken.panel._task
-
-    asyncio.run(move())
-    assert isinstance(broken.panel.error, ZeroDivisionError) and "by zero" in broken.panel.problem.value
-
-
-@pytest.mark.parametrize(
-    "interrupt", [lambda panel: panel.stop.click(), lambda panel: setattr(panel.widgets["level"], "value", 3)]
-)
-def test_a_long_computation_is_drawn_by_frames_and_ends_at_the_next_change(interrupt):
-    closed = []
-
-    def compute(values):
-        try:
-            for frame in range(1000 if values.level == 9 else 1):
-                time.sleep(0.01 if values.level == 9 else 0)  # four frames to a picture
-                yield {"y": values.level + frame / 1000}
-        finally:
-            closed.append(values.level)
-
-    long = tiny(compute)
-
-    async def play():
-        panel = long.panel
-        panel.widgets["level"].value = 9
-        pictures = set()
-        while len(pictures) < 3:
-            await asyncio.sleep(0.01)
-            pictures.add(panel.picture.value)
-        assert not panel.stop.disabled
-        interrupt(panel)
-        await panel._task
-
-    asyncio.run(asyncio.wait_for(play(), 20))
-    assert closed[1] == 9 and long.data["y"] < 9.9 and long.panel.stop.disabled
-
-
-def test_what_a_cell_sets_while_a_computation_runs_stays():
-    computed = []
-
-    def compute(values):
-        computed.append(values.level)
-        for frame in range(1000 if values.level == 9 else 1):
-            time.sleep(0.01)
-            yield {"y": values.level + frame / 1000}
-
-    long = tiny(compute)
-
-    async def play():
-        long.panel.widgets["level"].value = 9
-        await asyncio.sleep(0.1)
-        long.set(level=3)
-        await long.panel._task
-
-    asyncio.run(asyncio.wait_for(play(), 20))
-    assert computed[-2:] == [9, 3] and long.data["y"] == 3
-
-
-def test_large_print_does_not_pass_an_old_picture_off_as_new():
-    broken = tiny(lambda values: {"y": 10 / (values.level - 5)})
-    panel = broken.panel
-    with pytest.raises(ZeroDivisionError):
-        broken.set(level=5)
-    small = panel.picture.value
-    panel.large.value = True
-    assert panel.picture.value != small and "by zero" in panel.problem.value
-    assert "demo-outdated" in panel.picture._dom_classes
-    broken.set(level=3)
-    assert panel.problem.value == "" and "demo-outdated" not in panel.picture._dom_classes
-
-
-def test_a_run_is_true_for_the_computation_that_it_starts_only(demo):
-    demo.set(run=True)
-    assert len(demo.data["errors"]) == 201 and demo.values["run"] is False
-    demo.set(steps=3)
-    assert len(demo.data["errors"]) == 4
+def test_a_name_that_the_data_lack_is_told_with_those_they_have():
+    with pytest.raises(AttributeError, match=r"no 'z'; they have \['level', 'y'\]"):
+        tiny(lambda values: {"y": 1.0}).set().data.z
 
 
 # Where a notebook shows it --------------------------------------------------------------------------------
@@ -258,50 +196,19 @@ def test_a_run_is_true_for_the_computation_that_it_starts_only(demo):
 def test_bundle_has_the_widget_and_for_other_places_the_picture_and_its_words(demo):
     bundle, metadata = demo._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    kept = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
-    assert (np.asarray(kept) == demo.picture.pixels[..., :3]).all()
-    assert metadata["image/png"]["alt"] == demo.alt and demo.alt in bundle["text/plain"]
-    assert demo.panel.picture.tooltip == demo.alt and demo.alt in demo.panel.caption.value
+    kept = np.asarray(Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).convert("RGB")).astype(int)
+    assert abs(kept - demo.picture.pixels[..., :3]).mean() < 1
+    shape = metadata["image/png"]
+    assert kept.shape[:2] == (2 * shape["height"], 2 * shape["width"])  # sharp on a screen of two pixels a point
+    assert shape["alt"] == demo.alt and demo.alt in bundle["text/plain"] and demo.call in bundle["text/plain"]
 
 
-def test_controls_and_pictures_carry_their_css_classes(demo):
-    panel = demo.panel
-    assert "course-demo" in panel.box._dom_classes and "demo-picture" in panel.picture._dom_classes
+def test_the_page_is_told_every_control(demo):
+    told = {control["name"]: control for control in demo.panel.declaration["controls"]}
+    assert list(told) == list(demo.controls)
     for name, control in demo.controls.items():
-        assert f"demo-{type(control).__name__.lower()}-{name}" in panel.widgets[name]._dom_classes
-        assert panel.widgets[name].description
-
-
-BURST = """
-from tests.browser import sine_demo
-demo = sine_demo.make()
-slider, drawn, show = demo.panel.widgets["steps"], [], demo.show
-demo.show = lambda data: (drawn.append(len(data["errors"]) - 1), show(data))
-"""
-
-
-def test_a_burst_of_messages_to_a_real_kernel_is_drawn_a_few_times_and_ends_on_the_last():
-    manager, client = start_new_kernel(kernel_name="python3", cwd=str(Path(__file__).parents[2]))
-    try:
-
-        def ask(code, expression):
-            reply = client.execute_interactive(code, user_expressions={"it": expression}, timeout=60)
-            assert reply["content"]["status"] == "ok", reply["content"]
-            return ast.literal_eval(reply["content"]["user_expressions"]["it"]["data"]["text/plain"])
-
-        comm_id = ask(BURST, "slider.comm.comm_id")
-        for steps in [*range(50), *range(49, 6, -1)]:
-            content = {
-                "comm_id": comm_id,
-                "data": {"method": "update", "state": {"value": steps}, "buffer_paths": []},
-            }
-            client.shell_channel.send(client.session.msg("comm_msg", content))
-        drawn = ask(
-            "import asyncio\nwhile demo.panel._drawn != demo.panel._version: await asyncio.sleep(0.05)",
-            "drawn",
-        )
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-    assert drawn[-1] == 7
-    assert len(drawn) <= 20  # of 93 changes
+        assert told[name]["label"] and told[name]["kind"] == type(control).__name__.lower()
+        if isinstance(control, (Slider, Notches, Choice)):
+            assert told[name]["texts"][demo.panel.state["at"][name]] == demo.panel.state["texts"][name]
+    assert isinstance(demo.controls["reference"], Switch) and demo.panel.state["at"]["reference"] == 1
+    assert isinstance(demo.controls["show"], Several) and demo.panel.state["at"]["show"] == [0, 1]

@@ -1,9 +1,10 @@
-"""The kept figure: PNG bytes, and never a stale axis, title, tick or legend."""
+"""The kept figure: PNG bytes, never a stale axis, title, tick or legend, and a look that is settled when it is made."""
 
 from __future__ import annotations
 
 import io
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
@@ -30,7 +31,6 @@ def test_png_decodes_to_the_pixels_it_was_made_from():
 
 CHANGES_OF_THE_BACKGROUND = {
     "limits": lambda axes: axes.set_ylim(-60, 60),
-    "title": lambda axes: axes.set_title("another title"),
     "label": lambda axes: axes.set_xlabel("another label"),
     "ticks": lambda axes: axes.set_xticks([-1, 0, 3]),
     "tick labels": lambda axes: axes.set_xticks([-1, 1], ["minus", "plus"]),
@@ -48,9 +48,12 @@ CHANGES_OF_THE_BACKGROUND = {
 
 @pytest.mark.parametrize("change", CHANGES_OF_THE_BACKGROUND.values(), ids=CHANGES_OF_THE_BACKGROUND.keys())
 def test_no_change_of_the_background_leaves_a_stale_picture(demo, change):
-    demo.set()
-    picture, before = demo.picture, demo.picture.pixels.copy()
-    change(picture.artists.truth.axes)
+    picture = demo.set().picture
+    axes = picture.figure.axes[0]
+    axes.legend(handles=axes.lines[:1], labels=["one"])
+    picture.paint()
+    before = picture.pixels.copy()
+    change(axes)
     picture.paint()
     kept = picture.pixels.copy()
     picture.paint(afresh=True)
@@ -74,37 +77,147 @@ def test_saved_pixels_give_the_picture_that_a_full_redraw_gives(demo):
 
 
 def test_curves_pass_below_the_legend():
-    def figure(fig):
+    def make(fig, show):
         axes = fig.subplots()
         axes.set(xlim=(0, 1), ylim=(0, 1))
-        (line,) = axes.plot([], [], label="line", linewidth=400)
-        axes.legend()
-        return line
+        line = show.line(axes, [0, 1], lambda d: [d["y"]] * 2, label="line", linewidth=400)
+        axes.legend(handles=[line])
 
-    picture = Picture(figure)
-    picture.draw(lambda line, data: line.set_data([], []), {})
-    empty = picture.pixels.copy()
-    picture.draw(lambda line, data: line.set_data([0, 1], [0.5, 0.5]), {})
+    picture = Picture(make)
+    empty = picture.draw({"y": np.nan}).pixels.copy()
+    picture.draw({"y": 0.5})
     box = picture.figure.axes[0].get_legend().get_window_extent()
     x, y = int(box.x0 + box.width / 2), int(picture.pixels.shape[0] - box.y0 - box.height / 2)
     assert (picture.pixels[y - 3 : y + 3, x - 3 : x + 3] == empty[y - 3 : y + 3, x - 3 : x + 3]).all()
     assert (picture.pixels[200, 450] != empty[200, 450]).any()
 
 
-def test_large_print_enlarges_picture_and_words(demo):
+def test_a_picture_is_as_large_as_the_page_wants_and_large_print_enlarges_words_alone(demo):
     demo.set()
-    small, words = decoded(demo.png).shape, demo.picture.words()
-    size = demo.picture.figure.axes[0].title.get_fontsize()
-    demo.set_large_print(True)
-    assert decoded(demo.png).shape[0] == pytest.approx(1.3 * small[0], abs=1)
-    assert demo.picture.figure.axes[0].title.get_fontsize() > size
-    assert demo.picture.words()[1] == words[1]
+    title = demo.picture.figure.axes[0].title
+    height = lambda: title.get_window_extent(demo.picture.figure.canvas.get_renderer()).height
+
+    def size(**wanted):
+        demo.picture.fit(**wanted).paint()
+        return decoded(demo.png).shape[1::-1]
+
+    assert size() == (900, 400)
+    normal, words = height(), demo.picture.words()
+    assert size(width=450, ratio=2.0) == (900, 400) and height() == pytest.approx(normal, rel=0.05)
+    assert size(ratio=2.0) == (1800, 800) and height() == pytest.approx(2 * normal, rel=0.05)
+    assert size(large=True) == (900, 400) and height() == pytest.approx(plots.LARGE * normal, rel=0.1)
+    assert size() == (900, 400) and demo.picture.words() == words
+
+
+OTHER_STYLE = {"font.size": 30, "font.family": "serif", "lines.linewidth": 9, "axes.grid": False, "grid.color": "red"}
+OTHER_STYLE |= {"xtick.color": "red", "axes.facecolor": "yellow", "text.color": "red", "mathtext.fontset": "cm"}
+
+
+@pytest.mark.parametrize("moment", ["made", "drawn"])
+def test_the_look_is_the_courses_whatever_a_person_has_set(moment):
+    def drawn(styles):
+        with mpl.rc_context(styles.get("made", {})):
+            demo = sine_demo.make().set()
+        with mpl.rc_context(styles.get("drawn", {})):
+            demo.picture.fit(width=700).paint()  # the axes drawn again, too
+            return demo.render(steps=50, rate=0.3)
+
+    assert drawn({moment: OTHER_STYLE}) == drawn({})
+
+
+def test_a_matplotlibrc_that_asks_for_latex_is_no_matter():
+    with mpl.rc_context({"text.usetex": True}):
+        assert sine_demo.make().render(steps=3)
+
+
+def test_svg_has_the_words_and_leaves_the_live_picture_as_it_was(demo):
+    before = demo.render(steps=20)
+    svg = demo.picture.svg()
+    assert svg.startswith("<?xml") and "predicting zero" in svg and svg == demo.picture.svg()
+    demo.picture.paint()
+    assert demo.png == before
 
 
 def test_set_limits_leaves_unchanged_limits_alone(demo):
-    demo.set()
-    axes = demo.picture.artists.right
+    axes = demo.set().picture.figure.axes[1]
     plots.set_limits(axes, axes.get_xlim(), axes.get_ylim())
     assert not demo.picture.figure.stale
     plots.set_limits(axes, y=(0, 77))
     assert demo.picture.figure.stale and axes.get_ylim() == (0, 77)
+
+
+# What is shown --------------------------------------------------------------------------------------------
+
+
+def shown(declare, data) -> Picture:
+    """One axes from 0 to 1 with what ``declare(axes, show)`` puts there, showing ``data``."""
+
+    def make(fig, show):
+        axes = fig.subplots()
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        declare(axes, show)
+
+    return Picture(make, (4, 3)).draw(data)
+
+
+def ink(picture: Picture) -> int:
+    return int((picture.pixels[..., :3] < 250).any(-1).sum())
+
+
+ROWS = np.array([[0.2, 0.3], [0.5, 0.6], [0.8, 0.4]])
+SHOWN = {
+    "line": lambda axes, show: show.line(axes, "xy"),
+    "line of a function": lambda axes, show: show.line(axes, [0, 0.5, 1], lambda d: d["xy"][:, 1]),
+    "points": lambda axes, show: show.points(axes, "xy"),
+    "paths": lambda axes, show: show.paths(axes, lambda d: [d["xy"], d["xy"] / 2]),
+    "scatter": lambda axes, show: show.scatter(axes, "xy", c=lambda d: d["xy"][:, 0], s=60),
+    "arrows": lambda axes, show: show.arrows(axes, "xy", lambda d: d["xy"] / 5, n=3),
+    "level": lambda axes, show: show.level(axes, lambda d: d["xy"][0, 0], "a level"),
+    "mark": lambda axes, show: show.mark(axes, lambda d: d["xy"][0, 0], "a mark"),
+    "band": lambda axes, show: show.band(axes, [0, 0.5, 1], lambda d: d["xy"][:, 0], 1),
+    "bars": lambda axes, show: show.bars(axes, [0.2, 0.5, 0.8], lambda d: d["xy"][:, 1], width=0.1),
+    "bars across": lambda axes, show: show.bars(axes, [0.2, 0.5], lambda d: d["xy"][:2, 1], height=0.1, across=True),
+    "image": lambda axes, show: show.image(axes, "xy", extent=(0, 1, 0, 1), aspect="auto"),
+    "text": lambda axes, show: show.text(axes, 0.5, lambda d: d["xy"][0, 1], "words"),
+    "title": lambda axes, show: show.title(axes, lambda d: f"{d['xy'].sum():.2f} in all"),
+    "series": lambda axes, show: show.series(
+        axes, [0, 0.5, 1], lambda d: {"maml": d["xy"][:, 1] + np.array([[0], [-0.1], [0.1]])}, {"maml": "MAML"}
+    ),
+}
+
+
+@pytest.mark.parametrize("declare", SHOWN.values(), ids=SHOWN.keys())
+def test_what_is_declared_is_drawn_and_follows_the_data(declare):
+    empty = shown(lambda axes, show: None, {})
+    picture = shown(declare, {"xy": ROWS})
+    first = picture.pixels.copy()
+    assert ink(picture) > ink(empty) + 30
+    assert (picture.draw({"xy": ROWS * 0.7}).pixels != first).any()
+    assert (picture.draw({"xy": ROWS}).pixels == first).all()
+
+
+def test_what_is_constant_is_drawn_with_the_axes_and_never_again():
+    picture = shown(lambda axes, show: (show.line(axes, [0, 1], [0, 1]), show.level(axes, 0.5, "half")), {})
+    assert not picture.show.moving and not picture.show.moves
+    assert ink(picture) > ink(shown(lambda axes, show: None, {})) + 200
+
+
+def test_looks_follow_the_data_and_artists_hide():
+    declare = lambda axes, show: show.line(axes, [0, 1], [0, 1], linewidth=lambda d: d["w"], shown=lambda d: d["w"] > 1)
+    picture = shown(declare, {"w": 2})
+    thin = ink(picture)
+    assert ink(picture.draw({"w": 9})) > thin > ink(picture.draw({"w": 1}))
+
+
+def test_words_at_lines_ends_keep_apart_and_hide_with_their_lines():
+    def declare(axes, show):
+        for i in range(3):
+            show.line(axes, [0, 1], [0, 0.5], end=f"line {i}", shown=lambda d, i=i: i < d["n"])
+
+    picture = shown(declare, {"n": 3})
+    texts = [artist for artist in picture.show.moving if getattr(artist, "get_text", str)().startswith("line")]
+    renderer = picture.figure.canvas.get_renderer()
+    boxes = sorted((text.get_window_extent(renderer) for text in texts), key=lambda box: box.y0)
+    assert all(lower.y1 <= upper.y0 + 1 for lower, upper in zip(boxes, boxes[1:]))
+    picture.draw({"n": 1})
+    assert [text.get_visible() for text in texts] == [True, False, False] and not picture.sticking_out()

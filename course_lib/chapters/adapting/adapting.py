@@ -17,13 +17,12 @@ from course_lib import checkpoints
 from course_lib.evaluation import path
 from course_lib.inner_loop import Params, predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Slider
+from course_lib.kit.demo import Button, Choice, Points, Slider, declare
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks.sinusoid import X_RANGE, sinusoid
 
-STARTS = {"random": "random weights", "pretrained": "trained on all tasks, one head", "maml": "MAML"}
-COLORS = {"random": plots.GREY, "pretrained": plots.ORANGE, "maml": plots.BLUE}
+STARTS = {"random": "random weights", "pretrained": "pre-trained, one head", "maml": "MAML"}
 MAX_STEPS = 50
 GRID = torch.linspace(*X_RANGE, 51)[None, :, None]  # [1, G, 1]
 PUBLISHED = {1: 0.67, 5: 0.38, 10: 0.35}  # MAML, table 2 of arXiv 1703.03400: 5 shots, mean of 600 tasks
@@ -37,14 +36,16 @@ def initialisations() -> tuple[MLP, Params]:
     return nets[0], {name: torch.cat([p[name] for p in stacked]).detach() for name in stacked[0]}
 
 
+def drawn_points(shots: int, draw: int) -> tuple[float, ...]:
+    """Where the support points lie when none are set by hand; the first stay when another is added."""
+    unit = torch.rand(20, generator=torch.Generator().manual_seed(draw))[:shots]
+    return tuple((X_RANGE[0] + (X_RANGE[1] - X_RANGE[0]) * unit).tolist())
+
+
 @lru_cache(maxsize=64)
-def fine_tune(
-    shots: int, inner_lr: float, amplitude: float, phase: float, draw: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def fine_tune(points: tuple[float, ...], inner_lr: float, amplitude: float, phase: float) -> tuple[Tensor, ...]:
     """50 steps of all three starts: support x, y [S], fits on the grid [51, 3, G], support errors [51, 3]."""
-    generator = torch.Generator().manual_seed(draw)
-    unit = torch.rand(20, generator=generator)[:shots]  # the first points stay when another is added
-    x = (X_RANGE[0] + (X_RANGE[1] - X_RANGE[0]) * unit)[None, :, None]  # [1, S, 1]
+    x = torch.tensor(points)[None, :, None]  # [1, S, 1]
     y = sinusoid(x, torch.tensor([amplitude]), torch.tensor([phase]))  # [1, S, 1]
     model, params = initialisations()
     support_x, support_y = x.expand(3, -1, -1), y.expand(3, -1, -1)  # [3, S, 1]
@@ -59,98 +60,83 @@ def fine_tune(
 
 def compute(values: SimpleNamespace) -> dict:
     """The fit of the chosen start after ``values.steps`` steps; the error of all three after every step."""
-    x, y, fits, support_errors = fine_tune(
-        values.shots, values.inner_lr, values.amplitude, values.phase, values.new_points
-    )
+    points = values.points or drawn_points(values.shots, values.new_points)
+    x, y, fits, support_errors = fine_tune(points, values.inner_lr, values.amplitude, values.phase)
     truth = sinusoid(GRID, torch.tensor([values.amplitude]), torch.tensor([values.phase]))[0, :, 0]  # [G]
     errors = (fits - truth).square().mean(-1)  # [51, 3], over a grid nobody trained on
     chosen = list(STARTS).index(values.start)
     return {
-        "start": values.start,
-        "steps": values.steps,
-        "grid": GRID[0, :, 0].numpy(),
-        "truth": truth.numpy(),
-        "support": (x.numpy(), y.numpy()),
-        "before": fits[0, chosen].numpy(),
-        "fit": fits[values.steps, chosen].numpy(),
-        "errors": errors.numpy(),
+        "truth": truth,
+        "support": torch.stack([x, y], 1),  # [S, 2]
+        "before": fits[0, chosen],
+        "fit": fits[values.steps, chosen],
+        "errors": errors,
         "error": float(errors[values.steps, chosen]),
         "support_error": float(support_errors[values.steps, chosen]),
         "zero": float(truth.square().mean()),
     }
 
 
-def figure(fig) -> SimpleNamespace:
+def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
     left.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-6.5, 6.5))
-    truth = left.plot([], [], **plots.TRUTH, label="true curve")[0]
-    before = left.plot([], [], color=plots.SKY, linestyle=":", label="before (k = 0)")[0]
-    fit = left.plot([], [], color=plots.BLUE, linestyle="-", label="after k steps")[0]
-    support = left.plot([], [], **plots.SUPPORT, label="support points")[0]
+    grid = GRID[0, :, 0]
+    show.line(left, grid, "truth", **plots.TRUTH, end="true curve")
+    show.line(left, grid, "before", color=plots.SKY, linestyle=":", end="before")
+    show.line(left, grid, "fit", color=plots.BLUE, linestyle="-", linewidth=2.6, end="adapted", pin=True)
+    show.handle(left, "support", moves="points", label="support point", **plots.SUPPORT, markersize=8)
+    show.title(left, lambda d: f"{STARTS[d.start]}, k = {d.steps}: {in_words(d)}")
+
     right.set(xlabel="inner steps k", ylabel="error on held-out x", yscale="log")
-    right.set(xlim=(-1, 51), ylim=(3e-3, 40))
-    zero = right.plot([], [], **plots.REFERENCE, label="predicting zero")[0]
-    curves = [
-        right.plot([], [], color=COLORS[start], linestyle=dash, label=text)[0]
-        for (start, text), dash in zip(STARTS.items(), ("-.", "--", "-"))
-    ]
-    right.plot(
-        *zip(*PUBLISHED.items()), "D", color=plots.BLACK, markersize=5, label="MAML paper, 5 shots, mean"
-    )
-    here = right.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9)[0]
-    right.text(50.5, 3.3e-3, "an oracle that knows A and phase: 0", ha="right", va="bottom", fontsize="small")
-    fig.legend(loc="outside lower center", ncols=3)
-    titles = (left.set_title(" "), right.set_title(" "))
-    moving = {"truth": truth, "before": before, "fit": fit, "support": support}
-    return SimpleNamespace(**moving, zero=zero, curves=curves, here=here, titles=titles)
+    right.set(xlim=(0, MAX_STEPS), ylim=(3e-3, 40))
+    show.level(right, "zero", "predicting zero")
+    for column, (start, text) in enumerate(STARTS.items()):
+        look = {name: plots.METHODS[start][name] for name in ("color", "linestyle")}
+        chosen = lambda d, start=start: 3.2 if d.start == start else 1.4
+        errors = lambda d, column=column: d.errors[:, column]
+        show.line(right, range(MAX_STEPS + 1), errors, **look, linewidth=chosen, end=text, pin=start == "maml")
+    show.points(right, [*PUBLISHED], [*PUBLISHED.values()], color=plots.BLACK, marker="D", markersize=5)
+    show.text(right, 11.5, 0.3, "MAML paper, 5 shots, mean", fontsize=9, va="top")
+    show.points(right, "steps", "error", **plots.HERE, zorder=5)
+    right.text(0.98, 0.02, "0: an oracle that knows A and phase", transform=right.transAxes, ha="right", fontsize=9)
+    show.title(right, "Held-out error after every step")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    steps = range(MAX_STEPS + 1)
-    artists.truth.set_data(data["grid"], data["truth"])
-    artists.before.set_data(data["grid"], data["before"])
-    artists.fit.set_data(data["grid"], data["fit"])
-    artists.support.set_data(*data["support"])
-    artists.zero.set_data([-1, 51], [data["zero"]] * 2)
-    for curve, errors in zip(artists.curves, data["errors"].T):
-        curve.set_data(steps, errors)
-    artists.here.set_data([data["steps"]], [data["error"]])
-    artists.titles[0].set_text(f"From {STARTS[data['start']]}, k = {data['steps']}")
-    artists.titles[1].set_text(in_words(data))
+def in_words(d) -> str:
+    return f"held-out error {d.error:.2g}" if math.isfinite(d.error) else "diverged, the steps are too large"
 
 
-def in_words(data: dict) -> str:
-    if not math.isfinite(data["error"]):
-        return "Diverged: the steps are too large"
-    return f"Held-out error {data['error']:.2g}, support error {data['support_error']:.2g}"
-
-
-def alt(data: dict) -> str:
-    before = float(data["errors"][0, list(STARTS).index(data["start"])])
+def words(d) -> str:
+    before = float(d.errors[0, list(STARTS).index(d.start)])
     return (
-        f"{STARTS[data['start']]}, k = {data['steps']}, {len(data['support'][0])} support points. "
-        f"{in_words(data)}. Before adapting the held-out error was {before:.2g}; predicting zero costs "
-        f"{data['zero']:.2g}."
+        f"{STARTS[d.start]}, k = {d.steps}, {len(d.support)} support points: {in_words(d)}, support error "
+        f"{d.support_error:.2g}. Before adapting the held-out error was {before:.2g}; predicting zero costs "
+        f"{d.zero:.2g}."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 01, as in its default view: MAML's initialisation after one step."""
-    return Demo(
-        "Adapt to a new sinusoid",
-        controls=[
-            Choice("start", {text: name for name, text in STARTS.items()}, "maml", "start from"),
-            Slider("steps", 0, MAX_STEPS, 1, "inner steps k"),
-            Slider("shots", 1, 20, 10, "support points"),
-            Slider("inner_lr", 1e-4, 0.1, 0.01, "inner rate \N{GREEK SMALL LETTER ALPHA}", log=True),
-            Slider("amplitude", 0.1, 5.0, 3.0, "amplitude A", step=0.1),
-            Slider("phase", 0.0, 3.14, 1.0, "phase (radians)", step=0.02),
-            Button("new_points", "other points"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.6),
-        may_diverge=("errors", "fit", "error", "support_error"),
-    )
+demo = declare(
+    "Adapt to a new sinusoid",
+    [
+        Choice("start", STARTS, "maml", "start from"),
+        Slider("steps", 0, MAX_STEPS, 1, "inner steps k"),
+        Slider("inner_lr", 1e-4, 0.1, 0.01, "inner rate \N{GREEK SMALL LETTER ALPHA}", log=True),
+        Slider("shots", 1, 20, 10, "support points"),
+        Slider("amplitude", 0.1, 5.0, 3.0, "amplitude A", step=0.1),
+        Slider("phase", 0.0, 3.14, 1.0, "phase (radians)", step=0.02),
+        Button("new_points", "other points"),
+        Points("points", X_RANGE, until=("shots", "new_points")),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 4.6),
+    may_diverge=("errors", "fit", "error", "support_error"),
+    views={
+        "one step of MAML": {},
+        "from random weights": {"start": "random", "steps": 10},
+        "from one head for all": {"start": "pretrained", "steps": 10},
+        "three points": {"shots": 3},
+        "too large a step": {"inner_lr": 0.1, "steps": 5},
+    },
+)

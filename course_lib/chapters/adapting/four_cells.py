@@ -15,7 +15,7 @@ from course_lib import checkpoints
 from course_lib.evaluation import Evaluation, begin, interval95, path, two_by_two
 from course_lib.inner_loop import predict
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Slider
+from course_lib.kit.first_edition import Button, Choice, Demo, Slider
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import X_RANGE, ZERO_PREDICTOR_MSE, sinusoid
 

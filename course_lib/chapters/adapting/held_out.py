@@ -12,7 +12,7 @@ from course_lib.chapters.adapting import adapting
 from course_lib.evaluation import path
 from course_lib.inner_loop import predict
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Slider
+from course_lib.kit.first_edition import Button, Choice, Demo, Slider
 from course_lib.losses import mse
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE

@@ -20,7 +20,7 @@ from course_lib.chapters.closed_form.experiments import anil_and_maml
 from course_lib.checkpoints.recipes import STRIDED
 from course_lib.evaluation import evaluate
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Demo, Notches
+from course_lib.kit.first_edition import Choice, Demo, Notches
 from course_lib.losses import cross_entropy, mse
 from course_lib.models import MLP, Conv4
 from course_lib.tasks import GlyphTasks, SinusoidTasks

@@ -21,7 +21,7 @@ from course_lib import checkpoints
 from course_lib.algorithms.solvers import Head, mean_head, one_hot, ridge_head, svm_head
 from course_lib.checkpoints.recipes import STRIDED
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Notches, Slider
+from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
 from course_lib.models import Conv4
 from course_lib.tasks import GlyphTasks
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from course_lib import checkpoints
 from course_lib.algorithms.solvers import ridge_head
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Notches, Slider
+from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 

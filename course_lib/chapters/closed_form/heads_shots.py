@@ -9,7 +9,7 @@ import numpy as np
 
 from course_lib.chapters.closed_form.experiments import heads_and_shots
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Demo
+from course_lib.kit.first_edition import Choice, Demo
 
 BODIES = {
     "ridge head (R2D2)": "r2d2",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from course_lib.chapters.features import fourier
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Notches, Slider, Switch
+from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider, Switch
 
 FREQUENCIES, CENTRE, NOISE = 50, 5.0, 0.1
 SPECTRUM = fourier.bump_spectrum(FREQUENCIES, CENTRE)  # of the family; its power is 1

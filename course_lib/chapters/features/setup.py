@@ -16,7 +16,7 @@ from course_lib.analysis.tangent import alignment, eigenfunctions, energy_share,
 from course_lib.chapters.features.experiments import tangent_training
 from course_lib.chapters.features.experiments.tangent_training import FINAL, ITERATIONS, SEEDS
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice
+from course_lib.kit.first_edition import Choice
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 from course_lib.tasks.sinusoid import X_RANGE, sinusoid

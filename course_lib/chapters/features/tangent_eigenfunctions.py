@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from course_lib.chapters.features import setup as setup
 from course_lib.chapters.features.setup import FAMILY, ITERATIONS, MAX_RANK, PROGRESS, WAYS, X
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Demo, Notches, Slider
+from course_lib.kit.first_edition import Choice, Demo, Notches, Slider
 
 NAMES = {"maml": "MAML", "plain": "Ordinary"}  # short, for a title
 TINTS = {  # none of the family's energy to all that one function can hold

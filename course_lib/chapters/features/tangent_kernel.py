@@ -10,7 +10,7 @@ from course_lib.chapters.features import setup as setup
 from course_lib.chapters.features.setup import GRID, PROGRESS, WAYS, X
 from course_lib.inner_loop import adapt, predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Demo, Notches, Slider
+from course_lib.kit.first_edition import Choice, Demo, Notches, Slider
 from course_lib.losses import mse
 
 NUM_VALUES = 20

@@ -15,7 +15,7 @@ from course_lib.chapters.features.setup import STARTS
 from course_lib.evaluation import path
 from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Demo, Slider
+from course_lib.kit.first_edition import Button, Demo, Slider
 from course_lib.losses import mse
 
 NUM_TASKS, SHOTS, MAX_STEPS = 50, 10, 50

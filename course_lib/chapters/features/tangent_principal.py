@@ -12,7 +12,7 @@ from course_lib.analysis.tangent import minimum_norm_fit, principal_directions, 
 from course_lib.chapters.features import setup as setup
 from course_lib.chapters.features.setup import GRID, STARTS
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Demo, Notches, Slider
+from course_lib.kit.first_edition import Button, Demo, Notches, Slider
 
 NUM_TASKS, MOST_SHOTS = 60, 20
 RANKS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 17, 20, 25, 30, 40, 60, 100, 200)

@@ -7,14 +7,12 @@ its pen, moved to the middle and brought to the data set's size. The five drawin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from torch import Tensor
 
 from course_lib import checkpoints
@@ -22,20 +20,21 @@ from course_lib.analysis.transduction import has_running_statistics, predict_one
 from course_lib.evaluation import begin, path
 from course_lib.inner_loop import Params, predict
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo
+from course_lib.kit.demo import Button, Choice, declare
 from course_lib.kit.drawing_pad import BLANK, Drawing, Strokes
 from course_lib.tasks import TaskBatch
+from course_lib.tasks import strokes as pen
 from course_lib.tasks.glyphs import LEGS, STROKES, design
 from course_lib.tasks.glyphs import draw as draw_glyphs
-from course_lib.tasks.strokes import CANVAS, SIDE, picture
 
 WAYS = 5
 BOXES = tuple(f"box{i + 1}" for i in range(WAYS))
+PADS = (*BOXES, "query")
 NETWORKS = {
-    "R2D2": "omniglot/r2d2",
-    "ProtoNet": "omniglot/protonet",
-    "union of tasks": "omniglot/union",
-    "MAML, 3 steps": "omniglot/maml",
+    "omniglot/r2d2": "R2D2",
+    "omniglot/protonet": "ProtoNet",
+    "omniglot/union": "union of tasks",
+    "omniglot/maml": "MAML, 3 steps",
 }
 LONGER, DOT = 0.65, 0.03  # pads: the longer side that a drawing is brought to, and what is a dot
 EVERY = 5  # of an example stroke's points, so many are left out but one
@@ -53,7 +52,7 @@ def seen(strokes: Strokes) -> Tensor:
     every = np.concatenate(paths or [np.zeros((1, 2))])  # [N, 2]
     longer = np.ptp(every, axis=0).max()
     scale = LONGER / longer if longer > DOT else 1.0
-    return picture([path * scale for path in paths], canvas=1.0)
+    return pen.picture([path * scale for path in paths], canvas=1.0)
 
 
 @lru_cache(maxsize=len(NETWORKS))
@@ -103,7 +102,7 @@ def example(seed: int) -> dict[str, Strokes]:
     """Drawn glyphs in the five boxes, and in the sixth another drawing of one of them, smaller and to a side."""
     generator = torch.Generator().manual_seed(seed)
     characters = design(1, generator)
-    legs = draw_glyphs(characters, 2, generator) / CANVAS  # [C, 2, STROKES LEGS, POINTS, 2]
+    legs = draw_glyphs(characters, 2, generator) / pen.CANVAS  # [C, 2, STROKES LEGS, POINTS, 2]
     chosen = torch.randperm(len(legs), generator=generator)[:WAYS]
     again = int(torch.randint(WAYS, (1,), generator=generator))
     size, corner = ELSEWHERE
@@ -132,95 +131,57 @@ def compute(values: SimpleNamespace) -> dict:
         "query": seen(values.query)[0].numpy(),
         "filled": sum(bool(strokes) for strokes in drawn),
         "known": probabilities is not None,
+        "best": 0 if probabilities is None else int(probabilities.argmax()),
         "probabilities": np.zeros(WAYS) if probabilities is None else probabilities.numpy(),
-        "network": next(words for words, checkpoint in NETWORKS.items() if checkpoint == values.network),
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    left, right = fig.subplots(1, 2, width_ratios=(1, 3.1))
-    left.set(xticks=[], yticks=[])
-    left.grid(False)
-    left.spines[:].set_visible(True)
-    left.set_title("what the network sees")
-    query = left.imshow(np.zeros((SIDE, SIDE, 3)))
-    right.set(xlim=(-0.5, WAYS - 0.5), ylim=(-0.62, 1.15), ylabel="probability")
-    right.set_xticks(range(WAYS), [str(i + 1) for i in range(WAYS)])
-    right.set_yticks([0, 0.5, 1])
-    right.axhline(0, color=plots.BLACK, linewidth=0.8)
-    bars = list(right.bar(range(WAYS), [0] * WAYS, width=0.6, color=plots.SKY))
-    shares = [right.text(i, 0, "", ha="center", va="bottom") for i in range(WAYS)]
-    boxes = []
+def picture(fig, show) -> None:
+    above, below = fig.subplots(2, 1, height_ratios=(1.5, 1))
+    ink = {"cmap": "gray_r", "vmin": 0, "vmax": 1, "aspect": "auto"}
+    show.image(above, "query", **ink, extent=(1.5, 2.5, 0, 1))
+    above.set(xlim=(-0.5, WAYS - 0.5), ylim=(0, 1))
+    above.set_axis_off()
+    above.text(1.4, 0.5, "what the\nnetwork sees", ha="right", va="center", color=plots.QUIET)
+    below.set(xlim=(-0.5, WAYS - 0.5), ylim=(-1.25, 1.25), ylabel="probability")
+    below.set_xticks(range(WAYS), [str(i + 1) for i in range(WAYS)])
+    below.set_yticks([0, 0.5, 1])
+    show.level(below, 0, color=plots.BLACK, linestyle="-", linewidth=0.8)
     for i in range(WAYS):
-        image = OffsetImage(np.zeros((SIDE, SIDE, 3)), zoom=2.1)
-        boxes.append(right.add_artist(AnnotationBbox(image, (i, -0.32), pad=0.1)))
-    title = right.set_title(" ")
-    return SimpleNamespace(query=query, bars=bars, shares=shares, boxes=boxes, title=title)
+        share = lambda d, i=i: float(d.probabilities[i])
+        color = lambda d, i=i: plots.BLUE if d.known and i == d.best else plots.SKY
+        show.bars(below, [i], lambda d, share=share: [share(d)], width=0.6, color=color)
+        text = lambda d, share=share: f"{share(d):.0%}" if d.known else ""
+        show.text(below, i, lambda d, share=share: share(d) + 0.03, text, ha="center", va="bottom", fontsize=9)
+        show.image(below, lambda d, i=i: d.pictures[i], **ink, extent=(i - 0.38, i + 0.38, -1.2, -0.1))
+    show.title(above, verdict)
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    best = int(data["probabilities"].argmax())
-    artists.query.set_data(black_on_white(data["query"]))
-    for i, (bar, text, box) in enumerate(zip(artists.bars, artists.shares, artists.boxes)):
-        share = float(data["probabilities"][i])
-        bar.set_height(share)
-        bar.set_color(plots.BLUE if data["known"] and i == best else plots.SKY)
-        text.set(text=f"{share:.0%}" if data["known"] else "", y=share + 0.01)
-        box.offsetbox.set_data(black_on_white(data["pictures"][i]))
-    artists.title.set_text(verdict(data))
+def verdict(d) -> str:
+    if d.filled < 2:
+        return "Draw characters in the boxes 1 to 5:\none in each, at least two"
+    if not d.known:
+        return "Now draw one of them again,\nin the sixth box"
+    return f"{NETWORKS[d.network]}: this is character {d.best + 1}\n({d.probabilities[d.best]:.0%})"
 
 
-def black_on_white(ink: np.ndarray) -> np.ndarray:
-    """[28, 28] to red, green and blue [28, 28, 3]."""
-    return 1 - np.repeat(ink[..., None], 3, axis=-1)
+def words(d) -> str:
+    shares = ", ".join(f"{i + 1}: {share:.0%}" for i, share in enumerate(d.probabilities))
+    return verdict(d).replace("\n", " ") + "." + (f" Probabilities: {shares}." if d.known else "")
 
 
-def verdict(data: dict) -> str:
-    if data["filled"] < 2:
-        return "Draw characters in the boxes 1 to 5: one in each, at least two"
-    if not data["known"]:
-        return "Now draw one of them again, in the sixth box"
-    best = int(data["probabilities"].argmax())
-    return f"{data['network']}: this is character {best + 1} ({data['probabilities'][best]:.0%})"
-
-
-def alt(data: dict) -> str:
-    shares = ", ".join(f"{i + 1}: {share:.0%}" for i, share in enumerate(data["probabilities"]))
-    return f"{verdict(data)}." + (f" Probabilities: {shares}." if data["known"] else "")
-
-
-class DrawingDemo(Demo):
-    """A demo with two buttons that fill or clear all pads at once."""
-
-    def accept(self, changes: Mapping[str, Any]) -> None:
-        before = dict(self.values)
-        super().accept(changes)
-        filled: dict[str, Strokes] = {}
-        if self.values["examples"] != before["examples"]:
-            filled = example(self.values["examples"])
-        elif self.values["clear_all"] != before["clear_all"]:
-            filled = dict.fromkeys((*BOXES, "query"), BLANK)
-        self.values |= {name: strokes for name, strokes in filled.items() if name not in changes}
-        if filled and self._panel is not None:
-            self._panel.match_widgets()
-
-
-def demo() -> DrawingDemo:
-    """The last demo of notebook 09; drawn glyphs are in its boxes at first."""
-    first = example(0)
-    pads = [Drawing(box, first[box], f"character {i + 1}") for i, box in enumerate(BOXES)]
-    return DrawingDemo(
-        "Draw five characters, and one of them again",
-        controls=[
-            *pads,
-            Drawing("query", first["query"], "which one is this?"),
-            Choice("network", NETWORKS, "omniglot/r2d2", "network"),
-            Button("clear_all", "clear everything and draw your own"),
-            Button("examples", "other examples"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 3.6),
-    )
+FIRST = example(0)
+demo = declare(
+    "Draw five characters, and one of them again",
+    [
+        *(Drawing(box, FIRST[box], f"character {i + 1}") for i, box in enumerate(BOXES)),
+        Drawing("query", FIRST["query"], "which one is this?"),
+        Choice("network", NETWORKS, "omniglot/r2d2", "network"),
+        Button("clear_all", "clear everything and draw your own", sets=lambda _: dict.fromkeys(PADS, BLANK)),
+        Button("examples", "other examples", sets=example),
+    ],
+    compute,
+    picture,
+    words,
+    size=(4.6, 4.4),
+)

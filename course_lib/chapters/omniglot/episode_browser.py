@@ -10,7 +10,7 @@ from torch import Tensor
 from course_lib import checkpoints
 from course_lib.chapters.omniglot.setup import PLAIN, RIGHT, WRONG, Sheet, episode, name, pool
 from course_lib.inner_loop import predict
-from course_lib.kit.demo import Button, Choice, Demo, Slider, Switch
+from course_lib.kit.first_edition import Button, Choice, Demo, Slider, Switch
 from course_lib.tasks import TaskBatch
 
 MOST_WAYS, MOST_SHOTS, QUERIES = 20, 5, 25  # about so many query pictures are shown

@@ -13,7 +13,7 @@ from course_lib.chapters.omniglot.setup import RIGHT, WRONG, Sheet, episode, nam
 from course_lib.evaluation import begin, path
 from course_lib.inner_loop import predict
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Notches, Slider
+from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
 from course_lib.models import Conv4
 
 WAYS, EACH = 5, 3  # classes, and queries of each

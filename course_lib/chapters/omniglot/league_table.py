@@ -13,7 +13,7 @@ from matplotlib.ticker import NullLocator
 from course_lib.chapters.omniglot import league
 from course_lib.chapters.omniglot.league_figure import reported, task_of
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Demo, Switch
+from course_lib.kit.first_edition import Choice, Demo, Switch
 
 NETWORKS = {"two CPU cores, minutes": "omniglot", "the papers' recipes, one GPU": "papers"}
 SPLITS = {"omniglot": "new alphabets", "papers": "alphabets mixed (papers' split)"}

@@ -16,7 +16,7 @@ from course_lib.chapters.omniglot.setup import RIGHT, WRONG, Sheet, episode, nam
 from course_lib.evaluation import begin, path
 from course_lib.inner_loop import predict
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Notches, Switch
+from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Switch
 
 WAYS, EACH = 5, 5
 NETWORKS = {

@@ -13,7 +13,7 @@ from course_lib.chapters.omniglot.experiments import dont_match
 from course_lib.chapters.omniglot.experiments.dont_match import ALPHA, MAML, SOLVED, Rules, same_tasks
 from course_lib.chapters.omniglot.setup import name, pool
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Demo, Notches, Run, Switch
+from course_lib.kit.first_edition import Choice, Demo, Notches, Run, Switch
 
 FEW, MANY = 16, 120  # tasks judged at once, and after a press of the button
 FIRST, EVERY = 2, 4  # tasks to the first frame of a measurement, and to each further one

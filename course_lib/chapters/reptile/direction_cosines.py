@@ -20,7 +20,7 @@ from course_lib.chapters.reptile.experiments.reptile_directions import (
     network,
 )
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Demo, Notches, Slider
+from course_lib.kit.first_edition import Choice, Demo, Notches, Slider
 
 RATES = (3e-4, 1e-3, 2e-3, 4e-3, 7e-3, 1e-2, 1.5e-2, 2e-2, 3e-2)  # alpha
 NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile", "joint": "joint training"}

@@ -21,7 +21,7 @@ from course_lib.chapters.reptile.experiments import reptile_training
 from course_lib.chapters.reptile.experiments.reptile_training import Method
 from course_lib.inner_loop import predict
 from course_lib.kit import plots
-from course_lib.kit.demo import Demo, Notches, Run, Slider
+from course_lib.kit.first_edition import Demo, Notches, Run, Slider
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch

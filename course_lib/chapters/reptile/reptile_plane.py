@@ -24,15 +24,27 @@ import torch
 from torch import nn
 
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Demo, Notches, Slider
+from course_lib.kit.demo import Button, Notches, Point, Several, Slider, declare
 from course_lib.tasks import TaskBatch
 
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100)  # k
 LENGTHS = np.array([1.0, 0.55, 0.35])  # |x_i|: the first task is steep, the last one flat
 START = (-2.9, -1.2)  # theta before the first outer step
 X_LIMITS, Y_LIMITS = (-3.2, 3.4), (-2.6, 2.9)
-COLORS = (plots.BLUE, plots.GREEN, plots.AMBER)
+COLORS = (plots.GREEN, plots.PINK, plots.BROWN)
 NAMES = ("steep task", "middling task", "flat task")
+RESTS = {
+    "rest": "Reptile rests, this k",
+    "joint": "joint training rests (k = 1)",
+    "maml": "MAML rests, this k",
+    "nearest": "nearest to all three lines",
+}
+LOOKS = {
+    "rest": {"color": plots.METHODS["reptile"]["color"], "marker": "D", "markersize": 9},
+    "joint": {"color": plots.GREY, "marker": "P", "markersize": 10},
+    "maml": {"color": plots.METHODS["maml"]["color"], "marker": "X", "markersize": 10},
+    "nearest": {"color": "white", "marker": "*", "markersize": 15},
+}
 
 
 @lru_cache(maxsize=16)
@@ -56,7 +68,8 @@ def maml_weights(steps: int, inner_lr: float) -> np.ndarray:
 def rest(weights: np.ndarray, seed: int) -> np.ndarray:
     """theta [2] of the least sum of weighted squared distances to the lines."""
     n, d = lines(seed)
-    return np.linalg.solve((n.T * weights) @ n, (n.T * weights) @ d)
+    root = np.sqrt(weights / weights.max())  # MAML's weights fall below 1e-30: then the heaviest task decides
+    return np.linalg.lstsq(n * root[:, None], d * root)[0]
 
 
 def inner_ends(theta: np.ndarray, weights: np.ndarray, seed: int) -> np.ndarray:
@@ -65,9 +78,9 @@ def inner_ends(theta: np.ndarray, weights: np.ndarray, seed: int) -> np.ndarray:
     return theta - (weights * (n @ theta - d))[:, None] * n
 
 
-def outer_path(steps: int, inner_lr: float, epsilon: float, outer_steps: int, seed: int) -> np.ndarray:
+def outer_path(steps: int, inner_lr: float, epsilon: float, outer_steps: int, seed: int, start=START) -> np.ndarray:
     """theta before, and after each outer step [outer_steps + 1, 2]."""
-    weights, path = reptile_weights(steps, inner_lr), [np.array(START)]
+    weights, path = reptile_weights(steps, inner_lr), [np.array(start)]
     for _ in range(outer_steps):
         path.append(path[-1] + epsilon * (inner_ends(path[-1], weights, seed).mean(0) - path[-1]))
     return np.stack(path)
@@ -87,17 +100,16 @@ def as_network(theta: np.ndarray, seed: int) -> tuple[nn.Sequential, TaskBatch]:
 def compute(values: SimpleNamespace) -> dict:
     """The outer path so far, the inner paths from its end, the places of rest, and weights against k."""
     k, rate, seed = values.steps, values.inner_lr, values.new_tasks
-    path = outer_path(k, rate, values.epsilon, values.outer, seed)
+    path = outer_path(k, rate, values.epsilon, values.outer, seed, values.theta)
     inner = np.stack([inner_ends(path[-1], reptile_weights(i, rate), seed) for i in range(k + 1)])
     shares = lambda weights: weights / weights.sum()
+    n, d = lines(seed)
+    along = np.stack([-n[:, 1], n[:, 0]], 1)
     return {
-        "steps": k,
-        "inner_lr": rate,
-        "outer": values.outer,
-        "lines": lines(seed),
+        "lines": (d[:, None] * n)[:, None] + np.array([[-9], [9]]) * along[:, None],  # ends [3, 2, 2]
         "path": path,
         "inner": inner,  # [k + 1, 3, 2]
-        "next": path[-1] + values.epsilon * (inner[-1].mean(0) - path[-1]),
+        "next": np.stack([path[-1], path[-1] + values.epsilon * (inner[-1].mean(0) - path[-1])]),
         "rest": rest(reptile_weights(k, rate), seed),
         "joint": rest(reptile_weights(1, rate), seed),
         "nearest": rest(np.ones(3), seed),
@@ -107,80 +119,64 @@ def compute(values: SimpleNamespace) -> dict:
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    left, right = fig.subplots(1, 2, width_ratios=(1.35, 1))
+def picture(fig, show) -> None:
+    left, right = fig.subplots(1, 2, width_ratios=(1.7, 1))
     left.set(xlim=X_LIMITS, ylim=Y_LIMITS, xlabel=r"$\theta_1$", ylabel=r"$\theta_2$", aspect="equal")
-    right.set(xscale="log", xlim=(0.9, 115), ylim=(0, 1), xlabel="inner steps k")
+    right.set(xscale="log", xlim=(1, 100), ylim=(0, 1), xlabel="inner steps k")
     right.set_ylabel("share in Reptile's outer step")
     right.set_xticks([1, 10, 100], ["1", "10", "100"])
-    right.axhline(1 / 3, **plots.REFERENCE)
-    parts = SimpleNamespace(lines=[], inner=[], ends=[], shares=[], now=[])
-    for name, color, dash, mark in zip(NAMES, COLORS, plots.DASHES, plots.MARKERS):
-        parts.lines.append(left.plot([], [], color=color, linestyle=dash, linewidth=2.4, label=name)[0])
-        parts.inner.append(left.plot([], [], ".-", color=color, linewidth=1.2, markersize=4)[0])
-        parts.ends.append(left.plot([], [], mark, color=color, markersize=8, markeredgecolor="white")[0])
-        parts.shares.append(right.plot([], [], color=color, linestyle=dash)[0])
-        parts.now.append(right.plot([], [], mark, color=color, markersize=9, markeredgecolor="black")[0])
-    mark = lambda shape, color, label, size=11: left.plot(
-        [], [], shape, color=color, markersize=size, markeredgecolor="black", label=label, zorder=5
-    )[0]
-    parts.path = left.plot([], [], "o-", color=plots.BLACK, markersize=4, label=r"$\theta$, outer steps")[0]
-    parts.step = left.plot([], [], color=plots.PINK, linewidth=4, label="next outer step", zorder=4)[0]
-    parts.joint = mark("P", plots.GREY, "rest of joint training (k = 1)")
-    parts.nearest = mark("*", "white", "nearest to all three lines", 16)
-    parts.maml = mark("X", plots.SKY, "rest of MAML (this k)")
-    parts.rest = mark("D", plots.ORANGE, "rest of Reptile (this k)", 8)
-    parts.titles = (left.set_title(" "), right.set_title(" "))
-    fig.legend(loc="outside lower center", ncols=3)
-    return parts
+    show.level(right, 1 / 3, "one third each", at=0.02)
+    for i, (name, color, dash, mark) in enumerate(zip(NAMES, COLORS, plots.DASHES, plots.MARKERS)):
+        end = {"color": color, "marker": mark, "markersize": 8, "markeredgecolor": "white"}
+        show.line(left, lambda d, i=i: d.lines[i], color=color, linestyle=dash, linewidth=2.4, alpha=0.8)
+        show.line(left, lambda d, i=i: d.inner[:, i], color=color, linestyle="-", linewidth=1.2, marker=".")
+        show.points(left, lambda d, i=i: d.inner[-1, i], **end)
+        show.line(right, STEPS, lambda d, i=i: d.shares[:, i], color=color, linestyle=dash, end=name)
+        show.points(right, "steps", lambda d, i=i: d.now[i], **end)
+    show.line(left, "path", color=plots.BLACK, linestyle="-", marker="o", markersize=4, pin=True)
+    show.line(left, "next", color=plots.ORANGE, linestyle="-", linewidth=4, zorder=4)
+    for name, text in RESTS.items():
+        shown = lambda d, name=name: name in d.rests
+        show.points(left, name, **LOOKS[name], markeredgecolor="black", zorder=5, shown=shown, end=text)
+    show.handle(left, "theta", moves="theta", label="theta before the first outer step", color=plots.BLACK)
+    beside = lambda d: np.add(d.theta, (0.15, 0))
+    show.text(left, beside, None, r"drag $\theta$", fontsize=9, va="top", clip_on=True)
+    show.title(left, lambda d: f"Outer step {d.outer}: {gap(d, d.path[-1]):.2f} from where Reptile rests")
+    show.title(right, lambda d: f"k = {d.steps}: " + ", ".join(f"{share:.0%}" for share in d.now))
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    n, d = data["lines"]
-    along = np.stack([-n[:, 1], n[:, 0]], 1)
-    for i in range(3):
-        ends = d[i] * n[i] + np.array([[-9], [9]]) * along[i]  # [2, 2]
-        artists.lines[i].set_data(*ends.T)
-        artists.inner[i].set_data(*data["inner"][:, i].T)
-        artists.ends[i].set_data(*data["inner"][-1:, i].T)
-        artists.shares[i].set_data(STEPS, data["shares"][:, i])
-        artists.now[i].set_data([data["steps"]], [data["now"][i]])
-    artists.path.set_data(*data["path"].T)
-    artists.step.set_data(*np.stack([data["path"][-1], data["next"]]).T)
-    for name in ("joint", "nearest", "maml", "rest"):
-        getattr(artists, name).set_data(*data[name][:, None])
-    far = math.dist(data["path"][-1], data["rest"])
-    artists.titles[0].set_text(f"Outer step {data['outer']}: {far:.2f} from rest")
-    shares = ", ".join(f"{share:.0%}" for share in data["now"])
-    artists.titles[1].set_text(f"k = {data['steps']}: shares {shares}")
+def gap(d, point: np.ndarray) -> float:
+    return math.dist(d.rest, point)
 
 
-def alt(data: dict) -> str:
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(NAMES, data["now"]))
-    gap = {name: math.dist(data["rest"], data[name]) for name in ("joint", "nearest", "maml")}
-    left = math.dist(data["path"][-1], data["rest"])
+def words(d) -> str:
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(NAMES, d.now))
     return (
-        f"Three lines in the plane, each the solutions of a task. After {data['outer']} outer steps of Reptile, "
-        f"k = {data['steps']}, alpha = {data['inner_lr']:.2g}, theta is {left:.2f} from its place of rest. "
-        f"Shares in the outer step: {shares}. That place is {gap['joint']:.2f} from that of joint training, "
-        f"{gap['nearest']:.2f} from the point nearest to all lines and {gap['maml']:.2f} from MAML's."
+        f"Three lines in the plane, each the solutions of a task. After {d.outer} outer steps of Reptile, k = "
+        f"{d.steps}, alpha = {d.inner_lr:.2g}, theta is {gap(d, d.path[-1]):.2f} from its place of rest. Shares in the "
+        f"outer step: {shares}. That place is {gap(d, d.joint):.2f} from that of joint training, "
+        f"{gap(d, d.nearest):.2f} from the point nearest to all lines and {gap(d, d.maml):.2f} from MAML's."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 08; in its default view twenty inner steps part Reptile from joint training."""
-    return Demo(
-        "Toward the solutions of all tasks",
-        controls=[
-            Notches("steps", STEPS, 20, "inner steps k"),
-            Slider("outer", 0, 40, 1, "outer steps"),
-            Slider("inner_lr", 0.05, 0.45, 0.2, "inner rate \N{GREEK SMALL LETTER ALPHA}", step=0.05),
-            Slider("epsilon", 0.1, 1.0, 0.6, "outer rate \N{GREEK SMALL LETTER EPSILON}", step=0.1),
-            Button("new_tasks", "other tasks"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.4, 5.4),
-    )
+demo = declare(
+    "Toward the solutions of all tasks",
+    [
+        Notches("steps", STEPS, 20, "inner steps k"),
+        Slider("outer", 0, 40, 1, "outer steps"),
+        Slider("inner_lr", 0.05, 0.45, 0.2, "inner rate \N{GREEK SMALL LETTER ALPHA}", step=0.05),
+        Slider("epsilon", 0.1, 1.0, 0.6, "outer rate \N{GREEK SMALL LETTER EPSILON}", step=0.1),
+        Several("rests", RESTS, label="show where"),
+        Button("new_tasks", "other tasks"),
+        Point("theta", START, X_LIMITS, Y_LIMITS),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 5.0),
+    views={
+        "twenty inner steps": {},
+        "one inner step: joint training": {"steps": 1, "outer": 10},
+        "many steps: equal shares": {"steps": 100, "outer": 10},
+    },
+)

@@ -21,7 +21,7 @@ from course_lib.chapters.task_heads.task_visits import draw_heads, svd, walk, wi
 from course_lib.evaluation import interval95
 from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Notches, Slider
+from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
 from course_lib.losses import mse
 from course_lib.tasks import SinusoidTasks
 

@@ -17,7 +17,7 @@ from course_lib import checkpoints
 from course_lib.algorithms.heads import BIAS, WEIGHT, random_heads
 from course_lib.algorithms.solvers import ridge_head
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Slider
+from course_lib.kit.first_edition import Button, Choice, Demo, Slider
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import X_RANGE, ZERO_PREDICTOR_MSE, sinusoid

@@ -12,7 +12,7 @@ import numpy as np
 
 from course_lib.chapters.task_heads.experiments import training_heads
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Demo, Notches
+from course_lib.kit.first_edition import Choice, Demo, Notches
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 WORDS = {

@@ -23,7 +23,7 @@ from torch import Tensor
 from course_lib.chapters.two_loops import two_parameters as plane
 from course_lib.inner_loop import adapt, predict
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Demo, Slider
+from course_lib.kit.first_edition import Button, Demo, Slider
 from course_lib.losses import mse
 
 NUM_TASKS, OUTER_STEPS = 12, 40  # tasks, the same at every outer step

@@ -17,7 +17,7 @@ import torch
 from course_lib.algorithms import MAML
 from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.demo import Demo, Run, Slider, Switch
+from course_lib.kit.first_edition import Demo, Run, Slider, Switch
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks

@@ -20,7 +20,7 @@ from course_lib.chapters.two_loops import two_parameters as plane
 from course_lib.evaluation import path
 from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Slider
+from course_lib.kit.first_edition import Button, Choice, Demo, Slider
 from course_lib.losses import mse
 from course_lib.tasks.sinusoid import X_RANGE
 

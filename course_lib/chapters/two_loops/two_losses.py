@@ -20,7 +20,7 @@ from course_lib.algorithms import MAML
 from course_lib.analysis.curvature import random_like
 from course_lib.inner_loop import Params, predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Notches, Slider
+from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
 from course_lib.losses import accuracy, cross_entropy
 from course_lib.models import MLP
 from course_lib.tasks import TaskBatch

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from course_lib.algorithms import MAML, Reptile, UnionOfTasks
 from course_lib.algorithms.base import Learner
 from course_lib.inner_loop import predict
-from course_lib.kit.demo import Slider
+from course_lib.kit.first_edition import Slider
 from course_lib.losses import mse
 from course_lib.tasks import TaskBatch
 from course_lib.tasks.sinusoid import X_RANGE, sinusoid

@@ -20,7 +20,7 @@ from course_lib.analysis.unrolling import unroll
 from course_lib.chapters.two_loops.lecture_figures import draw_unrolled
 from course_lib.inner_loop import stack_params
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Slider
+from course_lib.kit.first_edition import Button, Choice, Demo, Slider
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks

@@ -25,7 +25,7 @@ from course_lib.chapters.union.mixed_linear import (
     test_losses,
 )
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Demo, Notches, Slider
+from course_lib.kit.first_edition import Button, Demo, Notches, Slider
 
 TRAIN_LRS = tuple(np.linspace(-2.0, 1.0, 31).round(2).tolist())
 EVERY = 2  # a simulated dot at every other rate of training

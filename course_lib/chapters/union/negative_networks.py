@@ -12,7 +12,7 @@ import numpy as np
 from course_lib.chapters.union.experiments import inner_rate_sign
 from course_lib.chapters.union.experiments.inner_rate_sign import MOMENTS
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Demo, Notches
+from course_lib.kit.first_edition import Choice, Demo, Notches
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 HEADS = {"stored": "200 tasks that come back, a head each", "shared": "new tasks, one shared head"}

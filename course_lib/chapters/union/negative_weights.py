@@ -18,7 +18,7 @@ from torch import Tensor
 from course_lib import checkpoints
 from course_lib.inner_loop import adapt, predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Slider
+from course_lib.kit.first_edition import Button, Choice, Demo, Slider
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks

@@ -11,7 +11,7 @@ import numpy as np
 
 from course_lib.chapters.union.experiments import equal_compute
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Demo, Notches
+from course_lib.kit.first_edition import Choice, Demo, Notches
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 METHODS = {

@@ -16,7 +16,7 @@ from torch import Tensor
 from course_lib.algorithms import MAML, UnionOfTasks
 from course_lib.algorithms.heads import StoredHeads
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Notches
+from course_lib.kit.first_edition import Button, Choice, Demo, Notches
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 

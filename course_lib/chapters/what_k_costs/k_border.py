@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import SimpleNamespace
 
+import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.colors import TwoSlopeNorm
@@ -20,7 +21,7 @@ from course_lib import checkpoints
 from course_lib.analysis.unrolling import product_meta_gradients, unroll
 from course_lib.inner_loop import stack_params
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Notches
+from course_lib.kit.first_edition import Button, Choice, Demo, Notches
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -96,7 +97,7 @@ def figure(fig) -> SimpleNamespace:
     edges = np.geomspace(RATES[0] / width, RATES[-1] * width, len(RATES) + 1)
     rows = np.arange(len(STEPS) + 1) - 0.5
     cells = np.zeros((len(STEPS), len(RATES)))
-    colors = plots.mpl.colormaps["RdBu_r"].with_extremes(bad="#3b0010")
+    colors = mpl.colormaps["RdBu_r"].with_extremes(bad="#3b0010")
     mesh = left.pcolormesh(edges, rows, cells, cmap=colors, norm=TwoSlopeNorm(0, -1.0, 8.0))
     left.set(xscale="log", xlim=(edges[0], edges[-1]), ylim=(rows[0], rows[-1]))
     left.set(xlabel="inner rate α", ylabel="inner steps k")

@@ -18,7 +18,7 @@ from course_lib.analysis.unrolling import clip, product_meta_gradients, unroll
 from course_lib.chapters.what_k_costs.k_border import network, within
 from course_lib.inner_loop import stack_params
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Demo, Notches, Slider
+from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
 from course_lib.losses import mse
 from course_lib.tasks import SinusoidTasks
 

@@ -15,7 +15,7 @@ from course_lib.algorithms import ANIL, MAML, R2D2
 from course_lib.algorithms.base import Learner
 from course_lib.analysis.memory import CheckpointedMAML, meta_gradient_bytes, seconds_per_call
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Demo, Notches
+from course_lib.kit.first_edition import Choice, Demo, Notches
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 

@@ -15,23 +15,30 @@ def test_adapting_at_every_end():
 
 def test_adapting_shows_plain_gradient_descent_from_the_chosen_weights():
     demo = adapting.demo().set(start="random", steps=6, shots=7, inner_lr=0.02)
-    x, y = (torch.tensor(v)[:, None] for v in demo.data["support"])
+    x, y = demo.data.support.T[..., None]  # [S, 1] each
     model = MLP(seed=1)
     sgd = torch.optim.SGD(model.parameters(), lr=0.02)
     for _ in range(6):
         sgd.zero_grad()
         mse(model(x)[None], y[None]).sum().backward()
         sgd.step()
-    fit = model(torch.tensor(demo.data["grid"])[:, None])[:, 0]
-    torch.testing.assert_close(fit.detach(), torch.tensor(demo.data["fit"]), rtol=1e-4, atol=1e-4)
+    fit = model(adapting.GRID[0])[:, 0]
+    torch.testing.assert_close(fit.detach(), demo.data.fit, rtol=1e-4, atol=1e-4)
 
 
 def test_moving_a_slider_keeps_the_draw_and_more_points_keep_the_first():
     demo = adapting.demo()
-    few = demo.set(shots=4).data["support"][0]
-    more = demo.set(shots=9, inner_lr=0.003, steps=20).data["support"][0]
+    few = demo.set(shots=4).data.support
+    more = demo.set(shots=9, inner_lr=0.003, steps=20).data.support
     assert (more[:4] == few).all()
-    assert (demo.set(new_points=1).data["support"][0][:4] != few).any()
+    assert (demo.set(new_points=1).data.support[:4] != few).any()
+
+
+def test_points_set_by_hand_are_the_support_set_until_others_are_drawn():
+    demo = adapting.demo(points=(-4, -3, 1)).set()
+    assert demo.data.support[:, 0].tolist() == [-4, -3, 1] and "3 support points" in demo.alt
+    assert len(demo.set(phase=2.0).data.support) == 3  # on another curve, at the same places
+    assert len(demo.set(shots=5).data.support) == 5
 
 
 def test_the_default_view_makes_the_point():
@@ -42,7 +49,7 @@ def test_the_default_view_makes_the_point():
 
 def test_a_diverged_fit_says_so_in_words():
     demo = adapting.demo().set(start="maml", steps=50, shots=20, inner_lr=0.1, amplitude=5.0)
-    assert "Diverged: the steps are too large" in demo.alt
+    assert "diverged, the steps are too large" in demo.alt
 
 
 def test_four_cells_at_every_end_and_in_order():

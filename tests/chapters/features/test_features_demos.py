@@ -31,7 +31,7 @@ DEMOS = [
 
 
 def values(module, **changes) -> SimpleNamespace:
-    return SimpleNamespace(**module.demo().defaults() | changes)
+    return SimpleNamespace(**module.demo().start | changes)
 
 
 @pytest.mark.parametrize("module", DEMOS, ids=lambda module: module.__name__.rpartition(".")[2])

@@ -176,7 +176,7 @@ def test_drawings_are_recognised_whatever_the_hand(hand):
     assert right >= 17
 
 
-@pytest.mark.parametrize("network", draw_your_own.NETWORKS.values())
+@pytest.mark.parametrize("network", draw_your_own.NETWORKS)
 def test_each_network_serves_two_to_five_boxes(network):
     example = draw_your_own.example(0)
     drawn = [example[box] for box in draw_your_own.BOXES]
@@ -199,42 +199,20 @@ def test_a_drawing_looks_the_same_in_any_size_and_place():
     assert 0 < dot.sum() < 6  # a dot stays one
 
 
-def test_a_pad_follows_the_hand():
-    pad, side = drawing_pad.Pad(), drawing_pad.PIXELS
-    pad.move(10, 10)  # hovering leaves no ink
-    assert pad.value == ()
-    pad.press(0, 0)
-    pad.move(side / 2, side)
-    pad.lift()
-    pad.move(5, 5)
-    assert pad.value == (((0.0, 0.0), (0.5, 1.0)),)
-    pad.press(side, side)
-    pad.lift(side, side)
-    assert len(pad.value) == 2
-    pad.undo.click()
-    assert len(pad.value) == 1
-    pad.clear.click()
-    assert pad.value == ()
-
-
-def test_a_pad_follows_the_keys():
-    pad = drawing_pad.Pad()
-    for key in ("ArrowLeft", " ", "ArrowRight", "ArrowDown", " ", "ArrowUp", "x"):
-        pad.key(key)
-    (stroke,) = pad.value
-    assert np.allclose(stroke, [(0.45, 0.5), (0.5, 0.5), (0.5, 0.55)])
-    pad.key("Backspace")
-    assert pad.value == ()
-
-
-def test_buttons_fill_and_clear_the_pads_on_the_page():
+def test_buttons_fill_and_clear_the_pads():
     demo = draw_your_own.demo()
-    pads = {name: demo.panel.widgets[name] for name in (*draw_your_own.BOXES, "query")}
-    demo.panel.widgets["clear_all"].click()
-    assert all(pad.value == () for pad in pads.values())
-    demo.panel.widgets["examples"].click()
-    assert all(pad.value == draw_your_own.example(1)[name] for name, pad in pads.items())
-    pads["query"].clear.click()
+    pads = (*draw_your_own.BOXES, "query")
+    drawn = lambda: {name: demo.values[name] for name in pads}
+    demo.panel.hear({"do": "press", "name": "clear_all"})
+    demo.panel.wait()
+    assert not any(drawn().values()) and demo.panel.state["at"]["box1"] == ()
+    demo.panel.hear({"do": "press", "name": "examples"})
+    demo.panel.wait()
+    assert drawn() == draw_your_own.example(1)
+    demo.panel.hear({"do": "set", "name": "query", "to": []})
+    demo.panel.wait()
     assert "sixth box" in demo.alt
-    demo.panel.reset.click()
-    assert all(pad.value == draw_your_own.example(0)[name] for name, pad in pads.items())
+    demo.panel.hear({"do": "reset"})
+    demo.panel.wait()
+    assert drawn() == draw_your_own.example(0)
+

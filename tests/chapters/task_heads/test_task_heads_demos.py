@@ -26,7 +26,7 @@ def test_every_corner(demo):
 
 
 def defaults(module, **changes):
-    return SimpleNamespace(**(module.demo().defaults() | changes))
+    return SimpleNamespace(**(module.demo().start | changes))
 
 
 # The experiment ---------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def test_every_corner(module):
 
 
 def values_of(module, **changes):
-    return SimpleNamespace(**module.demo().defaults() | changes)
+    return SimpleNamespace(**module.demo().start | changes)
 
 
 def angle(vector):

@@ -1,0 +1,79 @@
+"""Controls that have no row beside the picture: points of the picture itself, moved by hand (``show.handle``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from course_lib.kit.controls import Control
+
+
+@dataclass(frozen=True)
+class Point(Control):
+    """A point of the picture, (x, y), that is dragged there (``show.handle``); it has no row among the controls.
+
+    >>> Point("theta", (0.0, 1.0), (-2, 2), (-2, 2)).clean((3, 0.5))
+    (2.0, 0.5)
+    """
+
+    default: tuple[float, float]
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    label: str = ""
+    help: str = ""
+
+    @property
+    def ends(self) -> tuple:
+        return (self.x_range[0], self.y_range[0]), (self.x_range[1], self.y_range[1])
+
+    def text(self, value: tuple) -> str:
+        return f"({value[0]:.3g}, {value[1]:.3g})"
+
+    def clean(self, value: Sequence[float]) -> tuple[float, float]:
+        try:
+            x, y = (float(f"{number:.4g}") for number in value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{self.name} is a point (x, y), got {value!r}.") from None
+        ends = zip((x, y), (self.x_range, self.y_range))
+        return tuple(float(min(max(number, low), high)) for number, (low, high) in ends)
+
+    def heard(self, answer: Any) -> Any:
+        return answer
+
+    place = heard
+
+
+@dataclass(frozen=True)
+class Points(Control):
+    """Places on the x axis that are set and taken by a click on the picture (``show.handle``); None until one is
+    touched.
+
+    A move of a control named in ``until`` forgets them: then the demo's own points are back.
+
+    >>> Points("support", (-5, 5)).clean([2.0, 7.0, -1.0])
+    (-1.0, 2.0, 5.0)
+    """
+
+    x_range: tuple[float, float]
+    until: tuple[str, ...] = ()
+    most: int = 20
+    label: str = ""
+    help: str = ""
+    default = None
+
+    @property
+    def ends(self) -> tuple:
+        low, high = self.x_range
+        return None, (low, (low + high) / 2, high)
+
+    def clean(self, value: Sequence[float] | None) -> tuple[float, ...] | None:
+        low, high = self.x_range
+        if value is None or len(value) == 0:
+            return None
+        return tuple(sorted(float(f"{min(max(x, low), high):.4g}") for x in value))[: self.most]
+
+    def heard(self, answer: Any) -> Any:
+        return answer
+
+    place = heard

@@ -1,0 +1,311 @@
+"""What a person does, and the thread that draws for it: the newest values win, nothing global is touched, runs end."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import threading
+import time
+import weakref
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from jupyter_client.manager import start_new_kernel
+
+from course_lib.kit.controls import Run, Slider
+from course_lib.kit.demo import Demo
+from course_lib.kit.touch import Point, Points
+from tests.browser import sine_demo
+from tests.kit.test_kit import do, tiny
+
+
+@pytest.fixture
+def demo() -> Demo:
+    return sine_demo.make()
+
+
+# The drawing thread ---------------------------------------------------------------------------------------
+
+
+def test_many_changes_make_few_computations_and_the_last_value_wins():
+    computed = []
+    counting = tiny(lambda values: computed.append(values.level) or {"y": values.level})
+    counting.panel
+    computed.clear()
+    for level in (2, 3, 4, 5, 6, 7):
+        counting.panel.hear({"do": "set", "name": "level", "to": level})
+    counting.panel.wait()
+    assert computed[-1] == 7 and len(computed) <= 3 and counting.data.y == 7
+
+
+def test_a_message_that_was_overtaken_changes_nothing():
+    demo = tiny(lambda values: {"y": values.level})
+    do(demo, "set", name="level", to=7, view="a", n=5)
+    do(demo, "set", name="level", to=2, view="a", n=3)
+    assert demo.data.y == 7 and demo.panel.state["heard"] == ["a", 5]
+
+
+def test_demos_are_computed_and_drawn_in_one_thread_and_leave_no_setting_changed(demo):
+    before = dict(mpl.rcParams), torch.get_num_threads(), threading.active_count()
+    threads = set()
+    watched = tiny(lambda values: threads.add(threading.current_thread().name) or {"y": values.level})
+    watched.panel, demo.panel
+    threads.clear()
+    for level in range(9):
+        do(watched, "set", name="level", to=level)
+        do(demo, "set", name="steps", to=level)
+        do(demo, "large", to=bool(level % 2))
+    assert threads == {"demos"} and threading.active_count() <= before[2] + 1
+    assert (dict(mpl.rcParams), torch.get_num_threads()) == before[:2]
+
+
+@pytest.mark.parametrize("interrupt", [{"do": "stop"}, {"do": "set", "name": "level", "to": 3}])
+def test_a_long_computation_is_drawn_by_frames_and_ends_at_the_next_change(interrupt):
+    closed = []
+
+    def compute(values):
+        try:
+            for frame in range(1000 if values.level == 9 else 1):
+                time.sleep(0.01 if values.level == 9 else 0)  # four frames to a picture
+                yield {"y": values.level + frame / 1000}
+        finally:
+            closed.append(values.level)
+
+    long = tiny(compute)
+    panel = long.panel
+    panel.hear({"do": "set", "name": "level", "to": 9})
+    pictures, deadline = set(), time.monotonic() + 20
+    while len(pictures) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+        pictures.add(panel.png)
+    assert panel.state["running"]
+    panel.hear(interrupt)
+    panel.wait(20)
+    assert closed[1] == 9 and long.data.y < 9.9 and not panel.state["running"]
+
+
+def test_what_a_cell_sets_while_a_computation_runs_stays():
+    def compute(values):
+        for frame in range(1000 if values.level == 9 else 1):
+            time.sleep(0.01)
+            yield {"y": values.level + frame / 1000}
+
+    long = tiny(compute)
+    long.panel.hear({"do": "set", "name": "level", "to": 9})
+    time.sleep(0.2)
+    long.set(level=3)
+    long.panel.wait(20)
+    assert long.data.y == 3
+
+
+def test_a_run_is_true_for_the_computation_that_it_starts_only(demo):
+    do(demo, "press", name="run")
+    assert len(demo.data["errors"]) == 201 and demo.values["run"] is False
+    demo.set(steps=3)
+    assert len(demo.data["errors"]) == 4
+
+
+def test_close_ends_a_run_and_lets_go_and_a_closed_demo_opens_again():
+    ended = threading.Event()
+
+    def compute(values):
+        try:
+            for frame in range(10_000 if values.run else 1):
+                time.sleep(0.002)
+                yield {"y": frame}
+        finally:
+            ended.set()
+
+    long = tiny(compute, [Slider("level", 0, 9, 1), Run("run")])
+    panel = long.panel
+    ended.clear()
+    panel.hear({"do": "press", "name": "run"})
+    time.sleep(0.2)
+    long.close()
+    assert ended.wait(10) and long.picture is None and panel.comm is None
+    panel.hear({"do": "reset"})  # a message that was on its way
+    assert long.panel is not panel and long.panel.state["words"] == "y is 0."
+
+
+def test_memory_of_closed_demos_is_given_back():
+    demo = sine_demo.make()
+    demo.panel
+    picture = weakref.ref(demo.picture.figure)
+    demo.close()
+    gc.collect()
+    assert picture() is None
+
+
+# Touch ----------------------------------------------------------------------------------------------------
+
+
+def touchable() -> Demo:
+    def picture(fig, show):
+        axes = fig.subplots()
+        axes.set(xlim=(0, 10), ylim=(0, 10))
+        show.handle(axes, "theta", moves="theta")
+        show.handle(axes, "a", lambda d: 2, moves=("a", None))
+        show.handle(axes, "xs", lambda d: np.ones(len(d.xs)), moves="points")
+
+    controls = [Slider("a", 0.0, 10.0, 5.0), Point("theta", (3, 4), (0, 8), (0, 8)), Points("points", (0, 10), ("a",))]
+    compute = lambda values: {"xs": np.array(values.points or (1.0, 2.0))}
+    return Demo("Touch", controls, compute, picture, lambda d: f"theta at {d.theta}", size=(4, 3))
+
+
+def spot(demo: Demo, handle: int, index: int = 0) -> list[float]:
+    return next([s["x"], s["y"]] for s in demo.panel.state["handles"] if (s["handle"], s["index"]) == (handle, index))
+
+
+def test_points_of_the_picture_move_their_controls_by_hand_and_by_arrow_keys():
+    demo = touchable()
+    x, y = spot(demo, 0)
+    do(demo, "drag", handle=0, index=0, to=[x + 0.1, y - 0.1])
+    assert demo.values["theta"][0] > 3.5 and demo.values["theta"][1] > 4.5
+    assert np.allclose(spot(demo, 0), [x + 0.1, y - 0.1], atol=0.002)
+    do(demo, "drag", handle=0, index=0, to=[0.97, spot(demo, 0)[1]])  # to the end of what it can have
+    assert demo.values["theta"][0] == 8
+    do(demo, "nudge", handle=1, index=0, by=[1, 5])
+    assert demo.values["a"] == pytest.approx(5.1)
+    do(demo, "drag", handle=1, index=0, to=[2.0, 0.5])  # beyond the axes: their border
+    assert demo.values["a"] == 10 and not demo.panel.state["problem"]
+
+
+def test_points_are_set_and_taken_by_a_click_and_forgotten_when_new_ones_are_drawn():
+    demo = touchable()
+    do(demo, "drag", handle=2, index=None, to=[0.6, 0.5])
+    assert len(demo.values["points"]) == 3 and demo.values["points"][:2] == (1.0, 2.0)
+    do(demo, "drag", handle=2, index=None, to=[0.6, 0.999])  # below the axes
+    assert len(demo.values["points"]) == 3
+    do(demo, "take", handle=2, index=0)
+    assert demo.values["points"][0] == 2.0 and len(demo.values["points"]) == 2
+    do(demo, "set", name="a", to=3)
+    assert demo.values["points"] is None and demo.data.xs.tolist() == [1.0, 2.0]
+
+
+def test_a_pinned_curve_stays_as_a_ghost(demo):
+    demo.set(steps=3)
+    do(demo, "pin", to=True)
+    pinned = demo.png
+    assert demo.set(steps=30).png != sine_demo.make().render(steps=30) and demo.panel.state["pinned"]
+    assert demo.render(steps=3) == pinned
+    do(demo, "pin", to=False)
+    demo.set(steps=30)
+    line, ghost = demo.picture.show.pins[0]
+    assert not ghost.get_visible() and line.get_visible()
+
+
+KERNEL = """
+import threading, time
+import matplotlib as mpl
+from tests.browser import sine_demo
+demo = sine_demo.make()
+before = dict(mpl.rcParams)
+drawn, show = [], demo.show
+demo.show = lambda data: (drawn.append((len(data["errors"]) - 1, time.time())), show(data))
+demo
+"""
+LOOPING = """
+import matplotlib.pyplot as plt, torch
+sizes, until = set(), time.time() + 4
+while time.time() < until:
+    with plt.rc_context({"font.size": 23, "text.usetex": False, "font.family": "serif", "lines.linewidth": 9}):
+        plt.figure().subplots().plot([1, 2]); plt.close(); sizes.add(mpl.rcParams["font.size"])
+ended = time.time()
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(Path(__file__).parents[2]))
+
+    def ask(code, expression="None", cell=None, patience=120):
+        content = {"code": code, "silent": False, "user_expressions": {"it": expression}}
+        message = client.session.msg("execute_request", content, metadata={"cellId": cell} if cell else {})
+        client.shell_channel.send(message)
+        return reply_to(message, patience) if patience else message
+
+    def reply_to(message, patience=120):
+        while True:
+            reply = client.get_shell_msg(timeout=patience)
+            if reply["parent_header"]["msg_id"] == message["header"]["msg_id"]:
+                assert reply["content"]["status"] == "ok", reply["content"]
+                return ast.literal_eval(reply["content"]["user_expressions"]["it"]["data"]["text/plain"])
+
+    ask.reply_to, ask.client, ask.manager = reply_to, client, manager
+    yield ask
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def tell(ask, comm_id, message, subshell=None):
+    """What JupyterLab 4.6 sends when a person moves a control: a message for the comm, with a subshell's id."""
+    content = {"comm_id": comm_id, "data": {"method": "custom", "content": message}}
+    message = ask.client.session.msg("comm_msg", content)
+    message["header"]["subshell_id"] = subshell
+    ask.client.shell_channel.send(message)
+
+
+def subshell_of(ask):
+    request = ask.client.session.msg("create_subshell_request", {})
+    ask.client.control_channel.send(request)
+    while True:
+        reply = ask.client.get_control_msg(timeout=30)
+        if reply["parent_header"]["msg_id"] == request["header"]["msg_id"]:
+            return reply["content"]["subshell_id"]
+
+
+def test_a_drag_while_a_cell_plots_in_another_style_is_answered_at_once_and_changes_no_setting(kernel):
+    comm_id = kernel(KERNEL, "demo.panel.comm.comm_id")
+    subshell = subshell_of(kernel)
+    running = kernel(LOOPING, patience=0)
+    time.sleep(0.5)
+    for number in range(200):
+        tell(kernel, comm_id, {"do": "set", "name": "steps", "to": number % 50, "view": "v", "n": number + 1}, subshell)
+        time.sleep(0.01)
+    kernel.reply_to(running)
+    kernel("demo.panel.wait()")
+    drawn, ended = kernel("", "[drawn, ended]")
+    during = [steps for steps, at in drawn if at < ended]
+    assert 10 <= len(during) and len(drawn) < 200 and drawn[-1][0] == 49
+    assert kernel("", "[dict(mpl.rcParams) == before, sizes == {23}]") == [True, True]
+    same = "demo.picture.words() == sine_demo.make(steps=49).set().picture.words() and demo.png == fresh.png"
+    assert kernel("fresh = sine_demo.make(steps=49).set(); fresh.picture.fit(ratio=2.0); fresh.set()", same) is True
+
+
+def test_a_cell_run_again_closes_what_it_showed_and_leaks_nothing(kernel):
+    code = "from tests.browser import sine_demo\nd = sine_demo.make()\nd"
+    look = "import gc, ipywidgets; from matplotlib.figure import Figure; gc.collect()"
+    alive = "len(ipywidgets.widgets.widget._instances), sum(type(thing) is Figure for thing in gc.get_objects())"
+    kernel(code, cell="one")
+    before = kernel(look, alive)
+    for _ in range(10):
+        kernel(code, cell="one")
+    assert kernel(look, alive) == before
+    kernel(code, cell="two")  # another cell keeps its own
+    assert kernel(look, alive) == (before[0] + 2, before[1] + 1)
+
+
+def test_an_interrupt_ends_a_live_run(kernel):
+    code = """
+import time
+from course_lib.kit.demo import Demo, Run
+from tests.kit.test_kit import tiny
+ends = []
+def compute(values):
+    try:
+        for frame in range(4000 if values.run else 1):
+            time.sleep(0.01); yield {"y": frame / 1000}
+    finally:
+        ends.append(frame)
+run = tiny(compute, [Run("run")])
+run"""
+    comm_id = kernel(code, "run.panel.comm.comm_id", cell="run")
+    tell(kernel, comm_id, {"do": "press", "name": "run"}, subshell_of(kernel))
+    time.sleep(1)
+    assert kernel("", "run.panel.state['running']") is True
+    kernel.manager.interrupt_kernel()
+    kernel("run.panel.wait(10)")
+    assert kernel("", "run.panel.state['running']") is False and 0 < kernel("", "ends[-1]") < 3000
