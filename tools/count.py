@@ -77,7 +77,9 @@ def main() -> None:
     for file, name in first:
         print(f"    {file:32} {name}{'' if (file, name) in later else '   (first step only)'}")
     for passed, which in ((first, "first"), (later, "later")):
-        print(f"    the {which}: {len(passed)} functions in {len({file for file, _ in passed})} files")
+        textbook = [(file, name) for file, name in passed if room(file) == "textbook"]
+        sizes = [f"{len(some)} functions in {len({file for file, _ in some})} files" for some in (passed, textbook)]
+        print(f"    the {which}: {sizes[0]}, of the textbook {sizes[1]}")
     print()
     print("The textbook, lines:")
     textbook = {file: count for file, count in counted.items() if room(file) == "textbook"}
