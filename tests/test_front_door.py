@@ -8,7 +8,7 @@ import pytest
 import course_lib
 
 NAMES = "MAML ANIL R2D2 MetaOptNet ProtoNet Reptile UnionOfTasks meta_train evaluate MLP Conv4 SinusoidTasks"
-CAN_DO_WITHOUT = "matplotlib ipywidgets IPython ipycanvas PIL requests pooch scipy"  # torch takes long enough
+CAN_DO_WITHOUT = "matplotlib ipywidgets anywidget IPython PIL requests pooch scipy"  # torch takes long enough
 
 
 def test_every_name_is_the_thing_itself():
