@@ -183,7 +183,7 @@ def _explain(error: BaseException, hints: Mapping[str, str]) -> str:
 def _own_line(error: BaseException) -> str:
     """The last line in the student's own code (all that shares the names of the function called), number and text."""
     own = _own_calls(error)
-    if not own or "site-packages" in own[0].tb_frame.f_code.co_filename:
+    if not own:
         return ""
     frame, line = own[-1].tb_frame, own[-1].tb_lineno
     text = linecache.getline(frame.f_code.co_filename, line, frame.f_globals)
@@ -200,7 +200,9 @@ def _is_interrupt(error: BaseException) -> bool:
 def _own_calls(error: BaseException) -> list[TracebackType]:
     calls, call = [], error.__traceback__.tb_next  # the first is ``attempt``
     while call is not None:
-        calls, call = [*calls, call], call.tb_next
+        if calls or "site-packages" not in call.tb_frame.f_code.co_filename:  # such as the decorator torch.no_grad()
+            calls.append(call)
+        call = call.tb_next
     return [call for call in calls if call.tb_frame.f_globals is calls[0].tb_frame.f_globals]
 
 

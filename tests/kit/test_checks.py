@@ -228,6 +228,8 @@ def test_the_line_that_failed_is_the_students_own():
     inside_torch = reptile.check_update(lambda theta, ends, epsilon: torch.nn.functional.interpolate(theta))
     assert "torch.nn.functional.interpolate(theta)" in str(inside_torch)
     assert " in line" not in str(reptile.check_update(torch.nn.functional.interpolate))
+    decorated = torch.no_grad()(lambda *inputs: helper(*inputs[:1]))
+    assert "`return theta @ torch.ones(3, dtype=theta.dtype) # this line" in str(reptile.check_update(decorated))
 
 
 def test_an_endless_answer_is_stopped_at_its_line(monkeypatch):
