@@ -154,12 +154,14 @@ export function mount(root, source) {
   function halt() { playing += 1; play?.setAttribute("aria-pressed", "false"); }
 
   // The picture, and what can be touched on it ------------------------------------------------------------------------
+  const title = make("div", {className: "demo-title", textContent: declaration.title});
   const img = make("img", {className: "demo-picture", draggable: false});
   const frame = make("div", {className: "demo-frame"}, img);
   const caption = make("div", {className: "demo-caption", role: "status"});
   const problem = make("div", {className: "demo-problem", role: "alert", hidden: true});
   const note = make("div", {className: "demo-note", role: "status"});
-  const stage = make("div", {className: "demo-stage"}, problem, frame, caption);
+  const story = make("div", {className: "demo-buttons demo-views", role: "group", "aria-label": "views"}, ...views);
+  const stage = make("div", {className: "demo-stage"}, problem, frame, story, caption);
   const handles = new Map();
   let moved = false, held = null;
 
@@ -219,13 +221,14 @@ export function mount(root, source) {
     img.addEventListener("click", event => tell({do: "drag", handle: declaration.clicks[0], index: null, to: place(event)}));
   }
 
-  // The size: as wide as there is room, as high as the window leaves, sharp on any screen --------------------------------
-  const [width, height] = declaration.size;
-  let fitted = "";
+  // The size: as wide as there is room, as high as the window leaves beside all words, sharp on any screen ----------------
+  const [width, height] = declaration.size, AROUND = 145;  // JupyterLab's bars, and the demo's own border
+  let fitted = "", highest = Infinity;  // while controls move, a longer caption may shrink the picture; none lets it grow
   function fit() {
     const room = stage.clientWidth;
     if (!room) return;
-    const highest = Math.max(260, window.innerHeight - 250);
+    const words = title.offsetHeight + stage.offsetHeight - frame.offsetHeight;
+    highest = Math.min(highest, Math.max(240, window.innerHeight - AROUND - words));
     const wide = Math.round(Math.min(room, 1.3 * width, highest * width / height));
     frame.style.width = `${wide}px`;
     const ratio = Math.min(window.devicePixelRatio || 1, 3), now = `${wide} ${ratio}`;
@@ -234,6 +237,7 @@ export function mount(root, source) {
   }
   let resized = 0;
   const observer = new ResizeObserver(() => { clearTimeout(resized); resized = setTimeout(fit, fitted ? 150 : 0); });
+  const refit = () => { highest = Infinity; fit(); };
 
   // What comes back ---------------------------------------------------------------------------------------------------
   let speak = 0;
@@ -258,7 +262,10 @@ export function mount(root, source) {
     if (problem.innerHTML !== state.problem) problem.innerHTML = state.problem;
     problem.hidden = !state.problem;
     img.classList.toggle("demo-outdated", Boolean(state.problem));
-    root.classList.toggle("demo-large", state.large);
+    if (root.classList.contains("demo-large") !== state.large) {
+      root.classList.toggle("demo-large", state.large);
+      highest = Infinity;
+    }
     large.setAttribute("aria-pressed", state.large);
     pin?.setAttribute("aria-pressed", state.pinned);
     if (stop) stop.disabled = !state.running;
@@ -274,17 +281,15 @@ export function mount(root, source) {
   const side = make("div", {className: "demo-controls"},
     ...rows.filter(control => !isButton(control)).map(control => builders[control.kind](control)),
     make("div", {className: "demo-buttons"}, ...rows.filter(isButton).map(control => builders[control.kind](control))),
-    views.length ? make("div", {className: "demo-buttons demo-views", role: "group", "aria-label": "views"}, ...views) : null,
     make("div", {className: "demo-buttons demo-toolbar"}, ...tools), note);
-  root.append(make("div", {className: "demo-title", textContent: declaration.title}),
-              make("div", {className: "demo-body"}, stage, side));
+  root.append(title, make("div", {className: "demo-body"}, stage, side));
   source.onChange(show);
   show();
   observer.observe(stage);
-  window.addEventListener("resize", fit);
+  window.addEventListener("resize", refit);
   return () => {
     observer.disconnect();
-    window.removeEventListener("resize", fit);
+    window.removeEventListener("resize", refit);
     URL.revokeObjectURL(address);
   };
 }
