@@ -10,21 +10,21 @@ Lecture 1.2 leaves two choices, and every learner can be asked for all four comb
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from course_lib.algorithms.base import Learner, chunks
-from course_lib.algorithms.draws import Draws
-from course_lib.algorithms.heads import random_heads
-from course_lib.inner_loop import LossFn, Params, adapt, frozen, predict
-from course_lib.losses import accuracy, cross_entropy
+from course_lib.algorithms.base import Learner
+from course_lib.algorithms.heads import Draws, RandomHead, check_linear, random_heads
+from course_lib.engine.run import modes, threads_for
+from course_lib.inner_loop import Params, predict, trajectory
+from course_lib.losses import accuracy, classifies
+from course_lib.models import has_convolutions
 from course_lib.tasks.base import TaskBatch
-from course_lib.training import has_convolutions, threads_for
-from course_lib.validation import check_count, check_model
+from course_lib.validation import check_choice, check_count, check_losses, check_model
 
 DRAW_AT_ONCE = 200  # tasks sampled together, which bounds memory; part of what a seed means
 LEARNERS_CHOICE = "learner"  # for ``only``: fine-tune what the learner's inner loop may change
@@ -58,7 +58,7 @@ class Evaluation:
 
     @property
     def ci95(self) -> list[float]:
-        """Half width of the 95 % interval of each mean, 1.96 sd / sqrt(tasks); NaN for a single task."""
+        """Half width of the 95 % interval of each mean (see ``interval95``); NaN for a single task."""
         return interval95(self.scores).tolist()
 
     def after(self, steps: int) -> tuple[float, float]:
@@ -72,11 +72,23 @@ class Evaluation:
         return "\n".join([f"steps   {unit} ({self.num_tasks} tasks, 95 %)", *rows])
 
 
+T_QUANTILES = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788, 2.1604)
+
+
 def interval95(values: Tensor) -> Tensor:
-    """Half width of the 95 % interval of the mean over the last dimension: [..., n] -> [...]; NaN of one value."""
-    if values.shape[-1] == 1:
+    """Half width of the 95 % interval of the mean over the last dimension: [..., n] -> [...]; NaN of one value.
+
+    t sd / sqrt(n), with Student's t for n - 1 degrees of freedom: few values know their own spread badly.
+    """
+    degrees = values.shape[-1] - 1
+    if degrees < 1:
         return torch.full_like(values[..., 0], torch.nan)
-    return 1.96 * values.std(-1) / math.sqrt(values.shape[-1])
+    z, t = 1.959964, T_QUANTILES[min(degrees, len(T_QUANTILES)) - 1]
+    if degrees > len(T_QUANTILES):  # Abramowitz and Stegun, Handbook of Mathematical Functions, equation 26.7.5
+        first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+        third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+        t = z + first / degrees + second / degrees**2 + third / degrees**3
+    return t * values.std(-1) / (degrees + 1) ** 0.5
 
 
 PredictQueries = Callable[[nn.Module, Params, TaskBatch], Tensor]  # -> outputs on the query sets [T, Q, ...]
@@ -124,84 +136,76 @@ def evaluate(
     steps = sorted({check_count("steps", k, 0) for k in steps})
     if not steps:
         raise ValueError("steps must name at least one number of steps, such as [0, 1, 10]")
-    device = next(model.parameters()).device
+    like = next(model.parameters())
     generator, heads = torch.Generator().manual_seed(seed), Draws(seed).at_test_time()
-    if tasks_at_once is None and device.type == "cpu" and has_convolutions(model):
+    if tasks_at_once is None and like.device.type == "cpu" and has_convolutions(model):
         tasks_at_once = 1
     only = learner.only if only == LEARNERS_CHOICE else only
 
     results = []
-    was_training = model.training
-    model.eval()
-    try:
-        with threads_for(model, device):
-            for first in range(0, num_tasks, DRAW_AT_ONCE):
-                drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
-                for batch in chunks(drawn.to(device), tasks_at_once):
-                    start = begin(learner, model, batch, head, heads)
-                    rate = learner.rate(model) if lr is None else lr
-                    how = {"loss_fn": learner.loss_fn, "steps": steps[-1], "lr": rate, "only": only}
-                    tuned = path(model, start, batch.support_x, batch.support_y, **how)
-                    rows = [
-                        score(learner, model, params, batch, predict_queries)
-                        for k, params in enumerate(tuned)
-                        if k in steps
-                    ]
-                    results.append([torch.stack(column).cpu() for column in zip(*rows)])  # [len(steps), T] each
-    finally:
-        model.train(was_training)
-    query, support, accuracies = (torch.cat(part, 1) for part in zip(*results))
-    return Evaluation(steps, query, support, accuracies if learner.loss_fn is cross_entropy else None)
+    with modes(model, training=False), threads_for(model, like.device):
+        for first in range(0, num_tasks, DRAW_AT_ONCE):
+            drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
+            for batch in drawn.to(like.device, like.dtype).split(tasks_at_once):
+                start = test_start(learner, model, batch, head, heads)
+                tuned = fine_tuned(learner, model, batch, start, steps, lr, only)
+                rows = [score(learner, model, params, batch, predict_queries) for params in tuned]
+                results.append([None if None in column else torch.stack(column).cpu() for column in zip(*rows)])
+    query, support, accuracies = (None if None in part else torch.cat(part, 1) for part in zip(*results))
+    return Evaluation(steps, query, support, accuracies)
 
 
-def begin(
+def fine_tuned(
+    learner: Learner,
+    model: nn.Module,
+    batch: TaskBatch,
+    start: Params,
+    steps: Sequence[int],
+    lr: float | None,
+    only: str | Sequence[str] | None,
+) -> Iterator[Params]:
+    """The parameters after each of ``steps``, from fewest to most, detached.
+
+    Plain gradient steps are walked once; a learner with an ``adapt`` of its own is run anew for each number.
+    """
+    x, y = batch.support_x, batch.support_y
+    if type(learner).adapt is Learner.adapt:
+        rate = learner.rate(model) if lr is None else lr
+        walk = trajectory(model, start, x, y, loss_fn=learner.loss_fn, steps=steps[-1], lr=rate, only=only)
+        yield from (params for k, params in enumerate(walk) if k in steps)
+        return
+    own = copy.copy(learner)
+    own.only = only
+    own.inner_lr = learner.inner_lr if lr is None else lr
+    for own.inner_steps in steps:
+        with torch.enable_grad():
+            adapted = own.adapt(model, x, y) if own.head is None else own.adapt(model, x, y, start)
+        yield {name: p.detach() for name, p in adapted.items()}
+
+
+def test_start(
     learner: Learner, model: nn.Module, batch: TaskBatch, head: str = "ready", heads: torch.Generator | None = None
 ) -> Params:
     """Where fine-tuning begins for each task: what the learner brings, with a head drawn from ``heads`` if ``head`` is
     "random", or if the learner's own are and there are ``heads`` to draw from."""
-    if head not in ("ready", "random"):
-        raise ValueError(f'head must be "ready" or "random", not {head!r}')
+    check_choice("head", head, ("ready", "random"))
     start = {name: p.detach() for name, p in learner.start(model, batch.support_x, batch.support_y).items()}
-    if head == "ready" and (learner.head.kind != "random" or heads is None):
+    if head == "ready" and not (isinstance(learner.head, RandomHead) and heads is not None):
         return start
-    num_outputs, num_features = start["head.weight"].shape[1:]
-    fresh = random_heads(batch.num_tasks, num_features, num_outputs, heads)
+    num_outputs, num_features = check_linear(start).shape[1:]
+    fresh = random_heads(len(batch), num_features, num_outputs, heads)
     return start | {name: values.to(start[name]) for name, values in fresh.items()}
-
-
-def path(
-    model: nn.Module,
-    params: Params,
-    x: Tensor,
-    y: Tensor,
-    *,
-    loss_fn: LossFn,
-    steps: int,
-    lr: float | Tensor,
-    only: str | None = None,
-) -> Iterator[Params]:
-    """The parameters after 0, 1, ..., ``steps`` steps of fine-tuning, detached; arguments as for ``adapt``.
-
-    What is frozen in the model does not move.
-    """
-    still = frozen(model)
-    params = {name: p.detach().requires_grad_(name not in still) for name, p in params.items()}
-    yield {name: p.detach() for name, p in params.items()}
-    for _ in range(check_count("steps", steps, 0)):
-        params = adapt(model, params, x, y, loss_fn=loss_fn, steps=1, lr=lr, only=only, second_order=False)
-        yield {name: p.detach() for name, p in params.items()}
 
 
 @torch.no_grad()
 def score(
     learner: Learner, model: nn.Module, params: Params, batch: TaskBatch, predict_queries: PredictQueries
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Query loss, support loss and accuracy on the query set, [T] each; NaN for accuracy unless classifying."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Query loss, support loss, and for classification accuracy on the query set, [T] each."""
     outputs = predict_queries(model, params, batch)
-    query = learner.loss_fn(outputs, batch.query_y)
+    query = check_losses(learner.loss_fn(outputs, batch.query_y), len(batch))
     support = learner.loss_fn(predict(model, params, batch.support_x), batch.support_y)
-    classifies = learner.loss_fn is cross_entropy
-    return query, support, accuracy(outputs, batch.query_y) if classifies else torch.full_like(query, torch.nan)
+    return query, support, accuracy(outputs, batch.query_y) if classifies(outputs, batch.query_y) else None
 
 
 def two_by_two(learner: Learner, model: nn.Module, tasks, **options) -> dict[tuple[str, str | None], Evaluation]:

@@ -7,33 +7,82 @@ This is lines 5 and 6 of algorithm 1 (MAML, arXiv 1703.03400). It is the only in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, vmap
 
-from course_lib.engine.fast_layers import Params, call, child_params, stack_params
-from course_lib.validation import check_count, check_model, refuse
+from course_lib.engine import fast_layers
+from course_lib.losses import LossFn
+from course_lib.models import set_buffers
+from course_lib.validation import check_count, check_losses, check_model, refuse
 
-__all__ = ["LossFn", "Params", "adapt", "features", "frozen", "predict", "select", "stack_params"]
-
-LossFn = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> one mean per task [T]
+Params = dict[str, Tensor]  # {name: [T, ...]}, one copy a task
 Rate = Callable[[str, Tensor], Tensor]  # (parameter's name, its gradient [T, ...]) -> what multiplies the gradient
 
 
+def stack_params(model: nn.Module, num_tasks: int) -> Params:
+    """Every parameter of ``model``, one copy a task: {name: [T, ...]}.
+
+    The copies are views, and differentiable: a gradient through them sums over the tasks.
+    """
+    return {name: p.expand(num_tasks, *p.shape) for name, p in model.named_parameters()}
+
+
 def predict(model: nn.Module, params: Params, x: Tensor) -> Tensor:
-    """Outputs of every task's own network: x [T, N, ...] -> [T, N, outputs]."""
-    return call(model, params, x)
+    """Outputs of every task's own network: x [T, N, ...] -> [T, N, outputs].
+
+    ``fast_layers`` knows common layers in a form for many tasks; what it does not know is ``each_task``'s.
+    """
+    return fast_layers.call(model, params, x, otherwise=each_task)
 
 
 def features(model: nn.Module, params: Params, x: Tensor) -> Tensor:
     """Last-layer features of every task's own network: x [T, N, ...] -> [T, N, D]."""
-    return call(model.features, child_params(params, "features"), x)
+    return predict(model.features, fast_layers.child_params(params, "features"), x)
+
+
+def each_task(module: nn.Module, params: Params, x: Tensor) -> Tensor:
+    """The plain module on each task with that task's parameters: x [T, N, ...] -> [T, N, ...]."""
+    if len(x) == 1 or type(module) in ONE_BY_ONE:
+        return one_by_one(module, params, x)
+    before = [buffer.clone() for buffer in module.buffers()]
+    try:
+        return vmap(lambda p, x: functional_call(module, p, (x,)), randomness="different")(params, x)
+    except RuntimeError as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0][:200]
+    set_buffers(module, before)  # as if it had not been tried
+    outputs = one_by_one(module, params, x)
+    ONE_BY_ONE.add(type(module))
+    name = type(module).__name__
+    warnings.warn(f"{name} takes its tasks one after another: the same numbers, slower ({reason})", stacklevel=2)
+    return outputs
+
+
+ONE_BY_ONE: WeakSet[type] = WeakSet()  # what vmap turned out not to serve: recurrent layers, an `if` on values, ...
+
+
+def one_by_one(module: nn.Module, params: Params, x: Tensor) -> Tensor:
+    """``each_task`` as a loop. Buffers that a forward pass moves end as the mean over the tasks."""
+    tasks = zip(*(p.unbind() for p in params.values())) if params else ((),) * len(x)
+    outputs, ends = [], []
+    for values, task_x in zip(tasks, x.unbind()):
+        buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+        outputs.append(functional_call(module, dict(zip(params, values)) | buffers, (task_x,)))
+        ends.append(list(buffers.values()))
+    set_buffers(module, *ends)
+    return torch.stack(outputs)
 
 
 def select(params: Params, only: str | Sequence[str] | None) -> list[str]:
-    """Names of the parameters that may change: all of them, or those that ``only`` names or is a parent of.
+    """Names of all parameters (None), or of those that ``only`` names or is a parent of.
+
+    Raises:
+        ValueError: ``only`` names no parameter.
 
     >>> select({"features.0.weight": 0, "head.weight": 0, "head.bias": 0}, "head")
     ['head.weight', 'head.bias']
@@ -41,10 +90,10 @@ def select(params: Params, only: str | Sequence[str] | None) -> list[str]:
     if only is None:
         return list(params)
     wanted = [only] if isinstance(only, str) else list(only)
-    for name in wanted:
-        if not any(p == name or p.startswith(name + ".") for p in params):
-            raise ValueError(f"only={only!r}: no parameter is {name!r} or inside it; there are {list(params)}")
-    return [p for p in params if any(p == name or p.startswith(name + ".") for name in wanted)]
+    for want in wanted:
+        if not any(p == want or p.startswith(want + ".") for p in params):
+            raise ValueError(f"only={only!r}: no parameter is {want!r} or inside it; there are {list(params)}")
+    return [p for p in params if any(p == want or p.startswith(want + ".") for want in wanted)]
 
 
 def frozen(model: nn.Module) -> set[str]:
@@ -85,7 +134,7 @@ def adapt(
         {name: [T, ...]}, differentiable with respect to ``params``.
 
     Raises:
-        TypeError: the model has no ``features`` or ``head``.
+        TypeError: the model has no ``features`` or ``head``; the loss is not one number per task.
         ValueError: negative steps, numbers of tasks that disagree, a NaN or infinite rate (of a number or on a CPU),
             nothing that may change.
 
@@ -104,13 +153,40 @@ def adapt(
         raise ValueError(f"nothing to adapt: of {select(params, only)} none requires a gradient")
     rate = _rate_per_task(lr, params)
     for _ in range(steps):
-        task_losses = loss_fn(predict(model, params, x), y)  # [T]
+        losses = check_losses(loss_fn(predict(model, params, x), y), len(x))  # [T]
         with backward(x.device):
             grads = torch.autograd.grad(
-                task_losses.sum(), [params[n] for n in names], create_graph=second_order, materialize_grads=True
+                losses.sum(), [params[n] for n in names], create_graph=second_order, materialize_grads=True
             )
         params = params | {n: descend(params[n], rate(n, g), g) for n, g in zip(names, grads)}
     return params
+
+
+def trajectory(
+    model: nn.Module,
+    params: Params,
+    x: Tensor,
+    y: Tensor,
+    *,
+    loss_fn: LossFn,
+    steps: int,
+    lr: float | Tensor | Rate,
+    only: str | Sequence[str] | None = None,
+) -> Iterator[Params]:
+    """The parameters after 0, 1, ..., ``steps`` steps of fine-tuning, detached; arguments as for ``adapt``.
+
+    What is frozen in the model does not move. Works under ``torch.no_grad`` too.
+    """
+    check_count("steps", steps, 0)
+    still = frozen(model)
+    params = {name: p.detach() for name, p in params.items()}
+    yield params
+    for _ in range(steps):
+        with torch.enable_grad():
+            leaves = {name: p.detach().requires_grad_(name not in still) for name, p in params.items()}
+            stepped = adapt(model, leaves, x, y, loss_fn=loss_fn, steps=1, lr=lr, only=only, second_order=False)
+        params = {name: p.detach() for name, p in stepped.items()}
+        yield params
 
 
 def backward(device: torch.device):
@@ -126,6 +202,18 @@ def descend(theta: Tensor, rate: float | Tensor, grad: Tensor) -> Tensor:
     return theta - rate * grad if isinstance(rate, Tensor) else torch.sub(theta, grad, alpha=rate)
 
 
+def per_task(lr: float | Tensor, like: Tensor) -> float | Tensor:
+    """``lr`` as it multiplies a gradient ``like`` [T, ...]: one rate for all as it is, one per task as [T, 1, ...]."""
+    if not isinstance(lr, Tensor) or lr.ndim == 0:
+        return lr
+    if lr.shape != like.shape[:1]:
+        raise ValueError(
+            f"lr must be one number or one per task [{len(like)}], not of shape {list(lr.shape)}; rates per task "
+            "want all tasks of a meta-batch together (tasks_at_once)"
+        )
+    return lr.view(-1, *[1] * (like.ndim - 1))  # [T, 1, ...]
+
+
 def _rate_per_task(lr: float | Tensor | Rate, params: Params) -> Callable[[str, Tensor], float | Tensor]:
     """A function giving the rate in a shape that multiplies a gradient [T, ...]."""
     if callable(lr):
@@ -138,21 +226,9 @@ def _rate_per_task(lr: float | Tensor | Rate, params: Params) -> Callable[[str, 
     return lambda name, grad: per_task(lr, grad)
 
 
-def per_task(lr: float | Tensor, like: Tensor) -> float | Tensor:
-    """``lr`` as it multiplies a gradient ``like`` [T, ...]: one rate for all as it is, one per task as [T, 1, ...]."""
-    if not isinstance(lr, Tensor) or lr.ndim == 0:
-        return lr
-    if lr.shape != like.shape[:1]:
-        raise ValueError(
-            f"lr must be one number or one per task [{like.shape[0]}], not of shape {list(lr.shape)}; rates per task "
-            "want all tasks of a meta-batch together (tasks_at_once)"
-        )
-    return lr.view(-1, *[1] * (like.ndim - 1))  # [T, 1, ...]
-
-
 def _check_tasks(params: Params, x: Tensor, y: Tensor) -> None:
-    num_tasks = next(iter(params.values())).shape[0]
-    if not num_tasks == x.shape[0] == y.shape[0]:
+    num_tasks = len(next(iter(params.values())))
+    if not num_tasks == len(x) == len(y):
         raise ValueError(
             f"parameters are stacked for {num_tasks} tasks, but x is {list(x.shape)} and y is {list(y.shape)}: "
             "the first dimension of each must be the number of tasks (see stack_params)"

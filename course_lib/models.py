@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from course_lib.validation import check_choice
 
@@ -137,3 +137,17 @@ class Conv4(nn.Sequential):
 
 def has_convolutions(model: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.conv._ConvNd) for m in model.modules())
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether calling ``module`` does more than its class's ``forward``."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+
+
+@torch.no_grad()
+def set_buffers(module: nn.Module, *ends: Sequence[Tensor], shares: Sequence[float] | None = None) -> None:
+    """Make the module's buffers the mean of where several passes left them, weighed by ``shares`` (else equally)."""
+    shares = shares or [1 / len(ends)] * len(ends)
+    for buffer, *values in zip(module.buffers(), *ends):
+        mean = sum(share * value for share, value in zip(shares, values)) if buffer.is_floating_point() else values[-1]
+        buffer.copy_(values[0] if len(values) == 1 else mean)

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
 
@@ -23,22 +20,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_lib.algorithms.base import Learner, trainable
+from course_lib.algorithms.heads import Draws
 from course_lib.engine.hot_path import make_meta_gradient
+from course_lib.engine.run import describe_run, keyboard_interrupt, own_randomness, pick_device, threads_for
 from course_lib.engine.saved_state import History, load_state, optimizer_settings, save_state
-from course_lib.models import has_convolutions
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_count, check_model
 
-__all__ = [
-    "Diverged",
-    "History",
-    "adam",
-    "linear_decay",
-    "make_meta_gradient",
-    "meta_train",
-    "outer_loop",
-    "pick_device",
-]
+__all__ = ["Diverged", "History", "adam", "linear_decay", "make_meta_gradient", "meta_train", "outer_loop"]
 
 LOOK_EVERY = 100  # iterations between looks at the losses, so that a GPU is not stalled at each
 
@@ -71,8 +60,11 @@ def outer_loop(
     optimizer: torch.optim.Optimizer,
     batches: Iterator[TaskBatch],
     first: int = 1,
+    rate: Callable[[int], float] | None = None,
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """The outer loop, as long as there are batches: yields (iteration, info) after each update of ``parameters``.
+
+    ``rate`` gives the outer rate of each iteration, counted from ``first``; None leaves it to the optimiser.
 
     Raises:
         Diverged: before the update that a NaN or infinite loss would make, so the parameters are still good.
@@ -84,7 +76,12 @@ def outer_loop(
             raise Diverged(iteration, float(info["loss"]))
         for name, parameter in parameters.items():
             parameter.grad = grads[name]
+        if rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = rate(iteration)
         optimizer.step()
+        for parameter in parameters.values():
+            parameter.grad = None
         yield iteration, info
 
 
@@ -110,10 +107,12 @@ def meta_train(
 ) -> tuple[nn.Module, History]:
     """Train ``model`` (in place) to be a good start for ``learner`` on ``tasks``.
 
+    Parts that are frozen (``requires_grad_(False)``) or in evaluation (``eval()``) stay so.
+
     Args:
         tasks: has ``sample(num_tasks, generator=g) -> TaskBatch``.
         iterations: outer steps. meta_batch: tasks per step, T. outer_lr: beta.
-        seed: of the stream of tasks. The same seed gives the same parameters on a CPU, bit for bit.
+        seed: of the stream of tasks, and of dropout. The same seed gives the same parameters on a CPU, bit for bit.
         device: "auto" (see ``pick_device``), "cpu", "cuda", ...
         optimizer: (parameters, lr) -> optimiser. Reptile's own is ``torch.optim.SGD``, which interpolates.
         schedule: progress 0..1 -> factor on ``outer_lr``; None keeps it constant.
@@ -134,26 +133,19 @@ def meta_train(
     for name, value in {"iterations": iterations, "meta_batch": meta_batch, "save_every": save_every}.items():
         check_count(name, value, 1)
     device = pick_device(device, model)
-    model.to(device).train()
+    model.to(device)
     learner.to(device)
+    tasks = tasks.to(device) if device.type != "cpu" and hasattr(tasks, "to") else tasks  # pictures picked where used
+    dtype = next(model.parameters()).dtype
     parameters = trainable(learner, model)
     updates = optimizer(parameters.values(), outer_lr)
-    generator = torch.Generator().manual_seed(seed)
-    history = History()
     run = describe_run(learner, model, tasks) | {"meta_batch": meta_batch, "outer_lr": outer_lr, "seed": seed}
     run |= {"precision": precision, "optimizer": type(updates).__name__}
     run |= {"optimizer_settings": optimizer_settings(updates)}
     if schedule is not None:  # then the rates depend on how long the run is to be
         run |= {"schedule": getattr(schedule, "__name__", type(schedule).__name__), "iterations": iterations}
-    if state_file is not None and Path(state_file).exists():
-        history = load_state(state_file, run, model, learner, updates, generator)
-
-    if device.type != "cpu" and hasattr(tasks, "to"):
-        tasks = tasks.to(device)  # pictures are then picked where they are used
-    first = history.iterations + 1
-    batches = (tasks.sample(meta_batch, generator=generator).to(device) for _ in range(first, iterations + 1))
-    meta_gradient = make_meta_gradient(learner, model, tasks_at_once, compile, precision)
-    started = time.perf_counter() - history.seconds
+    generator = torch.Generator().manual_seed(seed)
+    history = History()
     losses: list[Tensor] = []  # on the device until the next look: reading a number would stall a GPU
 
     def look() -> None:
@@ -164,93 +156,33 @@ def meta_train(
         losses.clear()
         history.seconds = time.perf_counter() - started
 
-    def set_rate(iteration: int) -> None:
-        for group in updates.param_groups:
-            group["lr"] = outer_lr * (schedule((iteration - 1) / iterations) if schedule else 1.0)
+    def rate(iteration: int) -> float:
+        return outer_lr * (schedule((iteration - 1) / iterations) if schedule else 1.0)
 
-    set_rate(first)
-    bar = tqdm(total=iterations, initial=first - 1, disable=not progress, unit="step", leave=False)
-    with bar, threads_for(model, device), keyboard_interrupt() as interrupted:
-        for iteration, info in outer_loop(meta_gradient, parameters, updates, batches, first):
-            losses.append(info["loss"])
-            set_rate(iteration + 1)
-            bar.update()
-            stop = interrupted() or iteration == iterations
-            if stop or iteration % LOOK_EVERY == 0:
-                look()
-                bar.set_postfix(loss=f"{mean(history.loss[-LOOK_EVERY:]):.3f}", refresh=False)
-            if on_step is not None:
-                on_step(iteration, info)
-            if state_file is not None and (stop or iteration % save_every == 0):
-                look()
-                save_state(state_file, run, model, learner, updates, generator, history)
-            if stop:
-                break
+    with threads_for(model, device), own_randomness(seed, device) as layers, keyboard_interrupt() as interrupted:
+        for draws in (part for part in learner.modules() if isinstance(part, Draws)):
+            draws.count = 0  # one seed, one stream, however often the learner was used before
+        generators = {"tasks": generator, "layers": layers}
+        if state_file is not None and Path(state_file).exists():
+            history = load_state(state_file, run, model, learner, updates, generators)
+        first, started = history.iterations + 1, time.perf_counter() - history.seconds
+        meta_gradient = make_meta_gradient(learner, model, tasks_at_once, compile, precision)
+        sampled = (tasks.sample(meta_batch, generator=generator) for _ in range(first, iterations + 1))
+        batches = (batch.to(device, dtype) for batch in sampled)
+        with tqdm(total=iterations, initial=first - 1, disable=not progress, unit="step", leave=False) as bar:
+            for iteration, info in outer_loop(meta_gradient, parameters, updates, batches, first, rate):
+                losses.append(info["loss"])
+                bar.update()
+                stop = interrupted() or iteration == iterations
+                if stop or iteration % LOOK_EVERY == 0:
+                    look()
+                    bar.set_postfix(loss=f"{mean(history.loss[-LOOK_EVERY:]):.3f}", refresh=False)
+                if on_step is not None:
+                    on_step(iteration, info)
+                if state_file is not None and (stop or iteration % save_every == 0):
+                    look()
+                    save_state(state_file, run, model, learner, updates, generators, history)
+                if stop:
+                    break
     history.interrupted = history.iterations < iterations
     return model, history
-
-
-@contextmanager
-def keyboard_interrupt() -> Iterator[Callable[[], bool]]:
-    """Inside, the first interrupt only raises a flag, so that a step is never cut in two; the second one stops at once.
-
-    Outside the main thread, where Python delivers no signals, the flag stays down.
-    """
-    count = 0
-
-    def note(signum, frame):
-        nonlocal count
-        count += 1
-        if count > 1:
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: count > 0
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def pick_device(device: str | torch.device, model: nn.Module) -> torch.device:
-    """The device to train on. "auto" is a GPU for convolutions where there is one; tiny networks are faster on a CPU.
-
-    Raises:
-        ValueError: a GPU was asked for by name and none is there.
-    """
-    if str(device) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() and has_convolutions(model) else "cpu")
-    device = torch.device(device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device='cuda', but torch finds no CUDA GPU here; use device='auto' or 'cpu'")
-    return device
-
-
-@contextmanager
-def threads_for(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """One thread for a small network on a CPU, where handing work to a second costs more than it saves."""
-    before = torch.get_num_threads()
-    if device.type == "cpu" and not has_convolutions(model):
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def describe_run(learner: Learner, model: nn.Module, tasks) -> dict:
-    """What is trained on what, as JSON values; where the model starts is not in it, since a state says where it is."""
-    config = getattr(model, "config", None)
-    config = config if isinstance(config, dict) else {}
-    return {
-        "learner": type(learner).__name__,
-        "learner_settings": learner.settings(),
-        "model": type(model).__name__,
-        "model_settings": {name: value for name, value in config.items() if name != "seed"},
-        "shapes": {n: list(t.shape) for n, t in (*model.named_parameters(), *model.named_buffers())},
-        "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
-        "tasks": type(tasks).__name__,
-        "tasks_settings": tasks.settings() if hasattr(tasks, "settings") else {},
-    }

@@ -75,4 +75,9 @@ def refuse(bad: Tensor, message: str) -> None:
 
 def known(condition: Tensor) -> bool:
     """Whether a condition's value can be looked at: not without waiting for a GPU, nor while a graph is traced."""
-    return condition.device.type == "cpu" and not torch.compiler.is_compiling() and get_proxy_mode() is None
+    return condition.device.type == "cpu" and not tracing()
+
+
+def tracing() -> bool:
+    """Whether operations are being recorded into a graph rather than computed."""
+    return torch.compiler.is_compiling() or get_proxy_mode() is not None

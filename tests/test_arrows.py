@@ -32,6 +32,8 @@ DOORS = {  # from the textbook and the kit to the engine
     ("course_lib.inner_loop", "course_lib.engine.fast_layers"): "predict asks for a fast layer",
     ("course_lib.training", "course_lib.engine.hot_path"): "make_meta_gradient asks for a fast step",
     ("course_lib.training", "course_lib.engine.saved_state"): "a run that was stopped goes on",
+    ("course_lib.training", "course_lib.engine.run"): "device, threads, randomness and interrupts of a run",
+    ("course_lib.evaluation", "course_lib.engine.run"): "threads of an evaluation",
     ("course_lib.checkpoints", "course_lib.engine.files"): "a checkpoint is one sealed file",
     ("course_lib.tasks.omniglot_files", "course_lib.engine.files"): "shrunk drawings are kept for next time",
 }

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from course_lib.algorithms import MAML
@@ -114,8 +115,11 @@ def test_a_learner_of_random_heads_begins_each_task_with_a_draw_of_its_own():
 
 
 def test_the_interval_is_the_textbook_one():
-    values = torch.tensor([1.0, 2.0, 4.0, 9.0])
-    assert interval95(values).item() == pytest.approx(1.96 * torch.std(values).item() / math.sqrt(4))
+    values = torch.rand(3, 900, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for count in (2, 3, 5, 10, 14, 15, 20, 50, 900):
+        expected = stats.t.ppf(0.975, count - 1) * values[:, :count].numpy().std(1, ddof=1) / math.sqrt(count)
+        assert interval95(values[:, :count]).tolist() == pytest.approx(expected.tolist(), rel=2e-4)
+    assert interval95(values[:, :1]).isnan().all()
 
 
 def test_accuracy_is_reported_for_classification():
@@ -142,7 +146,7 @@ def test_accuracy_is_reported_for_classification():
         ({"steps": []}, "at least one number of steps"),
         ({"steps": [-1]}, "steps must be a whole number of at least 0, not -1"),
         ({"num_tasks": 0}, "num_tasks must be"),
-        ({"head": "fresh"}, 'head must be "ready" or "random"'),
+        ({"head": "fresh"}, "head must be one of 'ready', 'random'"),
         ({"only": "tail"}, "no parameter is 'tail'"),
     ],
 )

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from course_lib.engine.fast_layers import call, fold, stack_params, unfold
+from course_lib.engine.fast_layers import fold, unfold
+from course_lib.inner_loop import predict, stack_params
 from course_lib.losses import cross_entropy
 from course_lib.models import MLP, Conv4, has_convolutions
 from course_lib.validation import check_model
@@ -56,7 +57,7 @@ def test_all_tasks_at_once_equal_task_by_task(settings, training, num_tasks):
     model.train(training)
     params = stacked_noise(model, len(x))
     expected = task_by_task(model, params, x)
-    torch.testing.assert_close(call(model, params, x), expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(predict(model, params, x), expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("num_tasks", [1, 2])
@@ -72,7 +73,7 @@ def test_second_derivatives_through_the_stacked_rules_agree(num_tasks):
         length = sum(g.square().sum() for g in grads)
         return torch.autograd.grad(length, list(params.values()), materialize_grads=True)
 
-    torch.testing.assert_close(twice(call), twice(task_by_task), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(twice(predict), twice(task_by_task), rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_other_layers_too(layer):
     layer = layer.double().eval()
     x = torch.rand(3, 4, 2, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     params = stacked_noise(layer, 3)
-    torch.testing.assert_close(call(layer, params, x), task_by_task(layer, params, x))
+    torch.testing.assert_close(predict(layer, params, x), task_by_task(layer, params, x))
 
 
 @pytest.mark.parametrize("num_tasks", [1, 3])
@@ -100,14 +101,14 @@ def test_pooling_before_the_relu_gives_the_same_bits(num_tasks):
     body = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
     x = torch.randn(num_tasks, 4, 2, 6, 6).round().requires_grad_()  # whole numbers: windows with ties
     direction = torch.randn(num_tasks, 4, 18)
-    ours, plain = call(body, {}, x), torch.stack([body(task_x) for task_x in x])
+    ours, plain = predict(body, {}, x), torch.stack([body(task_x) for task_x in x])
     assert torch.equal(ours, plain)
     assert torch.equal(*(torch.autograd.grad((out * direction).sum(), x)[0] for out in (ours, plain)))
 
 
 def test_one_task_keeps_its_channels_last():
     model = Conv4(filters=8, seed=0)
-    out = call(model.features[:3], stack_params(model.features[:3], 1), torch.rand(1, 5, 1, 28, 28))
+    out = predict(model.features[:3], stack_params(model.features[:3], 1), torch.rand(1, 5, 1, 28, 28))
     assert out[0].is_contiguous(memory_format=torch.channels_last)
 
 
@@ -124,9 +125,9 @@ def test_running_statistics_of_one_task_are_pytorchs():
     layer = nn.BatchNorm2d(1).double()
     for _ in range(3):
         reference(one[0])
-        call(layer, stack_params(layer, 1), one)
+        predict(layer, stack_params(layer, 1), one)
     torch.testing.assert_close(layer.state_dict(), reference.state_dict())
-    call(layer.eval(), stack_params(layer, 1), one)
+    predict(layer.eval(), stack_params(layer, 1), one)
     torch.testing.assert_close(layer.state_dict(), reference.state_dict())  # evaluation changes none
 
 
@@ -136,7 +137,7 @@ def test_statistics_decide_whether_queries_see_each_other():
         model, x = conv(statistics=statistics)
         model.eval()
         params = stacked_noise(model, len(x))
-        same = torch.allclose(call(model, params, x)[:, :2], call(model, params, x[:, :2]))
+        same = torch.allclose(predict(model, params, x)[:, :2], predict(model, params, x[:, :2]))
         assert same is alone_is_together
 
 

@@ -13,7 +13,7 @@ from course_lib.analysis.memory import CheckpointedMAML
 from course_lib.engine.hot_path import make_meta_gradient
 from course_lib.engine.sweep import meta_train_sweep
 from course_lib.evaluation import evaluate
-from course_lib.inner_loop import adapt, stack_params
+from course_lib.inner_loop import ONE_BY_ONE, adapt, stack_params
 from course_lib.losses import cross_entropy, mse
 from course_lib.models import MLP, Conv4
 from course_lib.tasks import SinusoidTasks, TaskBatch
@@ -107,13 +107,20 @@ def test_dropout_draws_anew_for_each_task(tasks_at_once):
     assert info["task_losses"].std() < 1e-14
 
 
-def test_batch_norm_says_how_it_may_be_used():
-    batch = regression()
-    with pytest.raises(ValueError, match="BatchNorm1d.*track_running_stats=False"):
-        MAML().meta_gradient(own(nn.BatchNorm1d(8)), batch)
-    together, _ = MAML(2, 0.1).meta_gradient(own(nn.BatchNorm1d(8, track_running_stats=False)), batch)
-    assert all(g.isfinite().all() for g in together.values())
-    MAML().meta_gradient(own(nn.BatchNorm1d(8)).eval(), batch)
+def test_batch_norm_with_running_statistics_moves_them_to_the_mean_of_the_tasks():
+    batch, model = regression(), own(nn.BatchNorm1d(8))
+    with pytest.warns(UserWarning, match="BatchNorm1d takes its tasks one after another"):
+        ONE_BY_ONE.discard(nn.BatchNorm1d)
+        MAML(0).meta_gradient(model, batch)
+    norm, means = model.features[1], model.features[0](batch.query_x).mean((0, 1))  # of tasks with as many points each
+    torch.testing.assert_close(norm.running_mean, 0.1 * means)
+    whole = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    for tasks_at_once in (1, 2):
+        again = own(nn.BatchNorm1d(8))
+        again.load_state_dict(model.state_dict())
+        again.features[1].reset_running_stats()
+        MAML(0).meta_gradient(again, batch, tasks_at_once)
+        torch.testing.assert_close(dict(again.named_buffers()), whole)
 
 
 def test_a_parameter_that_nothing_uses_stays():

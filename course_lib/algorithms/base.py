@@ -1,61 +1,76 @@
-"""What every method shares: adapt on the support set, judge on the query set, differentiate the mean loss.
+"""What every method shares: adapt on the support set, judge on the query set, descend.
 
-    adapted = adapt(start(model, support))                       the inner loop
+    adapted = adapt(model, params, support)                                    the inner loop
     loss    = mean over tasks of loss_fn(predict(adapted, query_x), query_y)
-    grads   = d loss / d parameters                              what the outer loop descends
+    grads   = d loss / d parameters                                            what the outer loop descends
 
-A method is a ``Learner`` that overrides ``start`` (what a task begins with), ``only`` (what may change), or,
-where no derivative is taken, ``meta_gradient``.
+A method is a ``Learner`` that overrides ``start`` (what a task begins with), ``only`` (what may change), ``rate`` or
+``adapt`` (how), or, where the outer loop takes no derivative, ``outer_gradient``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from course_lib import losses
-from course_lib.algorithms.heads import MetaHead, make_head
-from course_lib.inner_loop import LossFn, Params, Rate, adapt, backward, predict, stack_params
+from course_lib.inner_loop import Params, Rate, adapt, backward, predict, stack_params
+from course_lib.losses import loss_from_settings, loss_settings
+from course_lib.models import set_buffers
 from course_lib.tasks.base import TaskBatch
-from course_lib.validation import check_count, check_model, check_rate
+from course_lib.validation import check_count, check_losses, check_model, check_rate
 
-Head = str | dict | MetaHead | None  # how a task's head begins: see heads.py
+
+def method(cls: type) -> type:
+    """A learner whose settings are dataclass fields. Their defaults do not stay on the class, where they would hide a
+    parameter, buffer or module of that name."""
+    cls = dataclass(eq=False, repr=False)(cls)
+    for setting in fields(cls):
+        if setting.name in vars(cls):
+            delattr(cls, setting.name)
+    return cls
+
+
+@dataclass
+class Visit:
+    """What came of a visit to T training tasks."""
+
+    adapted: Params  # {name: [T, ...]}, where the inner loop ended
+    losses: Tensor  # [T], on the query sets
+    kept: Params = field(default_factory=dict)  # {name: [T, ...]}, what the learner remembers of these tasks
+
+
+Sums = tuple[dict[str, Tensor], Tensor, Params]  # gradients, losses [T], what is kept {name: [T, ...]}
+Compute = Callable[[TaskBatch], Sums]
+Work = Callable[[nn.Module, TaskBatch], Sums]
+Runner = Callable[[Work, nn.Module, list[TaskBatch]], Iterator[tuple[Sums, list[Tensor]]]]  # with each piece's buffers
 
 
 class Learner(nn.Module):
     """A way to learn an initialisation; a module, so that it can own parameters (a learnt lambda, stored heads)."""
 
-    only: str | None = None  # which parameters the inner loop may change; None is all of them
+    only: str | Sequence[str] | None = None  # which parameters the inner loop may change; None is all of them
 
-    def __init__(
-        self,
-        inner_steps: int,
-        inner_lr: float | Tensor,
-        second_order: bool,
-        loss_fn: LossFn,
-        head: Head = None,
-    ):
-        super().__init__()
-        self.inner_steps = check_count("inner_steps", inner_steps, 0)
-        self.inner_lr = check_rate("inner_lr", inner_lr)
-        self.second_order = second_order
-        self.loss_fn = loss_fn
-        self.head = make_head(head)
+    def __new__(cls, *args, **settings):
+        learner = super().__new__(cls)
+        nn.Module.__init__(learner)  # before the fields are set
+        learner.head = None  # with what head a task begins, where that is not the model's own (see heads.py)
+        return learner
+
+    def __post_init__(self):
+        self.inner_steps = check_count("inner_steps", self.inner_steps, 0)
+        rate = check_rate("inner_lr", self.inner_lr)
+        if isinstance(rate, Tensor) and not isinstance(rate, nn.Parameter):  # a Parameter is learnt
+            del self.inner_lr
+            self.register_buffer("inner_lr", rate, persistent=False)
 
     def start(self, model: nn.Module, x: Tensor, y: Tensor) -> Params:
         """What a new task begins with, {name: [T, ...]}, given its support set x [T, S, ...], y [T, S, ...]."""
-        return self.head.new(stack_params(model, x.shape[0]))
-
-    def begin(self, model: nn.Module, batch: TaskBatch) -> Params:
-        """What a training task begins with: ``start``, but with the head that is kept or drawn for this task."""
-        return self.head(self.start(model, batch.support_x, batch.support_y), batch)
-
-    def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
-        """The meta-batch with what must be drawn for all its tasks together, before it is cut in pieces.
-
-        Doing it twice changes nothing.
-        """
-        return self.head.prepare(model, batch)
+        params = stack_params(check_model(model), len(x))
+        return params if self.head is None else self.head.new(params)
 
     def rate(self, model: nn.Module) -> float | Tensor | Rate:
         """alpha for one run of the inner loop; anew for each run, since a rate may remember gradients."""
@@ -67,7 +82,7 @@ class Learner(nn.Module):
         ``start`` is what the tasks begin with: by default ``self.start(model, x, y)``.
         """
         return adapt(
-            check_model(model),
+            model,
             self.start(model, x, y) if start is None else start,
             x,
             y,
@@ -78,65 +93,124 @@ class Learner(nn.Module):
             second_order=self.second_order,
         )
 
-    def task_losses(self, model: nn.Module, batch: TaskBatch) -> Tensor:
-        """The query loss of every training task after adapting [T]."""
-        batch = self.prepare(model, batch)
-        adapted = self.adapt(model, batch.support_x, batch.support_y, self.begin(model, batch))
-        self.head.remember(adapted, batch)
-        return self.loss_fn(predict(model, adapted, batch.query_x), batch.query_y)
+    def visit(self, model: nn.Module, batch: TaskBatch) -> Visit:
+        """Adapt to each training task's support set, then be judged on its query set."""
+        if self.head is None:
+            adapted = self.adapt(model, batch.support_x, batch.support_y)
+            return Visit(adapted, self.judge(model, adapted, batch))
+        start = self.head.begin(stack_params(model, len(batch)), batch)
+        adapted = self.adapt(model, batch.support_x, batch.support_y, start)
+        return Visit(adapted, self.judge(model, adapted, batch), self.head.keep(adapted))
+
+    def judge(self, model: nn.Module, params: Params, batch: TaskBatch) -> Tensor:
+        """The loss of each task's network on its query set [T]."""
+        return check_losses(self.loss_fn(predict(model, params, batch.query_x), batch.query_y), len(batch))
 
     def meta_loss(self, model: nn.Module, batch: TaskBatch) -> Tensor:
-        """Mean query loss over the tasks: what the outer loop minimises."""
-        return self.task_losses(model, batch).mean()
+        """Mean query loss over the tasks: what the outer loop minimises. Computing it changes nothing.
+
+        (Reptile minimises no such loss: there it says how good the adapted parameters are.)
+        """
+        before = [buffer.clone() for buffer in model.buffers()]
+        loss = self.visit(model, self.prepare(model, batch) if self.prepares else batch).losses.mean()
+        if model.training and before:  # running statistics
+            set_buffers(model, before)
+        return loss
 
     def meta_gradient(
-        self, model: nn.Module, batch: TaskBatch, tasks_at_once: int | None = None
+        self, model: nn.Module, batch: TaskBatch, tasks_at_once: int | None = None, compute: Compute | None = None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The gradient of ``meta_loss``, a few tasks at a time so that memory need not grow with the meta-batch.
 
         Args:
             tasks_at_once: how many tasks to hold in memory together; None is all. The result does not depend
                 on it.
+            compute: what computes in the place of ``summed_gradient`` (see engine/hot_path.py).
 
         Returns:
             grads {name: like the parameter} for every ``trainable`` parameter, and info: "loss" (scalar) and
             "task_losses" [T], both detached.
         """
+        if self.prepares:
+            batch = self.prepare(model, batch)
+        grads, losses, kept = compute(batch) if compute else self.summed_gradient(model, batch, tasks_at_once)
+        if self.prepares:
+            self.remember(batch, kept)
+        return grads, {"loss": losses.mean(), "task_losses": losses}
+
+    def summed_gradient(
+        self, model: nn.Module, batch: TaskBatch, tasks_at_once: int | None = None, run: Runner | None = None
+    ) -> Sums:
+        """The loop over pieces of a meta-batch for which all is drawn: gradients, losses [T], what is kept.
+
+        Every piece begins with the model's buffers as they were; they end as the mean over the tasks.
+        """
+        pieces = batch.split(tasks_at_once)
+        work = partial(self.gradient_of_piece, num_tasks=len(batch))
+        if len(pieces) == 1:
+            return work(model, batch)
+        grads, losses, kept, buffers = None, [], [], []
+        for part, ends in (run or one_after_another)(work, model, pieces):
+            grads = part[0] if grads is None else {name: grads[name] + g for name, g in part[0].items()}
+            losses.append(part[1])
+            kept.append(part[2])
+            buffers.append(ends)
+        set_buffers(model, *buffers, shares=[len(piece) / len(batch) for piece in pieces])
+        return grads, torch.cat(losses), {name: torch.cat([k[name] for k in kept]) for name in kept[0]}
+
+    def gradient_of_piece(self, model: nn.Module, batch: TaskBatch, num_tasks: int) -> Sums:
+        """What these tasks add to the gradient of a mean over ``num_tasks``; their losses [T], what is kept of them."""
         parameters = trainable(self, model)
-        batch = self.prepare(model, batch)
-        grads, task_losses = None, []
-        for chunk in chunks(batch, tasks_at_once):
-            chunk_losses = self.task_losses(model, chunk)  # [chunk]
-            loss = chunk_losses.sum() / batch.num_tasks
-            if not loss.requires_grad:
-                raise ValueError("nothing to train: the loss depends on no parameter that requires a gradient")
-            with backward(loss.device):
-                chunk_grads = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
-            grads = chunk_grads if grads is None else [a + b for a, b in zip(grads, chunk_grads)]
-            task_losses.append(chunk_losses.detach())
-        return dict(zip(parameters, grads)), loss_info(task_losses)
+        visit = self.visit(model, batch)
+        grads = self.outer_gradient(parameters, visit, num_tasks)
+        return grads, visit.losses.detach(), {name: value.detach() for name, value in visit.kept.items()}
+
+    def outer_gradient(self, parameters: dict[str, Tensor], visit: Visit, num_tasks: int) -> dict[str, Tensor]:
+        """d (sum of losses / num_tasks) / d parameters, through the adaptation."""
+        loss = visit.losses.sum() / num_tasks
+        if not loss.requires_grad:
+            raise ValueError("nothing to train: the loss depends on no parameter that requires a gradient")
+        with backward(loss.device):
+            grads = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
+        return dict(zip(parameters, grads))
+
+    @property
+    def prepares(self) -> bool:
+        """Whether something is drawn for a meta-batch, or remembered of it: only then are the next two called."""
+        return self.head is not None and self.head.prepares
+
+    def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
+        """The meta-batch with what is drawn or looked up for all its tasks together; drawing again gives the same."""
+        return self.head.prepare(model, batch)
+
+    def remember(self, batch: TaskBatch, kept: Params) -> None:
+        """Keep what came of the tasks, and draw anew next time."""
+        self.head.remember(batch, kept)
 
     def settings(self) -> dict:
-        """The constructor's arguments as JSON values, for a checkpoint's record."""
-        rate = self.inner_lr.tolist() if isinstance(self.inner_lr, Tensor) else self.inner_lr
-        settings = {
-            "inner_steps": self.inner_steps,
-            "inner_lr": rate,
-            "second_order": self.second_order,
-            "loss_fn": self.loss_fn.__name__,
-        }
-        return settings if self.head.kind == "meta" else settings | {"head": self.head.settings()}
+        """The constructor's arguments as JSON values, for a record; what may be None and is, is left out."""
+        values = {f.name: (_as_json(getattr(self, f.name)), f.default) for f in fields(self)}
+        return {name: value for name, (value, default) in values.items() if value is not None or default is MISSING}
 
     @classmethod
     def from_settings(cls, settings: dict) -> Learner:
         """The learner that ``settings()`` described."""
-        rate = settings.get("inner_lr")
-        rate = {"inner_lr": torch.tensor(rate)} if isinstance(rate, list) else {}
-        return cls(**settings | rate | {"loss_fn": getattr(losses, settings["loss_fn"])})
+        settings = settings | {"loss_fn": loss_from_settings(settings["loss_fn"])}
+        if isinstance(settings.get("inner_lr"), list):
+            settings["inner_lr"] = torch.tensor(settings["inner_lr"])
+        return cls(**settings)
 
     def describe(self) -> str:
         """One line: the method and its settings."""
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings().items())})"
+
+
+def one_after_another(work: Work, model: nn.Module, pieces: list[TaskBatch]) -> Iterator[tuple[Sums, list[Tensor]]]:
+    """The pieces of a meta-batch in turn, each from the model's buffers as they are now."""
+    before = [buffer.clone() for buffer in model.buffers()]
+    for piece in pieces:
+        set_buffers(model, before)
+        yield work(model, piece), [buffer.clone() for buffer in model.buffers()]
 
 
 def trainable(learner: Learner, model: nn.Module) -> dict[str, nn.Parameter]:
@@ -146,15 +220,9 @@ def trainable(learner: Learner, model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in named.items() if p.requires_grad}
 
 
-def chunks(batch: TaskBatch, tasks_at_once: int | None) -> list[TaskBatch]:
-    """The meta-batch in pieces of at most ``tasks_at_once`` tasks."""
-    if tasks_at_once is None:
-        return [batch]
-    size = check_count("tasks_at_once", tasks_at_once, 1)
-    return [batch[i : i + size] for i in range(0, batch.num_tasks, size)]
-
-
-def loss_info(task_losses: list[Tensor]) -> dict[str, Tensor]:
-    """What ``meta_gradient`` reports beside the gradients."""
-    joined = torch.cat(task_losses)  # [T]
-    return {"loss": joined.mean(), "task_losses": joined}
+def _as_json(value):
+    if hasattr(value, "settings"):  # a head, a positive number
+        return value.settings()
+    if isinstance(value, Tensor):
+        return value.tolist()
+    return loss_settings(value) if callable(value) else value

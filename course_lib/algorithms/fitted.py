@@ -10,16 +10,18 @@ This is the lecture's two-phase approach (section 2). R2D2, MetaOptNet and Proto
 from __future__ import annotations
 
 import math
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
-from course_lib.algorithms.base import Learner
+from course_lib.algorithms.base import Learner, Visit
 from course_lib.algorithms.heads import BIAS, WEIGHT, check_linear
 from course_lib.algorithms.solvers import Head
-from course_lib.inner_loop import LossFn, Params, features, stack_params
+from course_lib.inner_loop import Params, features, stack_params
+from course_lib.models import hooked, set_buffers
 from course_lib.tasks.base import TaskBatch
-from course_lib.validation import check_count
+from course_lib.validation import check_count, check_model, tracing
 
 
 class Positive(nn.Module):
@@ -34,17 +36,21 @@ class Positive(nn.Module):
         if not (0 < value < math.inf or (or_zero and not learn and value == 0)):
             zero = " (or 0, if it is not learnt)" if or_zero else ""
             raise ValueError(f"{name} must be a positive finite number{zero}, not {value}")
-        self.start, self.learn = value, learn
+        self.value = value
         self.log = nn.Parameter(torch.tensor(float(value)).log()) if learn else None
 
     def forward(self) -> float | Tensor:
-        return self.log.exp() if self.learn else self.start
+        return self.value if self.log is None else self.log.exp()
+
+    def settings(self) -> float:
+        """What it began with."""
+        return self.value
 
 
 class FittedHead(Learner):
     """Every task begins with a head fitted to its own support set, ``scale * fit(features, labels)``.
 
-    Args:
+    Settings of every such learner:
         scale: of the head, hence of the outputs; a softmax needs it, since fitted outputs lie near 0 and 1.
         learn_scale: let the outer loop learn the scale.
         ways: number of classes W. None takes it from the shape of ``batch.info["classes"]`` [T, W], which character
@@ -56,31 +62,19 @@ class FittedHead(Learner):
     trained on 60 ways serves 5. The model's own head is not used, and its gradient is zero.
     """
 
-    def __init__(
-        self,
-        scale: float,
-        learn_scale: bool,
-        ways: int | None,
-        inner_steps: int,
-        inner_lr: float | Tensor,
-        second_order: bool,
-        loss_fn: LossFn,
-    ):
-        super().__init__(inner_steps, inner_lr, second_order, loss_fn)
-        self.scale = Positive("scale", scale, learn_scale)
-        self.ways = None if ways is None else check_count("ways", ways, 1)
+    def __post_init__(self):
+        super().__post_init__()
+        self.scale = Positive("scale", self.scale, self.learn_scale)
+        self.ways = None if self.ways is None else check_count("ways", self.ways, 1)
 
     def fit(self, z: Tensor, y: Tensor, ways: int | None) -> Head:
         """The head for features z [T, S, D] and labels y [T, S]: weight [T, W, D] and bias [T, W]."""
         raise NotImplementedError
 
-    def begin(self, model: nn.Module, batch: TaskBatch) -> Params:
-        classes = batch.info.get("classes")  # [T, W]
-        return self.start(model, batch.support_x, batch.support_y, None if classes is None else classes.shape[1])
-
     def start(self, model: nn.Module, x: Tensor, y: Tensor, ways: int | None = None) -> Params:
-        params = stack_params(model, x.shape[0])
+        params = stack_params(check_model(model), len(x))
         check_linear(params)
+        check_head_on_top(model, x)
         z = features(model, params, x)  # [T, S, D]
         with torch.autocast(z.device.type, enabled=False):  # a solve wants at least single precision
             z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
@@ -88,6 +82,56 @@ class FittedHead(Learner):
         scale = self.scale()
         return params | {WEIGHT: scale * weight, BIAS: scale * bias}
 
-    def settings(self) -> dict:
-        own = {"scale": self.scale.start, "learn_scale": self.scale.learn, "ways": self.ways}
-        return own | super().settings()
+    def visit(self, model: nn.Module, batch: TaskBatch) -> Visit:
+        x, y, classes = batch.support_x, batch.support_y, batch.info.get("classes")  # [T, W]
+        adapted = self.adapt(model, x, y, self.start(model, x, y, None if classes is None else classes.shape[1]))
+        return Visit(adapted, self.judge(model, adapted, batch))
+
+    @property
+    def prepares(self) -> bool:
+        return self.ways is None
+
+    def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
+        """The meta-batch with ``info["classes"]`` [T, W], if its labels must be counted to know W.
+
+        Raises:
+            ValueError: tasks of different numbers of classes, which have no common head.
+        """
+        labels = batch.support_y
+        if labels.is_floating_point() or "classes" in batch.info:
+            return batch
+        ways = labels.flatten(1).amax(1) + 1  # [T]
+        if len(ways.unique()) > 1:
+            raise ValueError(
+                f"the tasks of a meta-batch have different numbers of classes (labels up to {(ways - 1).tolist()}): "
+                f"give the head as many rows as the largest needs, ways={int(ways.max())}"
+            )
+        return batch.with_info(classes=torch.arange(int(ways[0]), device=labels.device).expand(len(batch), -1))
+
+    def remember(self, batch: TaskBatch, kept: Params) -> None:
+        pass  # a head that is solved for needs no memory
+
+
+ON_TOP: WeakSet[nn.Module] = WeakSet()  # models of which ``check_head_on_top`` has been seen to hold
+
+
+@torch.no_grad()
+def check_head_on_top(model: nn.Module, x: Tensor) -> None:
+    """A TypeError if ``model``'s outputs are not head(features(x)), tried once on the first of x [T, N, ...]: a head
+    is solved for on top of the features, so nothing may stand between them or behind."""
+    plain = type(model).forward is nn.Sequential.forward and list(model._modules) == ["features", "head"]
+    if (plain and not hooked(model)) or model in ON_TOP or tracing():
+        return
+    before, random_state = [buffer.clone() for buffer in model.buffers()], torch.get_rng_state()
+    whole = model(x[0])
+    torch.set_rng_state(random_state)  # dropout draws the same twice
+    parts = model.head(model.features(x[0]))
+    torch.set_rng_state(random_state)
+    set_buffers(model, before)
+    if whole.shape != parts.shape or not torch.allclose(whole, parts, rtol=1e-4, atol=1e-6):
+        raise TypeError(
+            f"this head is solved for on top of the features, but the outputs of {type(model).__name__} are not "
+            "head(features(x)): move what stands between the two, or between the input and the features, into "
+            "`features`, and what stands behind the head into the loss; or use a method of gradient steps (MAML, ANIL)"
+        )
+    ON_TOP.add(model)

@@ -1,37 +1,24 @@
-"""The head a task's inner loop begins with: meta-learned, random anew, or stored (lecture, section 1.4).
+"""With what head a task's inner loop begins: meta-learned, random anew, or stored (lecture, section 1.4).
 
-    meta           theta_head, one for all tasks, learnt with the body
+    None           theta_head, one for all tasks, learnt with the body: what MAML does
     random         a fresh draw at every visit of a task
     stored         head[task_id], a parameter of the outer loop: with k = 0 this is the union of tasks
     written back   head[task_id] <- the head the inner loop ended with, at every visit of a task
 
 Any gradient learner takes one: ``MAML(head=StoredHeads(200, 40, 1))``, ``ANIL(head=RandomHead())``. The last
 two are two readings of "store and reuse the previously trained task specific head": the outer loop trains it,
-or the inner loop does. Both need tasks that come back, with a ``task_id``.
-
-Sinusoid, 200 tasks that come back, MAML with k = 1 and alpha = 0.01, Adam at 1e-3: query error of a ridge
-head (lambda 0.1) on the body's features for 600 new tasks. Seeds 0, 1, 2; stored and random heads take 1.1 times as
-long as meta-learned ones.
-
-    iterations      300                  1,000                3,000 (seed 0)
-    stored          0.95  0.73  1.23     0.48  0.50  0.47     0.16
-    written back    0.87  0.69  0.96     0.15  0.18  0.17     0.09
-    meta            0.68  0.76  0.99     0.40  0.41  0.35     0.63
-    random          2.36  2.71  2.19     1.39  1.29  1.51     0.49
-
-A random head misleads the body for long, as the lecture says. Of the two stored ones the head that the inner
-loop trained serves better here, because it learns faster: with Adam's rate at 1e-2 for the heads alone, the
-outer loop's give 0.18 after 1,000 iterations too (seed 0).
+or the inner loop does. Both need tasks that come back, with a ``task_id``. What each is worth is measured in
+chapters/task_heads.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from course_lib.algorithms.draws import Draws
 from course_lib.inner_loop import Params
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_count
@@ -51,54 +38,88 @@ def random_heads(num_tasks: int, num_features: int, num_outputs: int, generator:
     return {WEIGHT: heads[..., :-1].contiguous(), BIAS: heads[..., -1].contiguous()}
 
 
-class MetaHead(nn.Module):
-    """One head for all tasks, learnt with the body: what MAML learns."""
+class Draws(nn.Module):
+    """A seed and a count of the meta-batches drawn for so far. It is in the state dict, as ``_extra_state``, so that a
+    resumed run draws what an uninterrupted one would.
 
-    kind = "meta"
+    The count is a plain number rather than a buffer, which would move to a GPU and stall it at every reading.
 
-    def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
-        """The meta-batch with whatever must be drawn or looked up for all its tasks together."""
-        return batch
+    >>> draws, resumed = Draws(seed=0), Draws(seed=0)
+    >>> draws.advance()
+    >>> resumed.set_extra_state(draws.get_extra_state())
+    >>> bool(torch.rand(1, generator=draws.now()) == torch.rand(1, generator=resumed.now()))
+    True
+    """
 
-    def forward(self, params: Params, batch: TaskBatch) -> Params:
+    def __init__(self, seed: int):
+        super().__init__()
+        self.seed, self.count = seed, 0
+
+    def now(self) -> torch.Generator:
+        """A generator (CPU) for this meta-batch, the same until ``advance``."""
+        return self._generator(self.count + 1)
+
+    def advance(self) -> None:
+        self.count += 1
+
+    def at_test_time(self) -> torch.Generator:
+        """The same generator every time, apart from those of training: an evaluation repeats exactly."""
+        return self._generator("test")
+
+    def _generator(self, which: int | str) -> torch.Generator:
+        return torch.Generator().manual_seed(random.Random(f"{self.seed} {which}").getrandbits(32))
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.count)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.count = int(state)
+
+
+class TaskHead(nn.Module):
+    """A way to begin with a head other than the model's own."""
+
+    kind: str
+    prepares = False  # whether ``prepare`` and ``remember`` have something to do
+
+    def begin(self, params: Params, batch: TaskBatch) -> Params:
         """``params`` {name: [T, ...]} with the heads that these training tasks begin with."""
-        return params
+        raise NotImplementedError
 
     def new(self, params: Params) -> Params:
         """``params`` with heads for tasks never seen before, at test time."""
-        return params
+        raise NotImplementedError
 
-    def remember(self, adapted: Params, batch: TaskBatch) -> None:
-        """Learn from where the inner loop ended."""
+    def keep(self, adapted: Params) -> Params:
+        """What is to be remembered of where the inner loop ended."""
+        return {}
 
     def settings(self) -> dict:
-        """The constructor's arguments and the kind, as JSON values; ``make_head`` takes them back."""
-        return {"kind": self.kind}
+        """The kind and the constructor's arguments, as JSON values; ``make_head`` takes them back."""
+        raise NotImplementedError
 
 
-class RandomHead(MetaHead):
+class RandomHead(TaskHead):
     """A fresh head at every visit.
 
     On new tasks too: task i of a batch gets draw i, the same at every call; and task i of an evaluation, however it is
-    cut into batches (see ``evaluation.begin``).
+    cut into batches (see ``evaluation.test_start``).
     """
 
     kind = "random"
+    prepares = True
 
     def __init__(self, seed: int = 0):
         super().__init__()
         self.draws = Draws(seed)
 
     def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
-        if WEIGHT in batch.info:
-            return batch
         like = check_linear(dict(model.named_parameters()))
         num_outputs, num_features = like.shape
-        heads = random_heads(batch.num_tasks, num_features, num_outputs, self.draws.next())
-        heads = {name: head.to(like, non_blocking=True).requires_grad_() for name, head in heads.items()}
-        return with_info(batch, heads)
+        heads = random_heads(len(batch), num_features, num_outputs, self.draws.now())
+        return batch.with_info(**{n: h.to(like, non_blocking=True).requires_grad_() for n, h in heads.items()})
 
-    def forward(self, params: Params, batch: TaskBatch) -> Params:
+    def begin(self, params: Params, batch: TaskBatch) -> Params:
         return params | {name: batch.info[name] for name in (WEIGHT, BIAS)}
 
     def new(self, params: Params) -> Params:
@@ -107,11 +128,14 @@ class RandomHead(MetaHead):
         heads = random_heads(num_tasks, num_features, num_outputs, self.draws.at_test_time())
         return params | {name: head.to(like).requires_grad_() for name, head in heads.items()}
 
+    def remember(self, batch: TaskBatch, kept: Params) -> None:
+        self.draws.advance()
+
     def settings(self) -> dict:
         return {"kind": self.kind, "seed": self.draws.seed}
 
 
-class StoredHeads(MetaHead):
+class StoredHeads(TaskHead):
     """A head of its own for each of ``num_tasks`` training tasks, trained by the outer loop.
 
     New tasks begin with the mean of the stored heads. (Fitting one is ``UnionOfTasks``' business.)
@@ -152,11 +176,11 @@ class StoredHeads(MetaHead):
                 "num_tasks of the heads that of the tasks"
             ) from error
 
-    def forward(self, params: Params, batch: TaskBatch) -> Params:
+    def begin(self, params: Params, batch: TaskBatch) -> Params:
         return params | self.look_up(batch)
 
     def new(self, params: Params) -> Params:
-        num_tasks = next(iter(params.values())).shape[0]
+        num_tasks = len(next(iter(params.values())))
         mean = {WEIGHT: self.weight.mean(0), BIAS: self.bias.mean(0)}  # [outputs, D], [outputs]
         return params | {name: head.expand(num_tasks, *head.shape) for name, head in mean.items()}
 
@@ -174,34 +198,37 @@ class WrittenBackHeads(StoredHeads):
     """
 
     kind = "written back"
+    prepares = True
 
     def _store(self, weight: Tensor, bias: Tensor) -> None:
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
 
     def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
-        if WEIGHT in batch.info:
-            return batch
-        return with_info(batch, {name: head.requires_grad_() for name, head in self.look_up(batch).items()})
+        return batch.with_info(**{name: head.requires_grad_() for name, head in self.look_up(batch).items()})
 
-    def forward(self, params: Params, batch: TaskBatch) -> Params:
+    def begin(self, params: Params, batch: TaskBatch) -> Params:
         return params | {name: batch.info[name] for name in (WEIGHT, BIAS)}
 
     def new(self, params: Params) -> Params:
         start = super().new(params)
         return start | {name: start[name].clone().requires_grad_() for name in (WEIGHT, BIAS)}
 
+    def keep(self, adapted: Params) -> Params:
+        return {name: adapted[name] for name in (WEIGHT, BIAS)}
+
     @torch.no_grad()
-    def remember(self, adapted: Params, batch: TaskBatch) -> None:
-        self.weight[batch.task_id] = adapted[WEIGHT]
-        self.bias[batch.task_id] = adapted[BIAS]
+    def remember(self, batch: TaskBatch, kept: Params) -> None:
+        self.weight[batch.task_id] = kept[WEIGHT]
+        self.bias[batch.task_id] = kept[BIAS]
 
 
-KINDS = {cls.kind: cls for cls in (MetaHead, RandomHead, StoredHeads, WrittenBackHeads)}
+KINDS = {cls.kind: cls for cls in (RandomHead, StoredHeads, WrittenBackHeads)}
 
 
-def make_head(head: str | Mapping | MetaHead | None) -> MetaHead:
-    """A way to begin with a head, from itself, its ``settings()``, or its kind where that needs no sizes.
+def make_head(head: str | Mapping | TaskHead | None) -> TaskHead | None:
+    """A way to begin with a head, from itself, its ``settings()``, or its kind where that needs no sizes; "meta" is the
+    model's own head, hence None.
 
     >>> make_head("random").settings()
     {'kind': 'random', 'seed': 0}
@@ -209,24 +236,19 @@ def make_head(head: str | Mapping | MetaHead | None) -> MetaHead:
     Raises:
         ValueError: an unknown kind, or one that needs sizes and was given none.
     """
-    if isinstance(head, MetaHead):
+    if isinstance(head, TaskHead):
         return head
     settings = {"kind": head or "meta"} if not isinstance(head, Mapping) else dict(head)
     kind = settings.pop("kind", None)
+    if kind == "meta":
+        return None
     if kind not in KINDS:
-        raise ValueError(f"head={head!r}: there is no such way to begin; there are {list(KINDS)}")
+        raise ValueError(f"head={head!r}: there is no such way to begin; there are {['meta', *KINDS]}")
     sizes = {"num_tasks", "num_features", "num_outputs"}
     if issubclass(KINDS[kind], StoredHeads) and not sizes <= set(settings):
         name = KINDS[kind].__name__
         raise ValueError(f"head={head!r} needs sizes: pass {name}(num_tasks, num_features, num_outputs)")
     return KINDS[kind](**settings)
-
-
-def with_info(batch: TaskBatch, more: dict[str, Tensor]) -> TaskBatch:
-    """The batch with more tensors in ``info``, which are sliced along with it."""
-    return TaskBatch(
-        batch.support_x, batch.support_y, batch.query_x, batch.query_y, batch.task_id, batch.info | more
-    )
 
 
 def check_linear(params: Mapping[str, Tensor]) -> Tensor:

@@ -15,28 +15,30 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from course_lib.algorithms.base import Head, Learner
-from course_lib.inner_loop import LossFn
-from course_lib.losses import mse
+from course_lib.algorithms.base import Learner, method
+from course_lib.algorithms.heads import TaskHead, make_head
+from course_lib.losses import LossFn, mse
 
 
+@method
 class MAML(Learner):
     """Every parameter adapts, and the outer loop differentiates through the adaptation.
 
     Args:
         inner_steps: k, at least 0. With 0 this is supervised training on the query points.
-        inner_lr: alpha, for losses that are means; one rate or one per task [T]; any sign.
+        inner_lr: alpha, for losses that are means; one rate or one per task [T]; any sign. An ``nn.Parameter`` is
+            learnt by the outer loop.
         second_order: False is FOMAML.
         loss_fn: (outputs, targets) -> one mean per task [T].
-        head: what the head begins with: meta-learned unless told otherwise (see heads.py).
+        head: with what head a task begins: None is the model's own, meta-learned (see heads.py).
     """
 
-    def __init__(
-        self,
-        inner_steps: int = 1,
-        inner_lr: float | Tensor = 0.01,  # MAML, appendix A.2; the released code's default is 0.001
-        second_order: bool = True,
-        loss_fn: LossFn = mse,
-        head: Head = None,
-    ):
-        super().__init__(inner_steps, inner_lr, second_order, loss_fn, head)
+    inner_steps: int = 1
+    inner_lr: float | Tensor = 0.01  # MAML, appendix A.2; the released code's default is 0.001
+    second_order: bool = True
+    loss_fn: LossFn = mse
+    head: TaskHead | str | dict | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.head = make_head(self.head)

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from course_lib.algorithms.base import method
 from course_lib.algorithms.fitted import FittedHead
 from course_lib.algorithms.solvers import Head, check_C, svm_head
-from course_lib.inner_loop import LossFn
-from course_lib.losses import cross_entropy
+from course_lib.losses import LossFn, cross_entropy
 
 
+@method
 class MetaOptNet(FittedHead):
     """Labels y [T, S]; for regression there is R2D2.
 
@@ -29,22 +30,18 @@ class MetaOptNet(FittedHead):
         (others): see FittedHead.
     """
 
-    def __init__(
-        self,
-        C: float = 0.1,  # the released code's
-        scale: float = 1.0,
-        learn_scale: bool = True,
-        ways: int | None = None,
-        inner_steps: int = 0,
-        inner_lr: float | Tensor = 0.01,
-        second_order: bool = True,
-        loss_fn: LossFn = cross_entropy,
-    ):
-        super().__init__(scale, learn_scale, ways, inner_steps, inner_lr, second_order, loss_fn)
-        self.C = check_C(C)
+    C: float = 0.1  # the released code's
+    scale: float = 1.0
+    learn_scale: bool = True
+    ways: int | None = None
+    inner_steps: int = 0
+    inner_lr: float | Tensor = 0.01
+    second_order: bool = True
+    loss_fn: LossFn = cross_entropy
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_C(self.C)
 
     def fit(self, z: Tensor, y: Tensor, ways: int | None) -> Head:
         return svm_head(z, y, self.C, ways)
-
-    def settings(self) -> dict:
-        return {"C": self.C} | super().settings()

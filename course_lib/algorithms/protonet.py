@@ -13,27 +13,24 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from course_lib.algorithms.base import method
 from course_lib.algorithms.fitted import FittedHead
 from course_lib.algorithms.solvers import Head, mean_head
-from course_lib.inner_loop import LossFn
-from course_lib.losses import cross_entropy
+from course_lib.losses import LossFn, cross_entropy
 
 
+@method
 class ProtoNet(FittedHead):
     """Labels y [T, S], every class with at least one example. Arguments: see FittedHead; the scale is an inverse
     temperature."""
 
-    def __init__(
-        self,
-        scale: float = 1.0,
-        learn_scale: bool = False,
-        ways: int | None = None,
-        inner_steps: int = 0,
-        inner_lr: float | Tensor = 0.01,
-        second_order: bool = True,
-        loss_fn: LossFn = cross_entropy,
-    ):
-        super().__init__(scale, learn_scale, ways, inner_steps, inner_lr, second_order, loss_fn)
+    scale: float = 1.0
+    learn_scale: bool = False
+    ways: int | None = None
+    inner_steps: int = 0
+    inner_lr: float | Tensor = 0.01
+    second_order: bool = True
+    loss_fn: LossFn = cross_entropy
 
     def fit(self, z: Tensor, y: Tensor, ways: int | None) -> Head:
         return mean_head(z, y, ways)

@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from course_lib.inner_loop import LossFn, Params, frozen, predict, select
+from course_lib.inner_loop import Params, frozen, predict, select
+from course_lib.losses import LossFn
 from course_lib.validation import check_count
 
 

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from course_lib.algorithms.base import Learner
 from course_lib.algorithms.maml import MAML
 from course_lib.engine.fast_layers import running_norms
-from course_lib.inner_loop import LossFn, Params, adapt
+from course_lib.inner_loop import Params, adapt
+from course_lib.losses import LossFn
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_count, check_model
 

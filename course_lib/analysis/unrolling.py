@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.analysis.curvature import Curvature, lanczos, random_like
-from course_lib.evaluation import path
-from course_lib.inner_loop import LossFn, Params
+from course_lib.inner_loop import Params, trajectory
+from course_lib.losses import LossFn
 
 
 @dataclass
@@ -78,7 +78,7 @@ def unroll(
     only: str | Sequence[str] | None = None,
 ) -> Unrolled:
     """Run ``adapt`` one step at a time and keep every point. Arguments as there, but for lr a function."""
-    points = list(path(model, params, x, y, loss_fn=loss_fn, steps=steps, lr=lr, only=only))
+    points = list(trajectory(model, params, x, y, loss_fn=loss_fn, steps=steps, lr=lr, only=only))
     curvatures = [Curvature(model, point, x, y, loss_fn, only) for point in points]
     return Unrolled(points, curvatures, model, loss_fn, lr, only)
 

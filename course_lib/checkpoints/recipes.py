@@ -117,7 +117,7 @@ class Recipe:
 def keep(learner: Learner) -> Learner:
     """The learner as it ships: without training tasks' stored heads, where new tasks get a head fitted."""
     settings = learner.settings()
-    if settings.get("head", {}).get("kind") != "stored" or settings.get("test_head") in (None, "gradient"):
+    if (settings.get("head") or {}).get("kind") != "stored" or settings.get("test_head") in (None, "gradient"):
         return learner
     return type(learner).from_settings(settings | {"head": {"kind": "meta"}})
 

@@ -22,8 +22,9 @@ from course_lib.checkpoints.recipes import FAMILIES, Recipe
 from course_lib.commands.doctor import write_error
 from course_lib.engine.files import only_writer
 from course_lib.engine.hot_path import PRECISIONS
+from course_lib.engine.run import threads_for
 from course_lib.evaluation import evaluate
-from course_lib.training import meta_train, threads_for
+from course_lib.training import meta_train
 
 
 def parser() -> argparse.ArgumentParser:

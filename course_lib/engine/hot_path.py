@@ -18,18 +18,22 @@ from __future__ import annotations
 import copy
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from course_lib.algorithms.base import Learner, chunks, loss_info, trainable
+from course_lib.algorithms.base import Learner, Sums, Work, one_after_another, trainable
 from course_lib.engine.compiler import compiler_name
+from course_lib.engine.self_check import check_predict
+from course_lib.inner_loop import predict
 from course_lib.models import has_convolutions
 from course_lib.tasks.base import TaskBatch
-from course_lib.validation import check_count, check_model
+from course_lib.validation import check_choice, check_count, check_model
 
 MetaGradient = Callable[[TaskBatch], tuple[dict[str, Tensor], dict[str, Tensor]]]
 PRECISIONS = ("float32", "bfloat16")
@@ -46,6 +50,8 @@ def make_meta_gradient(
 ) -> MetaGradient:
     """A function batch -> (grads, info), equal to ``learner.meta_gradient(model, batch)`` up to rounding.
 
+    Its first call compares the model for many tasks at once with the plain module (see self_check.py).
+
     Args:
         tasks_at_once: tasks held in memory together, by each worker thread where there are several; None
             chooses by device and model.
@@ -57,10 +63,9 @@ def make_meta_gradient(
             returned stay in float32.
 
     Raises:
-        RuntimeError: ``compile`` on a CPU without a C++ compiler, or on a GPU for a learner that waits for it (a
-            head fitted to a number of classes not known beforehand).
-        ValueError: ``compile`` together with ``tasks_at_once`` or "bfloat16", ``tasks_at_once`` below 1, or
-            another precision.
+        RuntimeError: ``compile`` on a CPU without a C++ compiler.
+        ValueError: ``compile`` together with ``tasks_at_once`` or "bfloat16", ``tasks_at_once`` below 1, another
+            precision; at the first call a model that computes something else for many tasks than for one.
 
     >>> from course_lib.algorithms import MAML
     >>> from course_lib.models import MLP
@@ -71,37 +76,50 @@ def make_meta_gradient(
     (torch.Size([1, 40]), torch.Size([25]))
     """
     check_model(model)
+    step, checked = choose_step(learner, model, tasks_at_once, compile, precision), False
+
+    def meta_gradient(batch: TaskBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        nonlocal checked
+        if not checked:
+            check_predict(predict, model, batch.support_x)
+            checked = True
+        return step(batch)
+
+    return meta_gradient
+
+
+def choose_step(
+    learner: Learner, model: nn.Module, tasks_at_once: int | None, compile: bool, precision: str
+) -> MetaGradient:
+    """The table above; arguments as for ``make_meta_gradient``."""
     if tasks_at_once is not None:
         check_count("tasks_at_once", tasks_at_once, 1)
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; not {precision!r}")
-    mixed = precision == "bfloat16"
+    check_choice("precision", precision, PRECISIONS)
+    mixed, device = precision == "bfloat16", next(model.parameters()).device.type
     if compile:
         if tasks_at_once is not None or mixed:
             raise ValueError(
                 "a compiled step takes all tasks at once, in float32: leave out tasks_at_once and precision, "
                 "or leave out compile"
             )
-        on_gpu = next(model.parameters()).device.type == "cuda"
-        return captured(learner, model) if on_gpu else compiled(learner, model)
-    device = next(model.parameters()).device.type
-    compute = autocast_forward(learner.meta_gradient, device) if mixed else learner.meta_gradient
-    if device == "cpu" and has_convolutions(model):
-        return in_threads(learner, model, tasks_at_once, compute)
-    return lambda batch: compute(model, batch, tasks_at_once)
+        return captured(learner, model) if device == "cuda" else compiled(learner, model)
+    threads = device == "cpu" and has_convolutions(model)
+    if not (threads or mixed):
+        return partial(learner.meta_gradient, model, tasks_at_once=tasks_at_once)
+
+    def compute(batch: TaskBatch) -> Sums:
+        run = in_threads if threads and not draws_at_random(model) else None
+        at_once = tasks_at_once or (few_tasks(batch) if threads else None)
+        with torch.autocast(device, torch.bfloat16, cache_enabled=False) if mixed else nullcontext():
+            return learner.summed_gradient(model, batch, at_once, run)
+
+    return partial(learner.meta_gradient, model, compute=compute)
 
 
-def autocast_forward(meta_gradient: Callable, device: str) -> Callable:
-    """``meta_gradient`` with its forward passes in bfloat16 (``inner_loop.backward`` leaves autocast).
-
-    Casts are not cached, since each piece of a meta-batch frees its own graph.
-    """
-
-    def compute(*arguments):
-        with torch.autocast(device, torch.bfloat16, cache_enabled=False):
-            return meta_gradient(*arguments)
-
-    return compute
+def draws_at_random(model: nn.Module) -> bool:
+    """Whether a layer drops out: all threads share one generator, so the same seed would not give the same bits."""
+    dropping = (part for part in model.modules() if getattr(part, "dropout", 0) or "Dropout" in type(part).__name__)
+    return any(part.training for part in dropping)
 
 
 def cores() -> int:
@@ -109,45 +127,33 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(
-    learner: Learner, model: nn.Module, tasks_at_once: int | None, compute: Callable
-) -> MetaGradient:
-    """A worker thread to each core, each taking ``tasks_at_once`` tasks at a time.
+def in_threads(work: Work, model: nn.Module, pieces: list[TaskBatch]) -> Iterator[tuple[Sums, list[Tensor]]]:
+    """The pieces of a meta-batch shared out over a worker thread to each core, in order whichever ends first.
 
-    ``compute`` is ``learner.meta_gradient``, or that in another precision. PyTorch leaves the interpreter free
-    while it computes, so the threads do run side by side.
+    PyTorch leaves the interpreter free while it computes, so the threads do run side by side. Each piece has a copy of
+    the model around the same parameters: called functionally, a module serves one thread at a time.
     """
-    pool = ThreadPoolExecutor(cores(), thread_name_prefix="meta-gradient")
+    try:
+        copies = [copy_sharing_parameters(model) for _ in pieces]
+    except RuntimeError:  # some modules, such as pruned ones, cannot be copied
+        yield from one_after_another(work, model, pieces)
+        return
+    mixed, threads_before = torch.is_autocast_enabled("cpu"), torch.get_num_threads()
 
-    def work(chunk: TaskBatch, share: float) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
+    def in_worker(copied: nn.Module, piece: TaskBatch) -> tuple[Sums, list[Tensor]]:
         torch.set_num_threads(1)  # of this worker, for the kernels inside
-        worker_model = copy_sharing_parameters(model)
-        grads, info = compute(worker_model, chunk)
-        buffers = dict(worker_model.named_buffers())
-        return {name: share * grad for name, grad in grads.items()}, info["task_losses"], buffers
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False) if mixed else nullcontext():
+            return work(copied, piece), list(copied.buffers())
 
-    def meta_gradient(batch: TaskBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        pieces = chunks(batch := learner.prepare(model, batch), tasks_at_once or few_tasks(batch))
-        if len(pieces) == 1:  # nothing to share out: leave the cores to the kernels
-            return compute(model, batch)
-        shares = [piece.num_tasks / batch.num_tasks for piece in pieces]
-        threads_before = torch.get_num_threads()
-        sums, arrived, task_losses = None, {}, []
-        try:
-            results = pool.map(work, pieces, shares)  # in order, whichever ends first
-            for share, (grads, losses, buffers) in zip(shares, results):
-                sums = grads if sums is None else add_(sums, grads)
-                for name, value in buffers.items():  # running statistics: the mean over the workers
-                    mean = arrived.get(name, 0) + share * value
-                    arrived[name] = mean if value.is_floating_point() else value
-                task_losses.append(losses)
-        finally:
-            torch.set_num_threads(threads_before)
-        for name, buffer in model.named_buffers():
-            buffer.copy_(arrived[name])
-        return sums, loss_info(task_losses)
+    try:
+        yield from pool().map(in_worker, copies, pieces)
+    finally:
+        torch.set_num_threads(threads_before)
 
-    return meta_gradient
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(cores(), thread_name_prefix="meta-gradient")
 
 
 def few_tasks(batch: TaskBatch) -> int:
@@ -167,13 +173,6 @@ def copy_sharing_parameters(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo={id(p): p for p in model.parameters()})
 
 
-def add_(total: dict[str, Tensor], part: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``total`` += ``part``, name by name, in place."""
-    for name, value in part.items():
-        total[name] += value
-    return total
-
-
 class Step(nn.Module):
     """The whole step as a module, so that all of its tensors can be made inputs."""
 
@@ -181,8 +180,8 @@ class Step(nn.Module):
         super().__init__()
         self.learner, self.model = learner, model
 
-    def forward(self, batch: TaskBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        return self.learner.meta_gradient(self.model, batch)
+    def forward(self, batch: TaskBatch) -> Sums:
+        return self.learner.summed_gradient(self.model, batch)
 
 
 def compiled(learner: Learner, model: nn.Module) -> MetaGradient:
@@ -191,29 +190,28 @@ def compiled(learner: Learner, model: nn.Module) -> MetaGradient:
     step = Step(learner, model)
     programs: dict[tuple, Callable] = {}
 
-    def meta_gradient(batch: TaskBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        batch = learner.prepare(model, batch)
-        state = [*step.named_parameters(), *step.named_buffers()]
+    def compute(batch: TaskBatch) -> Sums:
+        state = [*step.parameters(), *step.buffers()]
         tensors = unpack(batch)
         key = (model.training, *((t.shape, t.dtype, t.device) for t in tensors))
         if key not in programs:
             programs[key] = compile_step(step, batch)
         with torch.no_grad():
-            grads, task_losses = programs[key]([tensor for _, tensor in state], tensors)
-        return dict(zip(trainable(learner, model), grads)), loss_info([task_losses])
+            grads, losses, kept = programs[key](state, tensors)
+        return dict(zip(trainable(learner, model), grads)), losses, kept
 
-    return meta_gradient
+    return partial(learner.meta_gradient, model, compute=compute)
 
 
-def compile_step(step: Step, batch: TaskBatch) -> Callable[..., tuple[list[Tensor], Tensor]]:
-    """A compiled function (parameters and buffers, tensors of the batch) -> (gradients, task losses)."""
+def compile_step(step: Step, batch: TaskBatch) -> Callable[..., tuple[list[Tensor], Tensor, dict[str, Tensor]]]:
+    """A compiled function (parameters and buffers, tensors of the batch) -> (gradients, task losses, what is kept)."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
     names = [name for name, _ in (*step.named_parameters(), *step.named_buffers())]
 
-    def run(state: list[Tensor], tensors: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        grads, info = functional_call(step, dict(zip(names, state)), (pack(batch, tensors),))
-        return list(grads.values()), info["task_losses"]
+    def run(state: list[Tensor], tensors: list[Tensor]) -> tuple[list[Tensor], Tensor, dict[str, Tensor]]:
+        grads, losses, kept = functional_call(step, dict(zip(names, state)), (pack(batch, tensors),))
+        return list(grads.values()), losses, kept
 
     example = [p.detach().clone().requires_grad_(p.requires_grad) for p in step.parameters()]
     example += [buffer.clone() for buffer in step.buffers()]
@@ -228,18 +226,18 @@ def captured(learner: Learner, model: nn.Module) -> MetaGradient:
     """
     replays: dict[tuple, Callable] = {}
 
-    def meta_gradient(batch: TaskBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        tensors = unpack(batch := learner.prepare(model, batch))
+    def compute(batch: TaskBatch) -> Sums:
+        tensors = unpack(batch)
         key = (model.training, *((t.shape, t.dtype) for t in tensors))
         if key not in replays:
             replays[key] = record_step(learner, model, batch)
         return replays[key](tensors)
 
-    return meta_gradient
+    return partial(learner.meta_gradient, model, compute=compute)
 
 
-def record_step(learner: Learner, model: nn.Module, batch: TaskBatch) -> Callable:
-    """A function (tensors of the batch) -> (grads, info) that replays the step."""
+def record_step(learner: Learner, model: nn.Module, batch: TaskBatch) -> Callable[[list[Tensor]], Sums]:
+    """A function (tensors of the batch) -> (grads, losses, what is kept) that replays the step."""
     held = batch.map(lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad))
     buffers = [*model.buffers(), *learner.buffers()]
     before = [buffer.clone() for buffer in buffers]
@@ -247,19 +245,19 @@ def record_step(learner: Learner, model: nn.Module, batch: TaskBatch) -> Callabl
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):  # libraries make what they keep, and choose their algorithms
-            learner.meta_gradient(model, held)
+            learner.summed_gradient(model, held)
     torch.cuda.current_stream().wait_stream(stream)
     for buffer, value in zip(buffers, before):
         buffer.copy_(value)
     with torch.cuda.graph(graph):
-        grads, info = learner.meta_gradient(model, held)
+        grads, losses, kept = learner.summed_gradient(model, held)
 
-    def replay(tensors: list[Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def replay(tensors: list[Tensor]) -> Sums:
         with torch.no_grad():
             for mine, new in zip(unpack(held), tensors):
                 mine.copy_(new, non_blocking=True)
         graph.replay()
-        return grads, {name: value.clone() for name, value in info.items()}
+        return grads, losses.clone(), {name: value.clone() for name, value in kept.items()}
 
     return replay
 

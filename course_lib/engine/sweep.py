@@ -21,9 +21,10 @@ from tqdm.auto import tqdm
 
 from course_lib.algorithms.base import Learner, trainable
 from course_lib.engine.fast_layers import running_norms
+from course_lib.engine.run import threads_for
 from course_lib.inner_loop import Params, adapt, predict
 from course_lib.tasks.base import TaskBatch
-from course_lib.training import Diverged, adam, threads_for
+from course_lib.training import Diverged, adam
 from course_lib.validation import check_count, check_model
 
 
@@ -141,10 +142,10 @@ def check_sweep(
         raise ValueError("models of a sweep must be of one architecture: these differ in names or shapes")
     if running_norms(models[0]):
         raise ValueError("a sweep keeps no running statistics: give batch norm track_running_stats=False")
-    parts = ("start", "task_losses", "rate")
+    parts = ("start", "rate", "adapt", "visit")
     plain = all(getattr(type(learner), part) is getattr(Learner, part) for part in parts)
-    if not plain or learner.head.kind != "meta" or trainable(learner, nn.Module()):
+    if not plain or learner.head is not None or trainable(learner, nn.Module()):
         raise ValueError(
             "a sweep batches gradient steps from the model's own parameters (MAML, FOMAML, ANIL), not "
-            f"{type(learner).__name__} with a {learner.head.kind} head: train each run with meta_train"
+            f"{learner.describe()}: train each run with meta_train"
         )

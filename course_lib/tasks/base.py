@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+from course_lib.validation import check_count
 
 
 @dataclass
@@ -16,6 +19,9 @@ class TaskBatch:
     ``support_x`` [T, S, ...], ``support_y`` [T, S, ...], ``query_x`` [T, Q, ...], ``query_y`` [T, Q, ...].
     ``task_id`` [T] says which task of a finite set each one is, where tasks come back (else None).
     ``info`` keeps what generated a task, such as its amplitude [T], so that a demo can draw the true curve.
+
+    Raises:
+        ValueError: tensors that disagree in the number of tasks or of points.
     """
 
     support_x: Tensor
@@ -27,14 +33,24 @@ class TaskBatch:
 
     def __post_init__(self):
         parts = {"support_x": self.support_x, "support_y": self.support_y}
-        parts |= {"query_x": self.query_x, "query_y": self.query_y, "task_id": self.task_id}
-        sizes = {name: part.shape[0] for name, part in parts.items() if part is not None}
+        parts |= {"query_x": self.query_x, "query_y": self.query_y, "task_id": self.task_id, **self.info}
+        sizes = {name: len(part) for name, part in parts.items() if part is not None}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"the first dimension of every tensor must be the number of tasks, but it is {sizes}")
+        for x, y in ((self.support_x, self.support_y), (self.query_x, self.query_y)):
+            if min(x.ndim, y.ndim) < 2 or x.shape[:2] != y.shape[:2]:
+                raise ValueError(f"x {list(x.shape)} and y {list(y.shape)} must agree in tasks and points, [T, N, ...]")
 
     @property
     def num_tasks(self) -> int:
-        return self.support_x.shape[0]
+        return len(self.support_x)
+
+    def __len__(self) -> int:
+        return self.num_tasks
+
+    def __iter__(self) -> Iterator[TaskBatch]:
+        """Its tasks one by one, each a meta-batch of one."""
+        return (self[i] for i in range(len(self)))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> TaskBatch:
         """The batch with ``change`` applied to each of its tensors."""
@@ -47,13 +63,34 @@ class TaskBatch:
             {name: change(value) for name, value in self.info.items()},
         )
 
-    def __getitem__(self, tasks: slice | Tensor) -> TaskBatch:
-        """Some of the tasks; their dimension stays, so index with a slice or a tensor, not an integer."""
+    def __getitem__(self, tasks: int | slice | Tensor) -> TaskBatch:
+        """Some of the tasks. Their dimension stays: ``batch[0]`` is a meta-batch of one task."""
+        if not isinstance(tasks, (slice, Tensor, list)):
+            index = operator.index(tasks)
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"there is no task {index} in a meta-batch of {len(self)}")
+            tasks = slice(index, index + 1 or None)
         return self.map(lambda tensor: tensor[tasks])
 
-    def to(self, device: torch.device | str) -> TaskBatch:
-        on_gpu = torch.device(device).type != "cpu"  # which waits for a copy before it reads; a CPU would read too soon
-        return self.map(lambda tensor: tensor.to(device, non_blocking=on_gpu))
+    def split(self, tasks_at_once: int | None) -> list[TaskBatch]:
+        """The meta-batch in pieces of at most ``tasks_at_once`` tasks; None is one piece."""
+        if tasks_at_once is None:
+            return [self]
+        size = check_count("tasks_at_once", tasks_at_once, 1)
+        return [self[i : i + size] for i in range(0, len(self), size)]
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> TaskBatch:
+        """The batch on another device; its floating-point tensors in another precision."""
+        on_gpu = device is not None and torch.device(device).type != "cpu"  # a CPU would read before a copy arrives
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, dtype if tensor.is_floating_point() else None, non_blocking=on_gpu)
+
+        return self.map(move)
+
+    def with_info(self, **more: Tensor) -> TaskBatch:
+        """The batch with more tensors in ``info``, [T, ...] each, which are sliced along with it."""
+        return replace(self, info=self.info | more)
 
     @staticmethod
     def cat(batches: list[TaskBatch]) -> TaskBatch:

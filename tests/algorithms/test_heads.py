@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import OrderedDict
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from course_lib.algorithms import ANIL, MAML
 from course_lib.algorithms.base import trainable
-from course_lib.algorithms.heads import MetaHead, RandomHead, StoredHeads, WrittenBackHeads, make_head, random_heads
+from course_lib.algorithms.heads import RandomHead, StoredHeads, TaskHead, WrittenBackHeads, make_head, random_heads
 from course_lib.inner_loop import stack_params
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -21,10 +22,10 @@ from tests.gradients import EVERY_CHUNK, finite_differences, largest_difference,
 NUM_TASKS = 8
 
 
-def every_head(seed: int = 0) -> dict[str, MetaHead]:
+def every_head(seed: int = 0) -> dict[str, TaskHead | None]:
     sizes = (NUM_TASKS, 3, 1)
-    heads = [MetaHead(), RandomHead(seed), StoredHeads(*sizes, seed), WrittenBackHeads(*sizes, seed)]
-    return {head.kind: head.double() for head in heads}
+    heads = [RandomHead(seed), StoredHeads(*sizes, seed), WrittenBackHeads(*sizes, seed)]
+    return {"meta": None} | {head.kind: head.double() for head in heads}
 
 
 KINDS = list(every_head())
@@ -42,9 +43,10 @@ def visit(seed: int = 0):
 @pytest.mark.parametrize("steps", [0, 2])
 def test_finite_differences(kind, learner_class, steps):
     model, learner = tiny_model(), learner_class(steps, 0.2, head=every_head()[kind])
-    batch = learner.prepare(model, visit())  # draws the random heads, once for all of these calls
-    learner.head.remember = lambda *_: None  # and keeps the written ones as they are
+    batch = visit()
+    before = copy.deepcopy(learner.state_dict())
     grads, _ = learner.meta_gradient(model, batch)
+    learner.load_state_dict(before)  # draws the same random heads again, with the written ones as they were
     assert grads.keys() == trainable(learner, model).keys()
     for name, parameter in trainable(learner, model).items():
         expected = finite_differences(lambda: learner.meta_loss(model, batch), parameter)
@@ -94,7 +96,13 @@ def test_written_back_heads_are_where_the_inner_loop_ended():
 
 def test_random_heads_are_anew_at_every_visit_and_repeat_from_the_seed():
     model, heads = tiny_model(), every_head()
-    draw = lambda head: head.prepare(model, visit()).info["head.weight"]
+
+    def draw(head: RandomHead) -> torch.Tensor:
+        batch = head.prepare(model, visit())
+        assert head.prepare(model, visit()).info["head.weight"].equal(batch.info["head.weight"])  # until remembered
+        head.remember(batch, {})
+        return batch.info["head.weight"]
+
     first, second = draw(heads["random"]), draw(heads["random"])
     assert not first.equal(second)
     assert len({tuple(head.flatten().tolist()) for head in first}) == 5  # another for each task

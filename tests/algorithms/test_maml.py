@@ -113,7 +113,7 @@ def test_the_result_does_not_depend_on_tasks_at_once(tasks_at_once, second_order
     expected = gradient(learner.meta_loss(model, batch), model)
     grads, info = learner.meta_gradient(model, batch, tasks_at_once)
     assert largest_difference(grads, expected) < 1e-14
-    torch.testing.assert_close(info["task_losses"], learner.task_losses(model, batch).detach(), **TIGHT)
+    torch.testing.assert_close(info["task_losses"], learner.visit(model, batch).losses.detach(), **TIGHT)
     assert not info["loss"].requires_grad and not any(g.requires_grad for g in grads.values())
 
 

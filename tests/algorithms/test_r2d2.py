@@ -241,8 +241,8 @@ def test_the_ways_come_from_the_batch_where_it_has_them():
     model, batch = tiny_classifier(), classification(ways=2)
     learner = R2D2(0.2, loss_fn=cross_entropy).double()
     batch.info["classes"] = torch.arange(4).expand(batch.num_tasks, -1)
-    adapted = learner.begin(model, batch)
+    adapted = learner.visit(model, batch).adapted
     assert adapted["head.weight"].shape == (5, 4, 4) and not adapted["head.weight"][:, 2:].any()
-    assert learner.begin(model, classification(ways=2))["head.weight"].shape == (5, 2, 4)
+    assert learner.visit(model, classification(ways=2)).adapted["head.weight"].shape == (5, 2, 4)
     fixed = R2D2(0.2, ways=3, loss_fn=cross_entropy).double()
-    assert fixed.begin(model, batch)["head.weight"].shape == (5, 3, 4)
+    assert fixed.visit(model, batch).adapted["head.weight"].shape == (5, 3, 4)

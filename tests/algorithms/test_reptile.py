@@ -95,7 +95,12 @@ def test_minibatches_deal_out_every_point_before_any_returns():
 
 def test_minibatches_differ_from_visit_to_visit_and_repeat_from_the_seed():
     batch, first, again = regression(shots=10), Reptile(inner_batch=5, seed=1), Reptile(inner_batch=5, seed=1)
-    deal = lambda learner: learner.prepare(None, batch).info["minibatches"]
+
+    def deal(learner: Reptile) -> torch.Tensor:
+        dealt = learner.prepare(None, batch).info["minibatches"]
+        learner.remember(batch, {})
+        return dealt
+
     visits = [deal(first) for _ in range(3)]
     assert not visits[0].equal(visits[1])
     assert all(visit.equal(deal(again)) for visit in visits)

@@ -195,7 +195,7 @@ def test_settings_describe_the_learner():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (dict(test_head="lasso"), "test_head must be one of ridge, svm, means, gradient"),
+        (dict(test_head="lasso"), "test_head must be one of 'ridge', 'svm', 'means', 'gradient'"),
         (dict(lam=-1.0), "lam must be at least 0"),
         (dict(C=0.0), "C must be positive"),
         (dict(inner_steps=-1), "inner_steps must be a whole number"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from torch import nn
 
+from course_lib import checkpoints
 from course_lib.__main__ import main
 from course_lib.algorithms import ANIL, MAML, R2D2, MetaOptNet, ProtoNet, Reptile
 from course_lib.engine.hot_path import make_meta_gradient
@@ -96,11 +95,11 @@ def test_the_record_names_the_precision(tmp_path):
     command = ["train", "sinusoid", "--iterations", "2", "--out", str(tmp_path / "run")]
     for options, precision in (["--precision", "bfloat16"], "bfloat16"), ([], "float32"):
         assert main([*command, *options]) == 0
-        assert json.loads((tmp_path / "run.json").read_text())["training"]["precision"] == precision
+        assert checkpoints.read_record(tmp_path / "run")["training"]["precision"] == precision
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16; not 'half'"):
+    with pytest.raises(ValueError, match="precision must be one of 'float32', 'bfloat16'; not 'half'"):
         make_meta_gradient(MAML(), MLP(), precision="half")
     with pytest.raises(ValueError, match="in float32"):
         make_meta_gradient(MAML(), MLP(), compile=True, precision="bfloat16")

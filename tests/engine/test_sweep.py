@@ -62,7 +62,7 @@ def test_what_cannot_be_swept_is_named():
     running = [Conv4(statistics="running", downsample="stride", filters=2) for _ in SEEDS]
     with pytest.raises(ValueError, match="track_running_stats=False"):
         meta_train_sweep(MAML(), running, TASKS, RATES, SEEDS)
-    with pytest.raises(ValueError, match="random head"):
+    with pytest.raises(ValueError, match="'kind': 'random'"):
         meta_train_sweep(MAML(head="random"), models(), TASKS, RATES, SEEDS)
 
 

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from course_lib import checkpoints
-from course_lib.evaluation import path
-from course_lib.inner_loop import Params, predict, stack_params
+from course_lib.inner_loop import Params, predict, stack_params, trajectory
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Points, Slider, declare
 from course_lib.losses import mse
@@ -49,7 +48,7 @@ def fine_tune(points: tuple[float, ...], inner_lr: float, amplitude: float, phas
     y = sinusoid(x, torch.tensor([amplitude]), torch.tensor([phase]))  # [1, S, 1]
     model, params = initialisations()
     support_x, support_y = x.expand(3, -1, -1), y.expand(3, -1, -1)  # [3, S, 1]
-    trail = list(path(model, params, support_x, support_y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
+    trail = list(trajectory(model, params, support_x, support_y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
     after = {name: torch.cat([adapted[name] for adapted in trail]) for name in params}  # [51 * 3, ...]
     with torch.no_grad():
         fits = predict(model, after, GRID.expand(3 * len(trail), -1, -1))[..., 0]  # [51 * 3, G]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from course_lib import checkpoints
-from course_lib.evaluation import Evaluation, begin, interval95, path, two_by_two
-from course_lib.inner_loop import predict
+from course_lib.evaluation import Evaluation, interval95, test_start, two_by_two
+from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
 from course_lib.kit.first_edition import Button, Choice, Demo, Slider
 from course_lib.tasks import SinusoidTasks
@@ -46,9 +46,9 @@ def one_task(checkpoint: str, head: str, only: str | None, seed: int) -> dict[st
     model, learner, _ = checkpoints.load(checkpoint)
     generator = torch.Generator().manual_seed(1000 + seed)
     batch = SinusoidTasks(shots=SHOTS).sample(1, generator=generator)
-    start = begin(learner, model, batch, head, generator)
+    start = test_start(learner, model, batch, head, generator)
     options = {"loss_fn": learner.loss_fn, "steps": MAX_STEPS, "lr": INNER_LR, "only": only}
-    tuned = path(model, start, batch.support_x, batch.support_y, **options)
+    tuned = trajectory(model, start, batch.support_x, batch.support_y, **options)
     fits = torch.stack([predict(model, params, GRID)[0, :, 0].detach() for params in tuned])
     truth = sinusoid(GRID, batch.info["amplitude"], batch.info["phase"])[0, :, 0]
     return {"x": batch.support_x[0, :, 0], "y": batch.support_y[0, :, 0], "truth": truth, "fits": fits}

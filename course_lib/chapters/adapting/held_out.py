@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from course_lib.chapters.adapting import adapting
-from course_lib.evaluation import path
-from course_lib.inner_loop import predict
+from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
 from course_lib.kit.first_edition import Button, Choice, Demo, Slider
 from course_lib.losses import mse
@@ -32,7 +31,7 @@ def measure(start: str, shots: int, inner_lr: float, draw: int) -> tuple[Tensor,
     x, y = batch.support_x[:, :shots], batch.support_y[:, :shots]
     all_x, all_y = torch.cat([x, batch.query_x], 1), torch.cat([y, batch.query_y], 1)  # [25, S + Q, 1]
     outputs = []
-    for tuned in path(model, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr):
+    for tuned in trajectory(model, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr):
         with torch.no_grad():
             outputs.append(predict(model, tuned, all_x))
     squares = (torch.stack(outputs) - all_y)[..., 0].square()  # [31, 25, S + Q]

@@ -12,8 +12,7 @@ from torch import Tensor
 from course_lib.analysis.tangent import feature_reuse
 from course_lib.chapters.features import setup as setup
 from course_lib.chapters.features.setup import GRID, STARTS
-from course_lib.evaluation import path
-from course_lib.inner_loop import features, predict, stack_params
+from course_lib.inner_loop import features, predict, stack_params, trajectory
 from course_lib.kit import plots
 from course_lib.kit.first_edition import Button, Demo, Slider
 from course_lib.losses import mse
@@ -47,7 +46,7 @@ def measure(start: str) -> Measured:
     before = {name: p.detach() for name, p in stack_params(network, NUM_TASKS).items()}
     options = {"loss_fn": mse, "steps": MAX_STEPS, "lr": INNER_LR}
     seen, errors, reuse = [], [], []
-    for after in path(network, before, batch.support_x, batch.support_y, **options):
+    for after in trajectory(network, before, batch.support_x, batch.support_y, **options):
         mixed = [
             {name: (after if name.split(".")[0] in kept else before)[name] for name in after}
             for kept in KEPT.values()

@@ -12,8 +12,7 @@ from torch import Tensor
 from course_lib.analysis.tangent import linear_finetune, tangent_features
 from course_lib.chapters.features import setup as setup
 from course_lib.chapters.features.setup import STARTS
-from course_lib.evaluation import path
-from course_lib.inner_loop import predict, stack_params
+from course_lib.inner_loop import predict, stack_params, trajectory
 from course_lib.kit import plots
 from course_lib.kit.first_edition import Button, Demo, Slider
 from course_lib.losses import mse
@@ -40,7 +39,7 @@ def measure(start: str, inner_lr: float) -> Measured:
     grid, truth = setup.GRID[::EVERY], truth[:, ::EVERY]  # [100, 1], [T, 100]
     x, y = batch.support_x, batch.support_y
     params = stack_params(network, NUM_TASKS)
-    stepped = list(path(network, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
+    stepped = list(trajectory(network, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
     stages = {name: torch.cat([p[name] for p in stepped]) for name in params}  # [51 * T, ...]
     with torch.no_grad():
         outputs = predict(network, stages, grid.expand(len(stepped) * NUM_TASKS, -1, -1))  # [51 * T, 100, 1]

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from course_lib import checkpoints
 from course_lib.analysis.transduction import has_running_statistics, predict_one_by_one
-from course_lib.evaluation import begin, path
-from course_lib.inner_loop import Params, predict
+from course_lib.evaluation import test_start
+from course_lib.inner_loop import Params, predict, trajectory
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, declare
 from course_lib.kit.drawing_pad import BLANK, Drawing, Strokes
@@ -68,9 +68,9 @@ def adapted(checkpoint: str, drawn: tuple[Strokes, ...]) -> Params:
     x = torch.stack([seen(strokes) for strokes in drawn])[None]  # [1, W, 1, 28, 28]
     y = torch.arange(len(drawn))[None]  # [1, W]
     with torch.no_grad():
-        start = begin(learner, model, TaskBatch(x, y, x, y), "ready", None)
+        start = test_start(learner, model, TaskBatch(x, y, x, y), "ready", None)
     rate, loss_fn = learner.rate(model), learner.loss_fn
-    *_, params = path(model, start, x, y, loss_fn=loss_fn, steps=steps, lr=rate, only=learner.only)
+    *_, params = trajectory(model, start, x, y, loss_fn=loss_fn, steps=steps, lr=rate, only=learner.only)
     return params
 
 

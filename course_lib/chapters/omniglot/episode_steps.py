@@ -10,8 +10,8 @@ from torch import Tensor
 
 from course_lib import checkpoints
 from course_lib.chapters.omniglot.setup import RIGHT, WRONG, Sheet, episode, name
-from course_lib.evaluation import begin, path
-from course_lib.inner_loop import predict
+from course_lib.evaluation import test_start
+from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
 from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
 from course_lib.models import Conv4
@@ -31,9 +31,9 @@ def adapting(start: str, inner_lr: float, seed: int) -> Tensor:
         model = Conv4(**model.config)
     task = episode(WAYS, SHOTS, EACH, seed)
     with torch.no_grad():
-        params = begin(learner, model, task, "ready", None)
+        params = test_start(learner, model, task, "ready", None)
     options = {"loss_fn": learner.loss_fn, "steps": MAX_STEPS, "lr": inner_lr}
-    tuned = list(path(model, params, task.support_x, task.support_y, **options))
+    tuned = list(trajectory(model, params, task.support_x, task.support_y, **options))
     with torch.no_grad():
         return torch.stack([predict(model, params, task.query_x)[0].softmax(-1) for params in tuned])
 

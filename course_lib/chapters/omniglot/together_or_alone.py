@@ -13,8 +13,8 @@ from course_lib.analysis.transduction import predict_in_groups
 from course_lib.chapters.omniglot.experiments import dont_match
 from course_lib.chapters.omniglot.experiments.dont_match import MAML, SOLVED
 from course_lib.chapters.omniglot.setup import RIGHT, WRONG, Sheet, episode, name
-from course_lib.evaluation import begin, path
-from course_lib.inner_loop import predict
+from course_lib.evaluation import test_start
+from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
 from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Switch
 
@@ -45,9 +45,9 @@ def labels(network: str, together: int, one_class: bool, seed: int) -> Tensor:
     model, learner = dont_match.network(rules.network, statistics)
     task = episode(WAYS, 1, EACH, seed)
     with torch.no_grad():
-        params = begin(learner, model, task, "ready", None)
+        params = test_start(learner, model, task, "ready", None)
     options = {"loss_fn": learner.loss_fn, "steps": rules.steps, "lr": rules.lr}
-    *_, params = path(model, params, task.support_x, task.support_y, **options)
+    *_, params = trajectory(model, params, task.support_x, task.support_y, **options)
     with torch.no_grad():
         if network == "running":
             return predict(model, params, task.query_x)[0].argmax(-1)

@@ -19,6 +19,7 @@ from torch import nn
 from course_lib import checkpoints
 from course_lib.chapters.reptile.experiments import reptile_training
 from course_lib.chapters.reptile.experiments.reptile_training import Method
+from course_lib.engine.run import threads_for
 from course_lib.inner_loop import predict
 from course_lib.kit import plots
 from course_lib.kit.first_edition import Demo, Notches, Run, Slider
@@ -26,7 +27,7 @@ from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 from course_lib.tasks.sinusoid import X_RANGE, ZERO_PREDICTOR_MSE, sinusoid
-from course_lib.training import Diverged, outer_loop, threads_for
+from course_lib.training import Diverged, outer_loop
 
 NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 COLORS = dict(zip(NAMES, (plots.BLUE, plots.SKY, plots.ORANGE)))

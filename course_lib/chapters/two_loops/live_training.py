@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from course_lib.algorithms import MAML
+from course_lib.engine.run import threads_for
 from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
 from course_lib.kit.first_edition import Demo, Run, Slider, Switch
@@ -22,7 +23,7 @@ from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import X_RANGE, ZERO_PREDICTOR_MSE, sinusoid
-from course_lib.training import Diverged, adam, outer_loop, threads_for
+from course_lib.training import Diverged, adam, outer_loop
 
 ITERATIONS, META_BATCH, SEED = 400, 25, 0
 LOOK_EVERY, WINDOW = 5, 25  # outer steps between pictures, and of the running mean

@@ -17,8 +17,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
 from course_lib.chapters.two_loops import two_parameters as plane
-from course_lib.evaluation import path
-from course_lib.inner_loop import predict, stack_params
+from course_lib.inner_loop import predict, stack_params, trajectory
 from course_lib.kit import plots
 from course_lib.kit.first_edition import Button, Choice, Demo, Slider
 from course_lib.losses import mse
@@ -77,7 +76,7 @@ def one_round(
     steps = 0 if method == "union" else steps
     start = stack_params(model, NUM_TASKS)
     options = {"loss_fn": mse, "steps": steps, "lr": inner_lr}
-    walked = list(path(model, start, batch.support_x, batch.support_y, **options))  # k + 1 points
+    walked = list(trajectory(model, start, batch.support_x, batch.support_y, **options))  # k + 1 points
     curve_x = GRID.expand(NUM_TASKS, -1, -1)
     with torch.no_grad():
         return {

@@ -28,11 +28,12 @@ from tqdm.auto import tqdm
 from course_lib import checkpoints
 from course_lib.algorithms import MAML
 from course_lib.engine.files import read_tensors, write_tensors, write_whole
+from course_lib.engine.run import threads_for
 from course_lib.engine.sweep import run_losses, with_parameters
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.base import TaskBatch
-from course_lib.training import adam, threads_for
+from course_lib.training import adam
 
 INNER_LRS = {"maml": 0.01, "plain": 0.0}
 SEEDS = (0, 1, 2)

@@ -28,12 +28,11 @@ from torch import Tensor, nn
 
 from course_lib import checkpoints
 from course_lib.algorithms import Learner
-from course_lib.algorithms.base import chunks
 from course_lib.analysis.transduction import has_running_statistics, predict_in_groups, with_statistics
 from course_lib.checkpoints import recipes
 from course_lib.engine.files import write_whole
-from course_lib.evaluation import DRAW_AT_ONCE, begin, evaluate, interval95, path
-from course_lib.inner_loop import predict
+from course_lib.evaluation import DRAW_AT_ONCE, evaluate, interval95, test_start
+from course_lib.inner_loop import predict, trajectory
 from course_lib.losses import accuracy
 from course_lib.tasks import OmniglotTasks, TaskBatch
 from course_lib.tasks.episodes import CharacterTasks
@@ -142,7 +141,7 @@ def measure(
     generator = torch.Generator().manual_seed(seed)
     for first in range(0, num_tasks, DRAW_AT_ONCE):
         drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
-        for task in chunks(drawn, 1):
+        for task in drawn:
             yield judge(rules, model, learner, task)
 
 
@@ -150,9 +149,9 @@ def judge(rules: Rules, model: nn.Module, learner: Learner, task: TaskBatch) -> 
     """Accuracy on the query set of one task."""
     task = under(rules, task)
     with torch.no_grad():
-        params = begin(learner, model, task, "ready", None)
+        params = test_start(learner, model, task, "ready", None)
     options = {"loss_fn": learner.loss_fn, "steps": rules.steps, "lr": rules.lr}
-    *_, params = path(model, params, task.support_x, task.support_y, **options)
+    *_, params = trajectory(model, params, task.support_x, task.support_y, **options)
     with torch.no_grad():
         if isinstance(rules.together, int):
             size = rules.together

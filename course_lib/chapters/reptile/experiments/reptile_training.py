@@ -39,6 +39,7 @@ from course_lib.algorithms.base import Learner
 from course_lib.analysis.curvature import Curvature
 from course_lib.checkpoints.recipes import interpolate
 from course_lib.engine.files import write_whole
+from course_lib.engine.run import threads_for
 from course_lib.engine.sweep import run_losses, with_parameters
 from course_lib.evaluation import evaluate
 from course_lib.inner_loop import Params, stack_params
@@ -46,7 +47,7 @@ from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.base import TaskBatch
-from course_lib.training import Optimizer, adam, linear_decay, threads_for
+from course_lib.training import Optimizer, adam, linear_decay
 
 K, MAML_LR, REPTILE_LR = 5, 0.01, 0.02  # inner steps, inner rates
 SEEDS, ITERATIONS, META_BATCH, TEST_TASKS = (0, 1, 2), 1000, 25, 200
@@ -108,7 +109,8 @@ class Together(Reptile):
     def moves(self, model: nn.Module, theta: Params, batch: TaskBatch) -> Params:
         """theta - mean theta' of every run, {name: [R, ...]}, from the tasks of all runs [R T]."""
         self.theta = theta
-        ends = self.adapt_in_training(model, self.prepare(model, batch))
+        ends = self.visit(model, self.prepare(model, batch)).adapted
+        self.remember(batch, {})
         runs = len(next(iter(theta.values())))
         return {name: (p - ends[name].unflatten(0, (runs, -1)).mean(1)).detach() for name, p in theta.items()}
 

@@ -32,15 +32,16 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_lib import checkpoints
-from course_lib.algorithms.heads import MetaHead, RandomHead, StoredHeads, WrittenBackHeads
+from course_lib.algorithms.heads import RandomHead, StoredHeads, TaskHead, WrittenBackHeads
 from course_lib.algorithms.solvers import ridge_head
 from course_lib.engine.files import read_tensors, write_tensors, write_whole
+from course_lib.engine.run import threads_for
 from course_lib.inner_loop import Params, adapt, predict
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.base import TaskBatch
-from course_lib.training import adam, threads_for
+from course_lib.training import adam
 
 HEADS = ("random", "written back", "meta")  # see algorithms/heads.py
 NUM_TASKS, STEPS, SEEDS = (50, 200, 5000), (1, 5), (0, 1, 2)
@@ -64,10 +65,10 @@ class Run:
     steps: int
     seed: int
 
-    def make_head(self, num_features: int = 40) -> MetaHead:
-        """A head of this kind, seeded."""
+    def make_head(self, num_features: int = 40) -> TaskHead | None:
+        """A head of this kind, seeded; None is the model's own."""
         if self.head == "meta":
-            return MetaHead()
+            return None
         if self.head == "random":
             return RandomHead(self.seed)
         kind = {"stored": StoredHeads, "written back": WrittenBackHeads}[self.head]
@@ -101,7 +102,7 @@ def train(
     names = [name for name, _ in networks[0].named_parameters()]
     theta = {n: torch.stack([net.get_parameter(n).detach() for net in networks]) for n in names}  # [R, ...]
     theta = {n: p.requires_grad_() for n, p in theta.items()}
-    learned = [*theta.values(), *(p for head in heads for p in head.parameters())]
+    learned = [*theta.values(), *(p for head in heads if head for p in head.parameters())]
     optimizer, losses = adam(learned, OUTER_LR), []
     bar = tqdm(total=stops[-1], desc=f"k = {steps}, {len(runs)} runs", disable=not progress, leave=False)
     with bar, threads_for(networks[0], torch.device("cpu")):
@@ -113,9 +114,10 @@ def train(
                 losses = []
             if iteration == stops[-1]:
                 return
+            batches = [family.sample(META_BATCH, generator=g) for family, g in zip(families, generators)]
             batches = [
-                head.prepare(net, family.sample(META_BATCH, generator=generator))
-                for head, net, family, generator in zip(heads, networks, families, generators)
+                head.prepare(network, batch) if head and head.prepares else batch
+                for head, network, batch in zip(heads, networks, batches)
             ]
             loss = run_losses(networks[0], theta, heads, batches, steps)  # [R]
             for p, grad in zip(learned, torch.autograd.grad(loss.sum(), learned, materialize_grads=True)):
@@ -126,13 +128,13 @@ def train(
 
 
 def run_losses(
-    model: nn.Module, theta: Params, heads: Sequence[MetaHead], batches: Sequence[TaskBatch], steps: int
+    model: nn.Module, theta: Params, heads: Sequence[TaskHead | None], batches: Sequence[TaskBatch], steps: int
 ) -> Tensor:
     """Each run's mean query loss [R] after the inner loop, which begins with each run's own heads."""
     starts = []
     for r, (head, batch) in enumerate(zip(heads, batches)):
         params = {n: p[r].expand(batch.num_tasks, *p.shape[1:]) for n, p in theta.items()}  # [T, ...]
-        starts.append(head(params, batch))
+        starts.append(head.begin(params, batch) if head else params)
     params = {n: torch.cat([start[n] for start in starts]) for n in theta}  # [R T, ...]
     support_x, support_y, query_x, query_y = (
         torch.cat([getattr(batch, part) for batch in batches])
@@ -141,7 +143,8 @@ def run_losses(
     adapted = adapt(model, params, support_x, support_y, loss_fn=mse, steps=steps, lr=INNER_LR)
     for r, (head, batch) in enumerate(zip(heads, batches)):
         mine = slice(r * batch.num_tasks, (r + 1) * batch.num_tasks)
-        head.remember({n: p[mine] for n, p in adapted.items() if n.startswith("head.")}, batch)
+        if head and head.prepares:
+            head.remember(batch, {name: p[mine].detach() for name, p in head.keep(adapted).items()})
     return mse(predict(model, adapted, query_x), query_y).view(len(batches), -1).mean(1)
 
 

@@ -32,6 +32,7 @@ from course_lib import checkpoints
 from course_lib.algorithms import MAML, R2D2
 from course_lib.algorithms.heads import random_heads
 from course_lib.engine.files import write_whole
+from course_lib.engine.run import threads_for
 from course_lib.engine.sweep import with_parameters
 from course_lib.evaluation import evaluate
 from course_lib.inner_loop import Params, adapt, predict
@@ -39,7 +40,7 @@ from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.base import TaskBatch
-from course_lib.training import Diverged, adam, threads_for
+from course_lib.training import Diverged, adam
 
 INNER_LRS = (-0.03, -0.01, 0.0, 0.01, 0.03)
 HEADS = {"stored": 200, "shared": None}  # tasks that come back, each with its head; None: one head for all

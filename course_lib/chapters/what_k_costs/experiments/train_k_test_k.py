@@ -28,12 +28,13 @@ from tqdm.auto import tqdm
 from course_lib import checkpoints
 from course_lib.algorithms import MAML
 from course_lib.engine.files import write_whole
+from course_lib.engine.run import threads_for
 from course_lib.engine.sweep import run_losses, with_parameters
 from course_lib.evaluation import Evaluation, evaluate
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.base import TaskBatch
-from course_lib.training import adam, threads_for
+from course_lib.training import adam
 
 TRAIN_STEPS, TEST_STEPS = (0, 1, 2, 3, 5, 10), (0, 1, 2, 3, 5, 10, 20, 50)
 INNER_LR, SEEDS = 0.01, (0, 1, 2)
