@@ -20,7 +20,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 
 import torch
@@ -31,7 +31,7 @@ from course_lib.algorithms.base import Learner, Sums, Work, one_after_another, t
 from course_lib.engine.compiler import compiler_name
 from course_lib.engine.self_check import check_predict
 from course_lib.inner_loop import predict
-from course_lib.models import has_convolutions
+from course_lib.models import has_convolutions, set_buffers
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_choice, check_count, check_model
 
@@ -130,30 +130,52 @@ def cores() -> int:
 def in_threads(work: Work, model: nn.Module, pieces: list[TaskBatch]) -> Iterator[tuple[Sums, list[Tensor]]]:
     """The pieces of a meta-batch shared out over a worker thread to each core, in order whichever ends first.
 
-    PyTorch leaves the interpreter free while it computes, so the threads do run side by side. Each piece has a copy of
-    the model around the same parameters: called functionally, a module serves one thread at a time.
+    PyTorch leaves the interpreter free while it computes, so the threads do run side by side. Each has a copy of the
+    model around the same parameters: called functionally, a module serves one thread at a time.
     """
     try:
-        copies = [copy_sharing_parameters(model) for _ in pieces]
+        idle = [copy_sharing_parameters(model) for _ in range(cores())]
     except RuntimeError:  # some modules, such as pruned ones, cannot be copied
         yield from one_after_another(work, model, pieces)
         return
-    mixed, threads_before = torch.is_autocast_enabled("cpu"), torch.get_num_threads()
+    before, mixed = [buffer.clone() for buffer in model.buffers()], torch.is_autocast_enabled("cpu")
 
-    def in_worker(copied: nn.Module, piece: TaskBatch) -> tuple[Sums, list[Tensor]]:
-        torch.set_num_threads(1)  # of this worker, for the kernels inside
-        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False) if mixed else nullcontext():
-            return work(copied, piece), list(copied.buffers())
+    def in_worker(piece: TaskBatch) -> tuple[Sums, list[Tensor]]:
+        copied = idle.pop()
+        set_buffers(copied, before)
+        try:
+            with torch.autocast("cpu", torch.bfloat16, cache_enabled=False) if mixed else nullcontext():
+                return work(copied, piece), [buffer.clone() for buffer in copied.buffers()]
+        finally:
+            idle.append(copied)
 
+    with workers() as pool:
+        yield from pool.map(in_worker, pieces)
+
+
+@contextmanager
+def workers() -> Iterator[ThreadPoolExecutor]:
+    """A worker thread to each core, whose kernels run in that thread alone. So do those of this thread meanwhile: a
+    second thread of its own would spin beside the workers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    keep_freed_memory()
     try:
-        yield from pool().map(in_worker, copies, pieces)
+        yield make_pool()
     finally:
-        torch.set_num_threads(threads_before)
+        torch.set_num_threads(before)
 
 
 @cache
-def pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(cores(), thread_name_prefix="meta-gradient")
+def make_pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(cores(), "meta-gradient", initializer=torch.set_num_threads, initargs=(1,))
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Make glibc keep up to 64 MiB of what a step frees: memory that it gives back costs a page fault for every 4 KiB
+    of the next step. How much it keeps follows the largest block freed so far, up to 32 MiB."""
+    torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def few_tasks(batch: TaskBatch) -> int:

@@ -10,7 +10,13 @@ import torch
 from torch import nn
 
 from course_lib.algorithms import MAML, R2D2, MetaOptNet, ProtoNet, Reptile
-from course_lib.engine.hot_path import check_compiler, copy_sharing_parameters, few_tasks, make_meta_gradient
+from course_lib.engine.hot_path import (
+    check_compiler,
+    copy_sharing_parameters,
+    few_tasks,
+    in_threads,
+    make_meta_gradient,
+)
 from course_lib.losses import cross_entropy
 from course_lib.models import MLP, Conv4
 from course_lib.tasks import SinusoidTasks, TaskBatch
@@ -52,6 +58,22 @@ def test_worker_threads_give_the_plain_gradient(learner, tasks_at_once):
     torch.testing.assert_close(grads, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(info["task_losses"], expected_info["task_losses"])
     assert list(grads) == list(expected)
+
+
+def test_no_thread_has_a_team_of_its_own_that_would_spin_beside_the_workers():
+    at_work, before = [], torch.get_num_threads()
+
+    def work(model, piece):
+        at_work.append(torch.get_num_threads())
+        return {}, torch.zeros(len(piece)), {}
+
+    torch.set_num_threads(2)
+    try:
+        meanwhile = [torch.get_num_threads() for _ in in_threads(work, small_conv(), images(num_tasks=4).split(1))]
+        assert at_work == meanwhile == [1] * 4
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_threads_repeat_their_bits_whatever_ends_first():
