@@ -1,10 +1,10 @@
 """Many runs as one: a sweep over inner rates and seeds trains as a single batched run.
 
-Run r has an initialisation, a stream of tasks and an inner rate of its own; nothing is shared. Every
-parameter is kept for all runs together, theta [R, ...], and handed to the inner loop as [R T, ...], one rate
-per task. The loss is the SUM over runs of each run's mean, so that its gradient is each run's own; Adam works
-element by element, so one Adam serves all. Run r ends where ``meta_train`` would have brought it alone, up to
-rounding.
+Run r has an initialisation, a stream of tasks and an inner rate of its own; nothing is shared. Each core takes its
+share of the runs. Every parameter is kept for all of these together, theta [R, ...], and handed to the inner loop as
+[R T, ...], one rate per task. The loss is the SUM over runs of each run's mean, so that its gradient is each run's own;
+Adam works element by element, so one Adam serves all. Run r ends where ``meta_train`` would have brought it alone, up
+to rounding.
 
 ``benchmarks/run.py`` times 16 runs against one.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,8 @@ from tqdm.auto import tqdm
 
 from course_lib.algorithms.base import Learner, trainable
 from course_lib.engine.fast_layers import running_norms
-from course_lib.engine.run import threads_for
-from course_lib.inner_loop import Params, adapt, predict
+from course_lib.engine.hot_path import cores, draws_at_random, workers
+from course_lib.inner_loop import Params
 from course_lib.tasks.base import TaskBatch
 from course_lib.training import Diverged, adam
 from course_lib.validation import check_count, check_model
@@ -53,7 +54,8 @@ def meta_train_sweep(
 
     Raises:
         ValueError: numbers of models, rates and seeds that disagree, a learner that does more than gradient steps
-            from the model's own parameters, or batch norm with running statistics, which are not parameters.
+            from the model's own parameters (one that overrides ``adapt``, say), batch norm with running statistics,
+            which are not parameters, or dropout.
         Diverged: a run's loss is not finite; says at which iteration.
 
     >>> from course_lib.algorithms import MAML
@@ -68,53 +70,63 @@ def meta_train_sweep(
     check_count("iterations", iterations, 1)
     check_count("meta_batch", meta_batch, 1)
     check_sweep(learner, models, inner_lrs, seeds)
-    model = models[0]
-    like = next(model.parameters())
-    theta = {
-        name: torch.stack([m.get_parameter(name).detach() for m in models]).requires_grad_(p.requires_grad)
-        for name, p in model.named_parameters()
-    }  # [R, ...]
-    learnt = [p for p in theta.values() if p.requires_grad]
-    rates = torch.tensor(inner_lrs, dtype=like.dtype).repeat_interleave(meta_batch).to(like.device)  # [R T]
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    updates = adam(learnt, outer_lr)
+    device = next(models[0].parameters()).device
+    at_once = -(-len(models) // (cores() if device.type == "cpu" else 1))
+    parts = [slice(first, first + at_once) for first in range(0, len(models), at_once)]
+    groups = [Runs(learner, models[p], tasks, inner_lrs[p], seeds[p], meta_batch, outer_lr) for p in parts]
     losses = []
-    with threads_for(model, like.device):
+    with workers() as pool:
         for iteration in tqdm(range(1, iterations + 1), disable=not progress, unit="step", leave=False):
-            batch = TaskBatch.cat([tasks.sample(meta_batch, generator=g) for g in generators]).to(like.device)
-            loss = run_losses(learner, model, theta, batch, rates)  # [R]
-            if loss.device.type == "cpu" and not math.isfinite(loss.detach().sum()):
-                raise Diverged(iteration, float(loss.detach().sum()))
-            for p, grad in zip(learnt, torch.autograd.grad(loss.sum(), learnt, materialize_grads=True)):
-                p.grad = grad
-            updates.step()
-            losses.append(loss.detach())
+            loss = torch.cat(list(pool.map(Runs.step, groups) if len(groups) > 1 else map(Runs.step, groups)))  # [R]
+            if device.type == "cpu" and not math.isfinite(loss.sum()):
+                raise Diverged(iteration, float(loss.sum()))
+            losses.append(loss)
     losses = torch.stack(losses).cpu()  # [iterations, R]
     for iteration, loss in enumerate(losses.sum(1).tolist(), start=1):  # on a GPU nobody has looked yet
         if not math.isfinite(loss):
             raise Diverged(iteration, loss)
-    trained = [with_parameters(m, {name: p[r] for name, p in theta.items()}) for r, m in enumerate(models)]
-    return trained, losses.float()
+    return [model for group in groups for model in group.trained()], losses.float()
+
+
+class Runs:
+    """Some of a sweep's runs, trained as one; arguments as for ``meta_train_sweep``."""
+
+    def __init__(self, learner, models, tasks, inner_lrs, seeds, meta_batch, outer_lr):
+        self.learner, self.models, self.tasks, self.meta_batch = learner, models, tasks, meta_batch
+        self.model = copy.deepcopy(models[0])  # called functionally, a module serves one thread at a time
+        self.theta = {
+            name: torch.stack([m.get_parameter(name).detach() for m in models]).requires_grad_(p.requires_grad)
+            for name, p in models[0].named_parameters()
+        }  # {name: [R, ...]}
+        self.learnt = [p for p in self.theta.values() if p.requires_grad]
+        rates = torch.tensor(inner_lrs, dtype=torch.float64).to(self.learnt[0])
+        self.rates = rates.repeat_interleave(meta_batch)  # [R T]
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.updates = adam(self.learnt, outer_lr)
+
+    def step(self) -> Tensor:
+        """One iteration of every run; its loss [R]."""
+        batch = TaskBatch.cat([self.tasks.sample(self.meta_batch, generator=g) for g in self.generators])
+        loss = run_losses(self.learner, self.model, self.theta, batch.to(self.rates.device), self.rates)
+        for p, grad in zip(self.learnt, torch.autograd.grad(loss.sum(), self.learnt, materialize_grads=True)):
+            p.grad = grad
+        self.updates.step()
+        return loss.detach()
+
+    def trained(self) -> list[nn.Module]:
+        return [with_parameters(m, {name: p[r] for name, p in self.theta.items()}) for r, m in enumerate(self.models)]
 
 
 def run_losses(learner: Learner, model: nn.Module, theta: Params, batch: TaskBatch, rates: Tensor) -> Tensor:
-    """Each run's mean query loss [R]: parameters ``theta`` [R, ...], tasks of all runs [R T, ...]."""
+    """Each run's mean query loss [R]: parameters ``theta`` [R, ...], tasks of all runs [R T, ...], rates [R T].
+
+    Each task descends alpha L at the rate 1: two passes fewer over the parameters of all tasks than L at its own alpha.
+    """
     num_runs = len(next(iter(theta.values())))
-    tasks_each = batch.num_tasks // num_runs
-    params = {name: p.repeat_interleave(tasks_each, dim=0) for name, p in theta.items()}  # [R T, ...]
-    adapted = adapt(
-        model,
-        params,
-        batch.support_x,
-        batch.support_y,
-        loss_fn=learner.loss_fn,
-        steps=learner.inner_steps,
-        lr=rates,
-        only=learner.only,
-        second_order=learner.second_order,
-    )
-    task_losses = learner.loss_fn(predict(model, adapted, batch.query_x), batch.query_y)  # [R T]
-    return task_losses.view(num_runs, tasks_each).mean(1)
+    start = {name: p.repeat_interleave(len(batch) // num_runs, dim=0) for name, p in theta.items()}  # [R T, ...]
+    scaled = replace(learner, inner_lr=1.0, loss_fn=lambda *points: rates * learner.loss_fn(*points))
+    adapted = scaled.adapt(model, batch.support_x, batch.support_y, start)
+    return learner.judge(model, adapted, batch).view(num_runs, -1).mean(1)
 
 
 def with_parameters(model: nn.Module, params: Params) -> nn.Module:
@@ -142,7 +154,9 @@ def check_sweep(
         raise ValueError("models of a sweep must be of one architecture: these differ in names or shapes")
     if running_norms(models[0]):
         raise ValueError("a sweep keeps no running statistics: give batch norm track_running_stats=False")
-    parts = ("start", "rate", "adapt", "visit")
+    if draws_at_random(models[0]):
+        raise ValueError("a sweep's layers draw nothing: leave out dropout, or train each run with meta_train")
+    parts = ("start", "rate", "adapt", "visit", "outer_gradient")
     plain = all(getattr(type(learner), part) is getattr(Learner, part) for part in parts)
     if not plain or learner.head is not None or trainable(learner, nn.Module()):
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from course_lib.algorithms import ANIL, MAML, R2D2
 from course_lib.engine.sweep import meta_train_sweep
@@ -64,6 +65,45 @@ def test_what_cannot_be_swept_is_named():
         meta_train_sweep(MAML(), running, TASKS, RATES, SEEDS)
     with pytest.raises(ValueError, match="'kind': 'random'"):
         meta_train_sweep(MAML(head="random"), models(), TASKS, RATES, SEEDS)
+
+
+class Halfway(MAML):
+    """A method of its own: half of each inner step."""
+
+    def adapt(self, model, x, y, start=None):
+        start = self.start(model, x, y) if start is None else start
+        return {name: start[name].lerp(p, 0.5) for name, p in super().adapt(model, x, y, start).items()}
+
+
+def test_an_inner_loop_of_ones_own_is_refused_not_replaced():
+    with pytest.raises(ValueError, match="Halfway.*meta_train"):
+        meta_train_sweep(Halfway(), models(), TASKS, RATES, SEEDS)
+
+
+def test_dropout_is_refused():
+    with_dropout = [MLP(seed=seed) for seed in SEEDS]
+    for model in with_dropout:
+        model.features.append(nn.Dropout(0.5))
+    with pytest.raises(ValueError, match="dropout"):
+        meta_train_sweep(MAML(), with_dropout, TASKS, RATES, SEEDS)
+
+
+def test_one_model_may_be_where_every_run_starts():
+    one, options = MLP(hidden=(6, 6)).double(), dict(iterations=5, progress=False)
+    trained, _ = meta_train_sweep(MAML(), [one] * 3, DoubleTasks(), [0.1] * 3, [1, 2, 1], **options)
+    first, second, third = (torch.cat([p.flatten() for p in model.parameters()]) for model in trained)
+    torch.testing.assert_close(first, third)
+    assert not torch.allclose(first, second)
+
+
+def test_the_callers_threads_are_as_before():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        meta_train_sweep(MAML(), models(), DoubleTasks(), RATES, SEEDS, iterations=1, progress=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_run_that_diverges_stops_the_sweep():
