@@ -14,15 +14,15 @@ OURS, OTHERS = "#0072B2", "#999999"  # blue of Okabe and Ito's palette, and grey
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """Three bar charts and three curves, as SVG."""
+    """Five bar charts and three curves, as SVG."""
     plt.rcParams["svg.hashsalt"] = "benchmarks"
-    figure, axes = plt.subplots(2, 3, figsize=(13, 7.5), layout="constrained")
+    figure, axes = plt.subplots(2, 4, figsize=(17, 7.5), layout="constrained")
     cases = [("peers", "sinusoid", 1), ("peers", "sinusoid", 5), ("peers", "conv-4, 5+75 images", 1)]
-    cases += [("methods", "conv-4, 5+5 images", 1)]
+    cases += [("peers", "strided, 5+75 images", 1), ("methods", "conv-4, 5+5 images", 1), ("sweep", "sinusoid", 1)]
     for axis, case in zip(axes.flat, cases):
         of_case = [r for r in rows if (r["section"], r["work"], r["k"]) == case]
         bars(axis, of_case, f"{case[1]}, k = {case[2]}")
-    for axis, what, label in ((axes[1, 1], "k", "inner steps k"), (axes[1, 2], "tasks", "tasks, T")):
+    for axis, what, label in ((axes[1, 2], "k", "inner steps k"), (axes[1, 3], "tasks", "tasks, T")):
         curve(axis, [r for r in rows if r.get("axis") == what], label)
     figure.savefig(path, metadata={"Date": None, "Title": "Time of a meta-step"})
     plt.close(figure)
@@ -30,7 +30,7 @@ def draw(rows: list[dict], path: Path) -> None:
 
 def bars(axis, rows: list[dict], title: str) -> None:
     rows = sorted(rows, key=lambda row: -row["ms"])
-    own = [row["section"] == "methods" or row["name"].startswith("course_lib") for row in rows]
+    own = [row["section"] != "peers" or row["name"].startswith("course_lib") for row in rows]
     colors = [OURS if mine else OTHERS for mine in own]
     drawn = axis.barh([r["name"] for r in rows], [r["ms"] for r in rows], color=colors)
     axis.bar_label(drawn, fmt=lambda ms: f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}", padding=3)
