@@ -50,7 +50,7 @@ class Panel(anywidget.AnyWidget):
         self._task: asyncio.Task | None = None
         super().__init__(declaration=self._declare(), state=self._state(), png=demo.png)
         self.on_msg(lambda _, message, buffers: self.hear(message))
-        self._answer_at_once()
+        answer_at_once(self)
 
     def shown_in_cell(self) -> dict:
         """The mime bundle of the widget; what the same cell showed when it ran before is closed."""
@@ -216,7 +216,7 @@ class Panel(anywidget.AnyWidget):
             if not self._closed:
                 with self.hold_sync():
                     self.state, self.png = self._state(), self._demo.png
-                self._answer_at_once()
+                answer_at_once(self)
 
     def _declare(self) -> dict:
         demo = self._demo
@@ -254,11 +254,11 @@ class Panel(anywidget.AnyWidget):
             "heard": list(self._heard),
         }
 
-    def _answer_at_once(self) -> None:
-        """ipykernel hands what a page sends to the loop that last wrote to its widget: for a demo just made, to the
-        cell that made it, and behind all cells that wait. Without this note it goes where the page asks, beside
-        them."""
-        vars(self.comm).pop("_reply_subshell_id", None)
+
+def answer_at_once(widget: anywidget.AnyWidget) -> None:
+    """ipykernel hands what a page sends to the loop that last wrote to its widget: for one just made, to the cell that
+    made it, and behind all cells that wait. Without this note it goes where the page asks, beside them."""
+    vars(widget.comm).pop("_reply_subshell_id", None)
 
 
 def _in_words(error: Exception) -> str:

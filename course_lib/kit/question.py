@@ -20,23 +20,19 @@ import math
 import re
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import anywidget
 import ipywidgets
+import traitlets
 from IPython import get_ipython
 from IPython.core.formatters import DisplayFormatter
 
 from course_lib.kit import progress
+from course_lib.kit.panel import answer_at_once
 
-CSS = """<style>
-.course-question { border-left: 4px solid #0072B2; padding: 4px 14px; max-width: 60em; }
-.course-question .widget-html-content, .course-question .widget-htmlmath-content { white-space: normal;
-  line-height: 1.4; }
-.course-question .widget-radio { height: auto; }
-.course-question .widget-radio-box label { white-space: normal; height: auto; width: auto; }
-.course-question .jupyter-button { width: auto; padding: 0 14px; }
-.course-question button:focus-visible, .course-question input:focus-visible { outline: 3px solid #E69F00; }
-</style>"""
+HERE = Path(__file__).parent
 
 _shown: dict[str, Question] = {}  # by key: the questions of this session
 
@@ -58,7 +54,8 @@ def ask(
     Args:
         key: the notebook and a word, such as "01.steps"; the guess is kept under it.
         answer: the choice that is right.
-        number: the right number, in ``unit``; a guess within ``tolerance`` of it (a tenth of it unless given) is right.
+        number: the right number, in ``unit`` (plain words); a guess within ``tolerance`` of it is right, which is a
+            tenth of it unless given.
         because: the reason, shown with the answer.
         then: what is displayed below it, such as a demo; or a function that makes it. A still page does not show it:
             what belongs on the page stands in a cell of its own.
@@ -78,59 +75,66 @@ def ask(
     return _shown[key]
 
 
+class Entry(anywidget.AnyWidget):
+    """Choices, or a number where there are none, and two buttons: what they do comes as a message."""
+
+    _esm, _css = HERE / "question.js", HERE / "question.css"
+    choices = traitlets.List().tag(sync=True)
+    unit = traitlets.Unicode().tag(sync=True)
+    guess = traitlets.Unicode().tag(sync=True)
+    revealed = traitlets.Bool().tag(sync=True)
+
+
 class Question:
     """What ``ask`` returns; its arguments are those of ``ask``."""
 
     def __init__(self, question, choices, key, answer, number, unit, tolerance, because, then):
         self.question, self.choices, self.key, self.because, self._then = question, choices, key, because, then
-        self.number, self.unit = number, unit
+        self.number, self.unit, self._made = number, unit, None
         self.fact = answer if number is None else f"{number:g} {unit}".strip()
         self.tolerance = abs(number or 0.0) / 10 if tolerance is None else tolerance
-        self.revealed = False
         try:
             self._loop = asyncio.get_running_loop()  # of the thread that runs cells
         except RuntimeError:  # no kernel: a script or a test
             self._loop = None
-
-        if number is None:
-            self.entry = ipywidgets.RadioButtons(options=list(choices), value=None, description="Your guess:")
-        else:
-            self.entry = ipywidgets.Text(placeholder="a number", description="Your guess:")
-        self.entry.style.description_width = "initial"
-        self.commit = ipywidgets.Button()
-        self.skip = ipywidgets.Button(description="Show me", tooltip="See the answer without a guess")
-        self.commit.on_click(lambda _: self.again() if self.revealed else self._commit())
-        self.skip.on_click(lambda _: self.reveal(None))
+        self.entry = Entry(choices=list(choices or []), unit=unit)
+        self.entry.on_msg(lambda _, message, buffers: self.hear(message))
         self._words, self._below = ipywidgets.HTMLMath(), ipywidgets.Output()
-        unit_beside = [ipywidgets.HTMLMath(_inline(unit))] if unit else []
-        self.box = ipywidgets.VBox(
-            [
-                ipywidgets.HTMLMath(f"{CSS}<b>Before you look:</b> {_inline(question)}"),
-                ipywidgets.HBox([self.entry, *unit_beside], layout={"align_items": "center"}),
-                ipywidgets.HBox([self.commit, self.skip]),
-                self._words,
-                self._below,
-            ]
-        )
+        asked = ipywidgets.HTMLMath(f"<b>Before you look:</b> {_inline(question)}")
+        self.box = ipywidgets.VBox([asked, self.entry, self._words, self._below])
         self.box.add_class("course-question")
-        self.again()
         kept = _kept(key, question)
         if kept:  # of an earlier day: the page looks as the reader left it
-            if kept["guess"] is not None and kept["guess"] in (choices or [kept["guess"]]):
-                self.entry.value = kept["guess"]
             self.reveal(kept["guess"])
+        answer_at_once(self.entry)
+
+    @property
+    def revealed(self) -> bool:
+        return self.entry.revealed
+
+    def hear(self, message: dict) -> None:
+        """What the reader did: {"do": "commit", "guess": ...}, {"do": "skip"} or {"do": "again"}."""
+        if message["do"] == "again":
+            self.again()
+        elif message["do"] == "skip":
+            self.reveal(None)
+        elif self.number is None and message["guess"] not in self.choices:
+            self._say("Choose one first, or press <b>Show me</b>.")
+        elif self.number is not None and _as_number(message["guess"]) is None:
+            self._say("Type a number first, such as 0.2, or press <b>Show me</b>.")
+        else:
+            self.reveal(message["guess"].strip())
+        answer_at_once(self.entry)
 
     def reveal(self, guess: str | None) -> None:
         """Show the fact beside ``guess``, a choice or a number in words (None: skipped), and keep the guess."""
         if self.revealed:
             return
-        self.revealed = True
+        self.entry.guess, self.entry.revealed = guess or "", True
         right = None if guess is None else self._is_right(guess)
         progress.note_guess(self.key, question=self.question, guess=guess, fact=self.fact, right=right)
         said = "" if guess is None else f"You said <em>{_inline(guess)}</em>{': right' if right else ''}. "
         self._say(f"{said}<b>The answer: {_inline(self.fact)}.</b> {_inline(self.because)}")
-        self.entry.disabled, self.skip.layout.display = True, "none"
-        self.commit.description, self.commit.tooltip = "Guess again", "Hide the answer and guess anew"
         if self._then is None:
             return
         if self._loop is None or self._loop is _running_loop():
@@ -140,21 +144,16 @@ class Question:
 
     def again(self) -> None:
         """The question as if it had not been answered."""
-        self.revealed, self.entry.disabled, self.entry.value = False, False, None if self.number is None else ""
-        self.commit.description, self.commit.tooltip = "This is my guess", "Commit to it, and see the answer"
-        self.skip.layout.display, self._words.value, self._below.outputs = None, "", ()
+        self.entry.guess, self.entry.revealed = "", False
+        self._words.value, self._below.outputs = "", ()
 
     def close(self) -> None:
-        """End its widgets; a cell that is run again closes what it showed before."""
-        for widget in _with_its_parts(self.box):
+        """End its widgets and what came then; a cell that is run again closes what it showed before."""
+        shown = [*self.box.children, self.box]
+        for widget in [*shown, *(widget.layout for widget in shown), *(w.style for w in shown if hasattr(w, "style"))]:
             widget.close()
-
-    def _commit(self) -> None:
-        if self.entry.value is None:
-            return self._say("Choose one first, or press <b>Show me</b>.")
-        if self.number is not None and _as_number(self.entry.value) is None:
-            return self._say("Type a number first, such as 0.2, or press <b>Show me</b>.")
-        self.reveal(str(self.entry.value).strip())
+        if hasattr(self._made, "close"):
+            self._made.close()
 
     def _is_right(self, guess: str) -> bool:
         if self.number is None:
@@ -167,7 +166,7 @@ class Question:
 
     def _show_then(self) -> None:
         try:
-            shown = self._then() if inspect.isroutine(self._then) else self._then
+            shown = self._made = self._then() if inspect.isroutine(self._then) else self._then
             shell = get_ipython()
             formatter = DisplayFormatter() if shell is None else shell.display_formatter
             data, metadata = formatter.format(shown)
@@ -225,13 +224,6 @@ def _as_number(text: str) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
-
-
-def _with_its_parts(widget: ipywidgets.Widget) -> list[ipywidgets.Widget]:
-    parts = [part for part in (widget.layout, getattr(widget, "style", None)) if part is not None]
-    for child in getattr(widget, "children", ()):
-        parts += _with_its_parts(child)
-    return [*parts, widget]
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
