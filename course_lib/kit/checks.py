@@ -68,12 +68,14 @@ class Settled(Exception):
         self.verdict = verdict
 
 
-def exercise(notebook: str, parts: int = 0) -> Callable[[Callable[..., Verdict]], Callable[..., Verdict]]:
+def exercise(
+    notebook: str, title: str = "", parts: int = 0
+) -> Callable[[Callable[..., Verdict]], Callable[..., Verdict]]:
     """Make a check an exercise of ``notebook``: it never raises, ends in time, and its verdict is kept by ``progress``.
 
-    An answer that the check trips over is wrong, and is told what was asked for: the check's docstring. With
-    ``parts`` the check's first argument is the number of one of so many exercises. ``check.solution(answer)`` is the
-    verdict on the course's own answer, which is not the reader's progress.
+    An answer that the check trips over is wrong, and is told what was asked for: the check's docstring. Its title is
+    the check's name unless given. With ``parts`` the check's first argument is the number of one of so many exercises.
+    ``check.solution(answer)`` is the verdict on the course's own answer, which is not the reader's progress.
 
     >>> check_line(torch.ones(2))
     Not yet. This answer cannot be checked (`Boolean value of Tensor with more than one value is ambiguous`). Asked \
@@ -81,7 +83,8 @@ for: How many points determine a line.
     """
 
     def decorate(check: Callable[..., Verdict]) -> Callable[..., Verdict]:
-        asked, name = " ".join(getdoc(check).split()), check.__name__.removeprefix("check_").replace("_", " ")
+        asked = " ".join(getdoc(check).split())
+        name = title or check.__name__.removeprefix("check_").replace("_", " ")
         progress.enlist(notebook, [f"{name} {part}" for part in range(1, parts + 1)] if parts else [name])
 
         def solution(*answers: Any, **named: Any) -> Verdict:

@@ -23,7 +23,7 @@ from course_lib.chapters.reptile import exercises as reptile
 from course_lib.chapters.task_heads import exercises as task_heads
 from course_lib.chapters.two_loops import exercises as two_loops
 from course_lib.chapters.union import exercises as union
-from course_lib.kit import checks
+from course_lib.kit import checks, progress
 from course_lib.kit.checks import Verdict, attempt, code, compare, run
 
 MODULES = [
@@ -125,6 +125,13 @@ def test_an_odd_answer_gets_a_verdict(check, answer, monkeypatch):
     verdict = check(*[answer] * len(signature(check).parameters))
     assert isinstance(verdict, Verdict) and not verdict.passed
     assert 10 < len(verdict.message) < 1200 and time.perf_counter() - begun < 5
+
+
+def test_every_exercise_has_a_name_of_its_own_in_its_notebook():
+    names = [(notebook, name) for notebook, names in progress._exercises.items() for name in names]
+    bugs = len({("02", f"bug {n}") for n in (1, 2, 3)} & set(names))
+    assert bugs == 3 and len(names) == len(set(names)) == len(CHECKS) - 1 + bugs
+    assert {notebook for notebook, _ in names} == {f"{n:02d}" for n in range(10)}
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
@@ -267,7 +274,7 @@ def test_a_solution_is_checked_as_an_answer_is():
 CELL = """\
 import time
 from course_lib.chapters.reptile import exercises
-from course_lib.kit import checks
+from course_lib.kit import checks, progress
 
 def helper(theta):
     return theta @ theta[:3]

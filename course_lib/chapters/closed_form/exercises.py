@@ -23,7 +23,7 @@ from course_lib.kit.checks import (
 NAMES = ("features.0.weight", "head.weight", "head.bias", "features.head_norm.weight", "features.0.bias")
 
 
-@exercise("07")
+@exercise("07", "ANIL's list")
 def check_names(names) -> Verdict:
     """``names(params) -> the names that ANIL's inner loop changes``, for params {name: [T, ...]}."""
     result = run(names, {name: torch.zeros(2, 3) for name in NAMES})
@@ -48,7 +48,7 @@ def check_names(names) -> Verdict:
     return wrong(f"Expected the names that begin with 'head.', got {code(short(sorted(map(str, chosen))))}.")
 
 
-@exercise("07")
+@exercise("07", "the ridge head")
 def check_ridge(ridge) -> Verdict:
     """``ridge(z, y, lam) -> w``: z [T, S, D], y [T, S, W] -> [T, D, W]; lam against the sum of squares."""
     generator = torch.Generator().manual_seed(0)
@@ -88,7 +88,7 @@ def check_ridge(ridge) -> Verdict:
     return compare(result, solution(lam * eye), mistakes, praise)
 
 
-@exercise("07")
+@exercise("07", "the smaller system")
 def check_sizes(sizes) -> Verdict:
     """Sides of the smaller system, for 5 ways, 1 shot, 256 features and for 20 ways, 5 shots, 64 features,
     with a column of ones for the bias."""
@@ -110,7 +110,7 @@ def check_sizes(sizes) -> Verdict:
     return wrong("The primal has as many unknowns as features (and the ones), the dual as many as support images.")
 
 
-@exercise("07")
+@exercise("07", "class means as a head")
 def check_means(means) -> Verdict:
     """``means(z, y) -> (weight [W, D], bias [W])`` with logits -|z - c_k|^2, up to what all classes share."""
     generator = torch.Generator().manual_seed(0)

@@ -49,7 +49,7 @@ def check_episode(my_episode) -> Verdict:
     return right("Labels are drawn anew with each episode, so nothing can be learnt about a label.")
 
 
-@exercise("09")
+@exercise("09", "the nearest class mean")
 def check_nearest(my_labels) -> Verdict:
     """``my_labels(support_x, support_y, query_x) -> labels [Q]`` by the nearest class mean, in pixels."""
     batch = GlyphTasks("test", ways=5, shots=3, queries=4).sample(1, generator=torch.Generator().manual_seed(0))
@@ -66,7 +66,7 @@ def check_nearest(my_labels) -> Verdict:
     return compare(result, distance.argmin(1), mistakes, "Put features in the place of pixels, and this is ProtoNet.")
 
 
-@exercise("09")
+@exercise("09", "alpha for a mean")
 def check_mean_alpha(alpha: float) -> Verdict:
     """alpha of MAML's released code at 20 ways, in units of the mean."""
     alpha = number(alpha)
@@ -80,7 +80,7 @@ def check_mean_alpha(alpha: float) -> Verdict:
     return wrong("The code's loss is the sum over 20 classes of a mean over the shots: 20 times the mean over all.")
 
 
-@exercise("09")
+@exercise("09", "how many tasks")
 def check_tasks_needed(count: int) -> Verdict:
     """How many test tasks make the 95 % interval +- 0.1 points where 600 give +- 0.4."""
     count = number(count)

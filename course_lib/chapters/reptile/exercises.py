@@ -54,7 +54,7 @@ def flat(model: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-@exercise("08")
+@exercise("08", "find the bug")
 def check_mended(outer_step) -> Verdict:
     """``outer_step(model, batch, inner_loop, epsilon)`` changes the model in place; see notebook 08."""
     model, batch = small_problem()
@@ -116,7 +116,7 @@ def check_coefficients(maml: float, fomaml: float, reptile: float) -> Verdict:
     return right("MAML leans four times as far toward agreement as Reptile.")
 
 
-@exercise("08")
+@exercise("08", "how hard a task pulls")
 def check_pull(pull) -> Verdict:
     """``pull(alpha, length, k)``: the part of the way to its line that a task's inner loop goes; length [D]."""
     length = torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64)

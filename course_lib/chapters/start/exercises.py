@@ -17,7 +17,7 @@ READINGS = {  # held-out or support errors that stand in the picture, and what e
 }
 
 
-@exercise("00")
+@exercise("00", "break it")
 def check_rate(rate: float) -> Verdict:
     """the smallest rate on the slider at which ten steps from MAML's start diverge."""
     rate = number(rate)
@@ -28,7 +28,7 @@ def check_rate(rate: float) -> Verdict:
     return right("Five times the rate it was trained with is too much. Notebook 03 says why.")
 
 
-@exercise("00")
+@exercise("00", "read the caption")
 def check_caption(error: float) -> Verdict:
     """the held-out error of one step from random weights, as the caption gives it: two digits."""
     error = number(error)

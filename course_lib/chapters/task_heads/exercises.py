@@ -9,7 +9,7 @@ import torch
 from course_lib.kit.checks import Verdict, answered, attempt, compare, exercise, number, right, run, wrong
 
 
-@exercise("04")
+@exercise("04", "remember a head")
 def check_revisit(revisit) -> Verdict:
     """``revisit(heads, task, learn) -> heads``: one visit of a task, its head remembered; heads [N, D]."""
     heads = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -49,7 +49,7 @@ def _with_row(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
     return table
 
 
-@exercise("04")
+@exercise("04", "how often a task comes back")
 def check_visits(visits: float, never_seen: float) -> Verdict:
     """800 iterations of 10 out of 5000 tasks: mean visits of a task, and the share of tasks never drawn."""
     visits, never_seen = number(visits), number(never_seen)
@@ -67,7 +67,7 @@ def check_visits(visits: float, never_seen: float) -> Verdict:
     return right("A fifth of the heads is as random as on the first day, and most others were trained once or twice.")
 
 
-@exercise("04")
+@exercise("04", "who chooses the direction")
 def check_feature_gradient(gradient) -> Verdict:
     """``gradient(z, w, y) -> [N, D]``: of a linear head's mean squared error, for the features."""
     generator = torch.Generator().manual_seed(1)

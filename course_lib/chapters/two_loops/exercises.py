@@ -205,7 +205,7 @@ def _chained(batch: TaskBatch) -> Tensor:
     return torch.cat([g.flatten() for g in torch.autograd.grad(total, model.parameters())])
 
 
-@exercise("02")
+@exercise("02", "bug 2, repaired")
 def check_repaired(loop) -> Verdict:
     """A repaired ``loop(model, batch, steps, inner_lr)`` must equal the library's for any k."""
     model, batch = small_model(), meta_batch(4)
@@ -273,7 +273,7 @@ def check_bug(loop: int, answer: int) -> Verdict:
     return wrong(_SHARED.get(innocent[answer], innocent[answer]))
 
 
-@exercise("02")
+@exercise("02", "a sum for a mean")
 def check_sum_rate(inner_lr: float) -> Verdict:
     """The rate for a sum over ten points that takes the steps of rate 0.01 for their mean."""
     inner_lr = number(inner_lr)

@@ -47,7 +47,7 @@ def check_union_loss(union_loss) -> Verdict:
     return compare(result, own.mean(), mistakes, "Nothing adapts, and one backward pass trains body and heads.")
 
 
-@exercise("06")
+@exercise("06", "the weight of a direction")
 def check_weight(weight) -> Verdict:
     """``weight(alpha, h)``: the meta-gradient of a MAML step on h/2 (theta - w)^2, relative to alpha = 0."""
     curvature = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
@@ -68,7 +68,7 @@ def check_weight(weight) -> Verdict:
     return right("A curvature of 0, which no step can change, always weighs 1.")
 
 
-@exercise("06")
+@exercise("06", "a rate for a weight")
 def check_rate_for_weight(alpha: float) -> Verdict:
     """The negative rate at which a direction of curvature 4 weighs four times as much as a flat one."""
     alpha = number(alpha)
