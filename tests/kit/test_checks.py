@@ -131,7 +131,7 @@ def test_every_exercise_has_a_name_of_its_own_in_its_notebook():
     names = [(notebook, name) for notebook, names in progress._exercises.items() for name in names]
     bugs = len({("02", f"bug {n}") for n in (1, 2, 3)} & set(names))
     assert bugs == 3 and len(names) == len(set(names)) == len(CHECKS) - 1 + bugs
-    assert {notebook for notebook, _ in names} == {f"{n:02d}" for n in range(10)}
+    assert len({notebook for notebook, _ in names}) == len(MODULES) - 1  # a chapter is a notebook
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
