@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from course_lib.algorithms.base import Learner, Sums, Work, one_after_another, trainable
+from course_lib.algorithms.base import Learner, Sums, Work, one_after_another
 from course_lib.engine.compiler import compiler_name
 from course_lib.engine.self_check import check_predict
 from course_lib.inner_loop import predict
@@ -213,32 +213,49 @@ def compiled(learner: Learner, model: nn.Module) -> MetaGradient:
     programs: dict[tuple, Callable] = {}
 
     def compute(batch: TaskBatch) -> Sums:
-        state = [*step.parameters(), *step.buffers()]
         tensors = unpack(batch)
         key = (model.training, *((t.shape, t.dtype, t.device) for t in tensors))
         if key not in programs:
             programs[key] = compile_step(step, batch)
-        with torch.no_grad():
-            grads, losses, kept = programs[key](state, tensors)
-        return dict(zip(trainable(learner, model), grads)), losses, kept
+        return programs[key](*step.parameters(), *step.buffers(), *tensors)
 
     return partial(learner.meta_gradient, model, compute=compute)
 
 
-def compile_step(step: Step, batch: TaskBatch) -> Callable[..., tuple[list[Tensor], Tensor, dict[str, Tensor]]]:
-    """A compiled function (parameters and buffers, tensors of the batch) -> (gradients, task losses, what is kept)."""
+@torch.no_grad()
+def compile_step(step: Step, batch: TaskBatch) -> Callable[..., Sums]:
+    """A compiled function (parameters, buffers, tensors of the batch) -> (gradients, task losses, what is kept)."""
+    from torch._inductor import compile
     from torch.fx.experimental.proxy_tensor import make_fx
 
     names = [name for name, _ in (*step.named_parameters(), *step.named_buffers())]
+    learnt, kept_names = [], []  # names, known once the step has been traced
 
-    def run(state: list[Tensor], tensors: list[Tensor]) -> tuple[list[Tensor], Tensor, dict[str, Tensor]]:
-        grads, losses, kept = functional_call(step, dict(zip(names, state)), (pack(batch, tensors),))
-        return list(grads.values()), losses, kept
+    @torch.enable_grad()
+    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+        state, of_batch = dict(zip(names, tensors)), tensors[len(names) :]
+        grads, losses, kept = functional_call(step, state, (pack(batch, of_batch),))
+        learnt[:], kept_names[:] = grads, kept
+        return *grads.values(), losses, *kept.values()
 
     example = [p.detach().clone().requires_grad_(p.requires_grad) for p in step.parameters()]
-    example += [buffer.clone() for buffer in step.buffers()]
-    graph = make_fx(run)(example, unpack(batch))  # autograd's own operations are traced too
-    return torch.compile(graph, fullgraph=True, dynamic=False, options={"cpp_wrapper": True})
+    example += [buffer.clone() for buffer in step.buffers()] + unpack(batch)
+    one_output = {torch.ops.aten.baddbmm.default: sum_of_products}
+    graph = make_fx(run, one_output, tracing_mode="fake")(*example)  # autograd's own operations are traced too
+    program = compile(graph, example, options={"cpp_wrapper": True})
+
+    @torch.no_grad()
+    def compute(*tensors: Tensor) -> Sums:
+        outputs = iter(program(*tensors))
+        return dict(zip(learnt, outputs)), next(outputs), dict(zip(kept_names, outputs))
+
+    return compute
+
+
+def sum_of_products(c: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """c + a b, where b [T, m, 1] is one column: as a sum, which the compiler fuses with what stands beside it."""
+    plain = b.shape[2] == 1 and beta == alpha == 1
+    return c + (a * b.mT).sum(2, keepdim=True) if plain else NotImplemented
 
 
 def captured(learner: Learner, model: nn.Module) -> MetaGradient:

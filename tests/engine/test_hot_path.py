@@ -203,6 +203,17 @@ def test_the_compiled_step_gives_the_plain_gradient(learner, frozen):
                 p += 0.1
 
 
+@pytest.mark.slow
+def test_the_compiled_step_moves_running_statistics():
+    compiler_or_skip()
+    model, learner = small_conv(statistics="running"), LEARNERS["maml"]
+    plain, meta_gradient = copy.deepcopy(model), make_meta_gradient(learner, model, compile=True)
+    for seed in (0, 1):
+        meta_gradient(images(seed=seed))
+        learner.meta_gradient(plain, images(seed=seed))
+    torch.testing.assert_close(model.state_dict(), plain.state_dict())
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["maml", "r2d2", "protonet", "metaoptnet"])
 def test_a_gpu_gives_the_gradient_of_the_cpu_and_waits_for_nothing(name):
