@@ -23,6 +23,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import torch
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from course_lib import chapters
@@ -53,6 +54,7 @@ def main() -> None:
     )
     parser.add_argument("--changes", type=int, default=30, help="key presses for each slider (default 30)")
     options = parser.parse_args()
+    torch.set_num_threads(1)  # as in the thread that draws
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; milliseconds")
     print(f"{'':44} {'minimum':>8} {'median':>8} {'95 %':>8}")
     if options.notebook is None:

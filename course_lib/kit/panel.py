@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import torch
 import traitlets
 from IPython import get_ipython
 
@@ -280,9 +281,23 @@ async def _outcome(task: asyncio.Task) -> None:
 
 @lru_cache(maxsize=1)
 def _loop() -> asyncio.AbstractEventLoop:
-    """The loop in which all demos are drawn, in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="demos", daemon=True).start()
+    """The loop in which all demos are drawn, in a thread of its own.
+
+    PyTorch's operations use one core there: a second would be waited for whenever a cell or another program has it
+    (100 ms became 400 to 5,000), and small networks gain nothing from it. The number belongs to the thread that sets
+    it, and to those that start later, for which it is set back.
+    """
+    loop, ready, before = asyncio.new_event_loop(), threading.Event(), torch.get_num_threads()
+
+    def run() -> None:
+        torch.get_num_threads()  # a thread that has not asked takes the number of others at its first operation
+        torch.set_num_threads(1)
+        ready.set()
+        loop.run_forever()
+
+    threading.Thread(target=run, name="demos", daemon=True).start()
+    ready.wait()
+    torch.set_num_threads(before)
     return loop
 
 
