@@ -5,6 +5,7 @@ Everything is computed live: the problem is linear, so that MAML's solution is o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -25,7 +26,7 @@ from course_lib.chapters.union.mixed_linear import (
     test_losses,
 )
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Demo, Notches, Slider
+from course_lib.kit.demo import Button, Notches, Slider, declare
 
 TRAIN_LRS = tuple(np.linspace(-2.0, 1.0, 31).round(2).tolist())
 EVERY = 2  # a simulated dot at every other rate of training
@@ -53,16 +54,10 @@ def against_training(num_tasks: int, noise: float, adapt_lr: float, seed: int) -
     """Loss of new tasks against the rate of training, adapted at ``adapt_lr``: simulated and expected."""
     problem, theta, new = trained(num_tasks, noise, seed)
     dots = theta[:, ::EVERY]  # [R, A, P]
-    mean, half = mean_and_interval(
-        test_losses(dots, new, torch.full((dots.shape[1],), adapt_lr, dtype=FLOAT))
-    )
-    curve = [expected_loss(problem, rate, adapt_lr) for rate in TRAIN_LRS]
-    return {
-        "mean": mean.numpy(),
-        "half": half.numpy(),
-        "curve": np.array(curve),
-        "best": best_train_lr(problem),
-    }
+    adapt_lrs = torch.full((dots.shape[1],), adapt_lr, dtype=FLOAT)
+    mean, half = mean_and_interval(test_losses(dots, new, adapt_lrs))
+    curve = np.array([expected_loss(problem, rate, adapt_lr) for rate in TRAIN_LRS])
+    return {"mean": mean.numpy(), "half": half.numpy(), "curve": curve, "best": best_train_lr(problem)}
 
 
 @lru_cache(maxsize=128)
@@ -72,12 +67,7 @@ def against_adapting(num_tasks: int, noise: float, train_lr: float, seed: int) -
     one = theta[:, [TRAIN_LRS.index(train_lr)]].expand(-1, len(ADAPTED), -1)  # [R, A, P]
     mean, half = mean_and_interval(test_losses(one, new, torch.tensor(ADAPTED, dtype=FLOAT)))
     curve = np.array([expected_loss(problem, train_lr, rate) for rate in ADAPT_LRS])
-    return {
-        "mean": mean.numpy(),
-        "half": half.numpy(),
-        "curve": curve,
-        "best": best_adapt_lr(problem, train_lr),
-    }
+    return {"mean": mean.numpy(), "half": half.numpy(), "curve": curve, "best": best_adapt_lr(problem, train_lr)}
 
 
 def compute(values: SimpleNamespace) -> dict:
@@ -89,7 +79,6 @@ def compute(values: SimpleNamespace) -> dict:
         "points": problem.num_tasks * problem.queries,
         "parameters": problem.dim,
         "over": problem.overparameterised,
-        "rates": (values.train_lr, values.adapt_lr),
         "train": train,
         "adapt": adapt,
         "loss": expected_loss(problem, values.train_lr, values.adapt_lr),
@@ -97,82 +86,80 @@ def compute(values: SimpleNamespace) -> dict:
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    panels = fig.subplots(1, 2)
-    parts = SimpleNamespace(panels=panels, curves=[], dots=[], here=[], titles=[])
-    for panel, low, high in zip(panels, (TRAIN_LRS[0], ADAPT_LRS[0]), (TRAIN_LRS[-1], ADAPT_LRS[-1])):
-        panel.axvline(0, color=plots.GREY, linewidth=1)
-        panel.set(xlim=(low - 0.05, high + 0.05), ylim=(0, 1))
+def picture(fig, show) -> None:
+    left, right = fig.subplots(1, 2)
+    alpha = "\N{GREEK SMALL LETTER ALPHA}"
+    left.set(xlabel=f"rate in training, {alpha}$_t$", ylabel="loss of new tasks")
+    right.set(xlabel=f"rate of adapting at test time, {alpha}$_r$")
+    for panel, part, rate, rates, dots in (
+        (left, "train", "train_lr", TRAIN_LRS, SIMULATED),
+        (right, "adapt", "adapt_lr", ADAPT_LRS, ADAPTED),
+    ):
+        margin = 0.02 * (rates[-1] - rates[0])
+        panel.set(xlim=(rates[0] - margin, rates[-1] + margin))
         panel.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         panel.yaxis.set_major_formatter("{x:.2f}")  # of one width, so that panels keep their place
-        parts.curves.append(panel.plot([], [], color=plots.BLUE, label="closed form")[0])
-        look = {"fmt": "s", "color": plots.ORANGE, "markersize": 4, "label": "simulated, 95 % interval"}
-        parts.dots.append(panel.errorbar([0], [1], [0.1], **look))
-        ring = {"color": plots.BLACK, "markerfacecolor": "white", "markersize": 9}
-        parts.here.append(panel.plot([], [], "o", **ring)[0])
-        parts.titles.append(panel.set_title(" "))
-    alpha = "\N{GREEK SMALL LETTER ALPHA}"
-    panels[0].set(xlabel=f"rate in training, {alpha}$_t$", ylabel="loss of new tasks")
-    panels[1].set(xlabel=f"rate of adapting at test time, {alpha}$_r$")
-    fig.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return parts
+        show.limits(panel, y=lambda d, part=part: limits(d[part]))
+        show.mark(panel, 0, linestyle="-", linewidth=1)
+        show.mark(panel, lambda d, part=part: d[part]["best"], "best", at=0.06, color=plots.BLUE, shown=has_best)
+        show.paths(panel, lambda d, part=part, dots=dots: whiskers(dots, d[part]), color=plots.INK, linewidth=1)
+        simulated = lambda d, part=part: d[part]["mean"]
+        show.points(panel, dots, simulated, color=plots.INK, marker="s", markersize=3)
+        show.line(panel, rates, lambda d, part=part: d[part]["curve"], color=plots.BLUE, linestyle="-", pin=True)
+        show.points(panel, rate, "loss", **plots.HERE, zorder=5)
+    note = {"transform": left.transAxes, "fontsize": 9, "ha": "right", "bbox": {"color": "white", "pad": 1}}
+    left.text(0.99, 0.1, "line: closed form", color=plots.BLUE, **note)
+    left.text(0.99, 0.03, "squares: simulated, 95 %", **note)
+    show.title(left, lambda d: f"{d.points} points, {d.parameters} parameters: {best_in_words(d)}")
+    show.title(right, lambda d: f"To adapt with, {d.adapt['best']:+.2f} is best")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    for i, (rates, dots, which) in enumerate(
-        ((TRAIN_LRS, SIMULATED, "train"), (ADAPT_LRS, ADAPTED, "adapt"))
-    ):
-        part = data[which]
-        artists.curves[i].set_data(rates, part["curve"])
-        line, _, (bars,) = artists.dots[i]
-        line.set_data(dots, part["mean"])
-        low, high = part["mean"] - part["half"], part["mean"] + part["half"]
-        bars.set_segments(np.stack([np.stack([dots, low], 1), np.stack([dots, high], 1)], 1))
-        artists.here[i].set_data([data["rates"][i]], [data["loss"]])
-        step = plots.nice_ceiling(high.max() - low.min() + 0.05) / 5  # coarse, so that limits seldom change
-        bottom, top = np.floor(low.min() / step - 0.2) * step, np.ceil(high.max() / step + 0.2) * step
-        plots.set_limits(artists.panels[i], y=(round(float(bottom), 3), round(float(top), 3)))
-    artists.titles[0].set_text(
-        f"{data['points']} query points, {data['parameters']} parameters: {best_in_words(data)}"
-    )
-    artists.titles[1].set_text(
-        f"trained at {data['rates'][0]:g}, best to adapt at {data['adapt']['best']:.2g}"
-    )
+def whiskers(rates: Sequence[float], part: dict) -> np.ndarray:
+    """Both ends of the interval at each rate [rates, 2, 2]."""
+    return np.stack([np.stack([rates, part["mean"] + side * part["half"]], 1) for side in (-1, 1)], 1)
 
 
-def best_in_words(data: dict) -> str:
-    curve = data["train"]["curve"]
-    if np.ptp(curve) < 1e-9:
-        return "every rate is as good"
-    return f"best {data['train']['best']:.2f}"
+def limits(part: dict) -> tuple[float, float]:
+    """Of the losses; in coarse steps, so that they seldom change."""
+    low, high = (part["mean"] - part["half"]).min(), (part["mean"] + part["half"]).max()
+    step = plots.nice_ceiling(high - low + 0.05) / 5
+    return round(float(np.floor(low / step - 0.2) * step), 3), round(float(np.ceil(high / step + 0.2) * step), 3)
 
 
-def alt(data: dict) -> str:
-    train_lr, adapt_lr = data["rates"]
-    side = "over" if data["over"] else "under"
+def has_best(d) -> bool:
+    return np.ptp(d.train["curve"]) >= 1e-9
+
+
+def best_in_words(d) -> str:
+    return f"{d.train['best']:+.2f} is best" if has_best(d) else "every rate is as good"
+
+
+def words(d) -> str:
     return (
-        f"Mixed linear regression, {side}-parameterised ({data['points']} query points, "
-        f"{data['parameters']} parameters). Trained at {train_lr:g} and adapted at {adapt_lr:g} the expected "
-        f"loss is {data['loss']:.3f}; trained at 0 it is {data['at_zero']:.3f}. In training: "
-        f"{best_in_words(data)}. Best rate to adapt with: {data['adapt']['best']:.2g}."
+        f"Mixed linear regression, {'over' if d.over else 'under'}-parameterised ({d.points} query points, "
+        f"{d.parameters} parameters). Trained at {d.train_lr:g} and adapted at {d.adapt_lr:g} the expected loss is "
+        f"{d.loss:.3f}; trained at 0 it is {d.at_zero:.3f}. In training: {best_in_words(d)}. Best rate to adapt "
+        f"with: {d.adapt['best']:.2g}."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 06; its default view is figure 2 of arXiv 2102.00940."""
-    alpha = "\N{GREEK SMALL LETTER ALPHA}"
-    return Demo(
-        "The best rate in training is negative, the best rate to adapt with is positive",
-        controls=[
-            Notches("train_lr", TRAIN_LRS, 0.2, f"rate in training {alpha}_t"),
-            Slider("adapt_lr", -0.4, 0.6, 0.2, f"rate of adapting {alpha}_r", step=0.05),
-            Notches("num_tasks", NUM_TASKS, 3, "training tasks m"),
-            Slider("noise", 0.0, 2.0, 1.0, "noise \N{GREEK SMALL LETTER SIGMA}", step=0.1),
-            Button("new_draws", "draw anew"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.4),
-    )
+demo = declare(
+    "The best rate in training is negative, the best rate to adapt with is positive",
+    [
+        Notches("train_lr", TRAIN_LRS, 0.2, "rate in training \N{GREEK SMALL LETTER ALPHA}_t"),
+        Slider("adapt_lr", -0.4, 0.6, 0.2, "rate of adapting \N{GREEK SMALL LETTER ALPHA}_r", step=0.05),
+        Notches("num_tasks", NUM_TASKS, 3, "training tasks m"),
+        Slider("noise", 0.0, 2.0, 1.0, "noise \N{GREEK SMALL LETTER SIGMA}", step=0.1),
+        Button("new_draws", "draw anew"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 4.2),
+    views={
+        "figure 2 of the paper": {},
+        "near the threshold": {"num_tasks": 25},
+        "more data than parameters": {"num_tasks": 100},
+        "no noise": {"noise": 0.0},
+    },
+)

@@ -12,93 +12,80 @@ import numpy as np
 from course_lib.chapters.union.experiments import inner_rate_sign
 from course_lib.chapters.union.experiments.inner_rate_sign import MOMENTS
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Choice, Demo, Notches
+from course_lib.kit.demo import Choice, Notches, Several, declare
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
-HEADS = {"stored": "200 tasks that come back, a head each", "shared": "new tasks, one shared head"}
-COLORS = {"stored": plots.BLUE, "shared": plots.ORANGE}
-SCORES = {
-    "ridge head on the body": "ridge",
-    "1 step of +0.01 on everything": "after_1",
-    "10 steps": "after_10",
-}
+HEADS = {"stored": "a head per task", "shared": "one shared head"}  # of 200 tasks; of new tasks each time
+LOOKS = {"stored": plots.METHODS["union"], "shared": plots.METHODS["maml"]}
+SCORES = {"ridge": "ridge head on the body", "after_1": "1 step of +0.01 on everything", "after_10": "10 steps"}
 T95 = 4.303  # Student's t for three seeds: 95 % of a t with two degrees of freedom lies within
+LIMITS = (0.03, 20.0)  # of the errors
 
 
-def summary(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Geometric mean over seeds [rates], and the factor [rates] its 95 % interval reaches up and down."""
-    logs = np.log(errors)  # [rates, seeds]
-    return np.exp(logs.mean(1)), np.exp(T95 * logs.std(1, ddof=1) / np.sqrt(logs.shape[1]))
+def summary(errors: np.ndarray) -> np.ndarray:
+    """errors [rates, seeds] -> [3, rates]: geometric mean over seeds, and the ends of its 95 % interval."""
+    logs = np.log(errors)
+    mean, half = logs.mean(1), T95 * logs.std(1, ddof=1) / np.sqrt(logs.shape[1])
+    return np.exp([mean, mean - half, mean + half])
 
 
 def compute(values: SimpleNamespace) -> dict:
     """Error of both kinds of head against the rate in training, scored when and as chosen."""
-    table = inner_rate_sign.load()
-    moment = MOMENTS.index(values.iterations)
+    table, moment = inner_rate_sign.load(), MOMENTS.index(values.iterations)
     seeds = {head: np.array(table["errors"][head][values.score][moment]) for head in HEADS}  # [rates, seeds]
-    results = {head: summary(errors) for head, errors in seeds.items()}
-    return {
-        "score": values.score,
-        "iterations": values.iterations,
-        "rates": np.array(table["inner_lrs"]),
-        "seeds": seeds,
-        "mean": {head: mean for head, (mean, _) in results.items()},
-        "factor": {head: factor for head, (_, factor) in results.items()},
-    }
+    curves = {head: summary(errors) for head, errors in seeds.items()}
+    return {"rates": np.array(table["inner_lrs"]), "seeds": seeds, "curves": curves}
 
 
-def figure(fig) -> SimpleNamespace:
+def picture(fig, show) -> None:
     panel = fig.subplots()
     panel.set(xlabel="inner rate in training \N{GREEK SMALL LETTER ALPHA}", ylabel="error on new tasks")
-    panel.set(xlim=(-0.033, 0.033), ylim=(0.03, 20), yscale="log")
-    panel.axvline(0, color=plots.GREY, linewidth=1)
-    panel.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
-    lines, bands, dots = {}, {}, {}
-    for (head, text), dash, mark in zip(HEADS.items(), plots.DASHES, plots.MARKERS):
-        lines[head] = panel.plot([], [], color=COLORS[head], linestyle=dash, label=text)[0]
-        bands[head] = panel.fill_between([0], [1], [1], color=COLORS[head], alpha=0.2, linewidth=0)
-        dots[head] = panel.plot([], [], mark, color=COLORS[head], markersize=5)[0]
-    panel.plot([], [], "o", color=plots.BLACK, markersize=5, label="dots: one seed each")
-    fig.legend(loc="outside lower center", ncols=2)
-    return SimpleNamespace(lines=lines, bands=bands, dots=dots, title=panel.set_title(" "))
+    panel.set(xlim=(-0.031, 0.031), ylim=LIMITS, yscale="log")
+    panel.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
+    panel.minorticks_off()
+    show.mark(panel, 0, linestyle="-", linewidth=1)
+    plots.name_region(panel, 0.25, 0.95, "the inner loop goes uphill")
+    plots.name_region(panel, 0.75, 0.95, "downhill")
+    show.level(panel, ZERO_PREDICTOR_MSE, "predicting zero")
+    show.series(panel, "rates", lambda d: {h: d.curves[h].clip(*LIMITS) for h in d.heads}, HEADS, LOOKS)
+    look = {"fontsize": 9, "transform": panel.transAxes}
+    panel.text(0.01, 0.02, "dots: a seed each; bands: 95 % intervals", **look)
+    for head, look in LOOKS.items():
+        shown = lambda d, head=head: head in d.heads
+        for seed in range(3):
+            errors = lambda d, head=head, seed=seed: d.seeds[head][:, seed]
+            show.points(panel, "rates", errors, color=look["color"], markersize=2.5, shown=shown)
+    show.title(panel, lambda d: "Lowest error: " + "; ".join(f"{text} at {best(d, h)}" for h, text in HEADS.items()))
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    for head in HEADS:
-        mean, factor, seeds = data["mean"][head], data["factor"][head], data["seeds"][head]
-        artists.lines[head].set_data(data["rates"], mean)
-        artists.bands[head].set_data(data["rates"], (mean / factor).clip(0.03), (mean * factor).clip(max=20))
-        artists.dots[head].set_data(np.repeat(data["rates"], seeds.shape[1]), seeds.ravel())
-    artists.title.set_text(f"After {data['iterations']:,} iterations, scored by: {in_words(data)}")
+def best(d, head: str) -> str:
+    """The rate of the least error, in words."""
+    rate = d.rates[d.curves[head][0].argmin()]
+    return f"{rate:+g}" if rate else "zero"
 
 
-def in_words(data: dict) -> str:
-    return next(text for text, key in SCORES.items() if key == data["score"])
-
-
-def alt(data: dict) -> str:
-    parts = [
-        f"{text}: "
-        + ", ".join(f"{mean:.2f} at {rate:g}" for rate, mean in zip(data["rates"], data["mean"][head]))
-        for head, text in HEADS.items()
-    ]
+def words(d) -> str:
+    row = lambda head: ", ".join(f"{error:.2f} at {rate:g}" for rate, error in zip(d.rates, d.curves[head][0]))
     return (
-        f"Error on new tasks after {data['iterations']:,} iterations, scored by: {in_words(data)}, against "
-        f"the inner rate in training (geometric mean of three seeds). {'; '.join(parts)}."
+        f"Error on new tasks after {d.iterations:,} iterations, scored by: {SCORES[d.score]}, against the inner rate "
+        f"in training (geometric mean of three seeds). " + "; ".join(f"{t}: {row(h)}" for h, t in HEADS.items()) + "."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 06; its default view is the error of a ridge head on the trained body."""
-    return Demo(
-        "Networks on both sides of zero",
-        controls=[
-            Choice("score", SCORES, "ridge", "at test time"),
-            Notches("iterations", MOMENTS, MOMENTS[-1], "training iterations"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(8.0, 4.6),
-    )
+demo = declare(
+    "Networks on both sides of zero",
+    [
+        Choice("score", SCORES, "ridge", "at test time"),
+        Notches("iterations", MOMENTS, MOMENTS[-1], "training iterations"),
+        Several("heads", HEADS, label="show"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(8.0, 4.4),
+    views={
+        "a ridge head": {},
+        "early in training": {"iterations": MOMENTS[0]},
+        "fine-tuned: a surprise": {"score": "after_10"},
+    },
+)

@@ -18,24 +18,24 @@ from torch import Tensor
 from course_lib import checkpoints
 from course_lib.inner_loop import adapt, predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Slider
+from course_lib.kit.demo import Button, Choice, Slider, declare
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 
-NETWORKS = {"random weights": "random", "trained with one head": "pretrained", "MAML": "maml_k1"}
-AGAINST = {"what a small step fixes": "fixable", "how wrong the network is": "loss"}
+NETWORKS = {"random": "random weights", "pretrained": "trained with one head", "maml_k1": "MAML"}
+AGAINST = {"fixable": "what a small step fixes", "loss": "how wrong the network is"}
 NUM_TASKS, SMALL = 60, 0.001  # SMALL: the step that says how fixable a task is
-EXAMPLES = 20  # tasks whose examples are drawn on the left
+MOST = NUM_TASKS // 5  # of the tasks, those furthest to the right are marked
+SUPERLATIVES = {"fixable": "most fixable", "loss": "most wrong"}
 
 
 @lru_cache(maxsize=256)
 def after_step(network: str, rate: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """After one inner step: losses of support examples [T, S], query losses [T], |their gradients| [T]."""
     model = MLP(seed=1) if network == "random" else checkpoints.load(f"sinusoid/{network}")[0]
-    batch = SinusoidTasks(shots=10, queries=10).sample(
-        NUM_TASKS, generator=torch.Generator().manual_seed(seed)
-    )
+    generator = torch.Generator().manual_seed(seed)
+    batch = SinusoidTasks(shots=10, queries=10).sample(NUM_TASKS, generator=generator)
     params = {name: p.detach().requires_grad_() for name, p in stack_params(model, NUM_TASKS).items()}
     adapted = adapt(model, params, batch.support_x, batch.support_y, loss_fn=mse, steps=1, lr=rate)
     query = mse(predict(model, adapted, batch.query_x), batch.query_y)  # [T]
@@ -52,87 +52,93 @@ def rank_correlation(a: Tensor, b: Tensor) -> float:
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """Losses of examples before and after, and the weight of every task."""
+    """Losses of examples before and after, the weight of every task, and which tasks are marked."""
     before, loss, length = after_step(values.network, 0.0, values.new_tasks)
     after, _, scaled = after_step(values.network, values.inner_lr, values.new_tasks)
     _, eased, _ = after_step(values.network, SMALL, values.new_tasks)
     weights = scaled / length  # [T]
     measure = 1 - eased / loss if values.against == "fixable" else loss  # [T]
+    marked = torch.zeros(NUM_TASKS, dtype=torch.bool)
+    marked[measure.topk(MOST).indices] = True
     return {
-        "rate": values.inner_lr,
-        "network": values.network,
-        "against": values.against,
-        "before": before[:EXAMPLES].flatten().numpy(),
-        "after": after[:EXAMPLES].flatten().numpy(),
+        "examples": torch.stack([before, after], -1).sqrt().numpy(),  # [T, S, 2]: errors
         "growth": float(after.mean() / before.mean()),
-        "measure": measure.numpy(),
-        "weights": weights.numpy(),
+        "tasks": torch.stack([measure, weights], 1).numpy(),  # [T, 2]
+        "marked": marked.numpy(),
         "median": float(weights.median()),
+        "marked_median": float(weights[marked].median()),
+        "shares": [float(part[marked].sum() / part.sum()) for part in (length, scaled)],  # without the step, with it
         "correlation": rank_correlation(weights, measure) if values.inner_lr else 0.0,
     }
 
 
-def figure(fig) -> SimpleNamespace:
+def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2)
-    left.set(xlabel="loss of an example before the inner step", ylabel="after it", xscale="log", yscale="log")
-    left.set(xlim=(1e-2, 100), ylim=(1e-2, 100))
-    left.plot([1e-2, 100], [1e-2, 100], **plots.REFERENCE, label="unchanged")
-    examples = left.plot([], [], ".", color=plots.BLUE, markersize=5, label="a support example")[0]
-    right.set(ylabel="weight in the meta-gradient", yscale="log", ylim=(0.28, 3.6), xlim=(-0.01, 0.11))
-    right.set_yticks([0.1, 0.3, 0.5, 1, 2, 3, 10], ["0.1", "0.3", "0.5", "1", "2", "3", "10"])
+    left.set(xlabel="error of an example before the inner step", ylabel="after it")
+    left.axline((0, 0), slope=1, **plots.REFERENCE)
+    left.text(0.98, 0.02, "below: improved", transform=left.transAxes, fontsize=9, ha="right", color=plots.QUIET)
+    left.text(0.02, 0.93, "above: made worse", transform=left.transAxes, fontsize=9, color=plots.QUIET)
+    room = lambda d: (0, 2 * np.ceil(d.examples.max() / 2))
+    show.limits(left, room, room)
+
+    right.set(ylabel="weight in the meta-gradient", yscale="log")
+    right.set_yticks([0.03, 0.1, 0.3, 0.5, 1, 2, 3, 10], ["0.03", "0.1", "0.3", "0.5", "1", "2", "3", "10"])
     right.minorticks_off()
-    right.axhline(1, **plots.REFERENCE)
-    tasks = right.plot([], [], "D", color=plots.ORANGE, alpha=0.7, markersize=5, label="a task")[0]
-    fig.legend(loc="outside lower center", ncols=3)
-    titles = (left.set_title(" "), right.set_title(" "))
-    return SimpleNamespace(right=right, examples=examples, tasks=tasks, titles=titles)
+    show.level(right, 1, "as without the step")
+    show.limits(right, wide, high)
+    measured = {"fixable": f"share of loss that +{SMALL} removes", "loss": "loss before the step"}
+    show.also(lambda d: right.set_xlabel(f"a task's {measured[d.against]}"))
+
+    for marked, color in ((False, "#9a9a9a"), (True, plots.ORANGE)):
+        of = lambda d, marked=marked: d.marked == marked
+        show.points(left, lambda d, of=of: d.examples[of(d)].reshape(-1, 2), marker=".", markersize=4, color=color)
+        show.points(right, lambda d, of=of: d.tasks[of(d)], marker="D", markersize=5, color=color, alpha=0.8)
+    name = lambda d: f"orange: the {SUPERLATIVES[d.against]} fifth of the tasks,\nand their examples on the left"
+    show.text(right, lambda d: wide(d)[1], lambda d: high(d)[0] * 1.05, name, ha="right", va="bottom", fontsize=9)
+    correlation = lambda d: f"rank correlation {d.correlation:+.2f}"
+    show.text(right, 0.02, 0.94, correlation, fontsize=9, transform=right.transAxes)
+    show.title(left, lambda d: f"\N{GREEK SMALL LETTER ALPHA} = {d.inner_lr:g}: the mean loss times {d.growth:.2f}")
+    show.title(right, lambda d: f"Weight: {SUPERLATIVES[d.against]} {d.marked_median:.2f}, all {d.median:.2f}")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    artists.examples.set_data(data["before"].clip(1e-2, 100), data["after"].clip(1e-2, 100))
-    artists.tasks.set_data(data["measure"], data["weights"].clip(0.03, 12))
-    maml = data["network"] == "maml_k1"
-    if data["against"] == "loss":
-        limits, label = (0, 26), "query loss before the inner step"
-    else:
-        limits, label = (
-            (-0.05, 0.5) if maml else (-0.01, 0.11),
-            f"share removed by a step of +{SMALL}",
-        )
-    plots.set_limits(artists.right, x=limits, y=(0.03, 12) if maml else (0.28, 3.6))
-    if artists.right.get_xlabel() != label:
-        artists.right.set_xlabel(label)
-    sign = "\N{GREEK SMALL LETTER ALPHA}"
-    artists.titles[0].set_text(f"{sign} = {data['rate']:g}: mean support loss x {data['growth']:.2f}")
-    artists.titles[1].set_text(
-        f"median weight {data['median']:.2f}, rank corr. {data['correlation']:+.2f}"
-    )
+def wide(d) -> tuple[float, float]:
+    """Limits of what the tasks are drawn against; in steps, since a new limit redraws all."""
+    low, top = d.tasks[:, 0].min(), plots.nice_ceiling(1.02 * d.tasks[:, 0].max())
+    return -top / 10 if low >= 0 or low > -top / 10 else -plots.nice_ceiling(-low), top
 
 
-def alt(data: dict) -> str:
-    name = next(text for text, network in NETWORKS.items() if network == data["network"])
-    against = next(text for text, measure in AGAINST.items() if measure == data["against"])
+def high(d) -> tuple[float, float]:
+    """Limits of the weights: as far below 1 as above it."""
+    reach = max(2.0, plots.nice_ceiling(1.1 * float(np.exp(np.abs(np.log(d.tasks[:, 1])).max()))))
+    return 1 / reach, reach
+
+
+def words(d) -> str:
     return (
-        f"{name}, one inner step of {data['rate']:g}: the mean support loss is multiplied by "
-        f"{data['growth']:.2f}. In the meta-gradient the median task weighs {data['median']:.2f} times as "
-        f"much as without it, from {np.min(data['weights']):.2f} to {np.max(data['weights']):.2f}; rank "
-        f"correlation of the weight with {against}: {data['correlation']:+.2f}."
+        f"{NETWORKS[d.network]}, one inner step of {d.inner_lr:g}: the mean support loss is multiplied by "
+        f"{d.growth:.2f}. In the meta-gradient the median task weighs {d.median:.2f} times as much as without it, from "
+        f"{d.tasks[:, 1].min():.2f} to {d.tasks[:, 1].max():.2f}; rank correlation of the weight with "
+        f"{AGAINST[d.against]}: {d.correlation:+.2f}. The fifth of the tasks that is {SUPERLATIVES[d.against]} has "
+        f"{d.shares[1]:.0%} of the gradient, without the step {d.shares[0]:.0%}."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 06; in its default view a negative rate turns up what a step could have fixed."""
-    return Demo(
-        "The sign of the inner rate: what it does to examples and tasks",
-        controls=[
-            Slider("inner_lr", -0.01, 0.01, -0.005, "inner rate \N{GREEK SMALL LETTER ALPHA}", step=0.001),
-            Choice("network", NETWORKS, "pretrained", "network"),
-            Choice("against", AGAINST, "fixable", "tasks against"),
-            Button("new_tasks", "other tasks"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.6),
-    )
+demo = declare(
+    "The sign of the inner rate: what it does to examples and tasks",
+    [
+        Slider("inner_lr", -0.01, 0.01, -0.005, "inner rate \N{GREEK SMALL LETTER ALPHA}", step=0.001),
+        Choice("network", NETWORKS, "pretrained", "network"),
+        Choice("against", AGAINST, "fixable", "tasks against"),
+        Button("new_tasks", "other tasks"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 4.3),
+    views={
+        "a negative rate": {},
+        "a positive rate": {"inner_lr": 0.005},
+        "are the wrongest turned up?": {"against": "loss"},
+        "on MAML's network": {"network": "maml_k1"},
+    },
+)

@@ -11,88 +11,72 @@ import numpy as np
 
 from course_lib.chapters.union.experiments import equal_compute
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Choice, Demo, Notches
+from course_lib.kit.demo import Choice, Notches, Several, declare
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
-METHODS = {
-    "maml": "MAML, k = 1",
-    "one_head": "all tasks, one shared head",
-    "union": "union of 1,000 tasks, a head each",
-}
-COLORS = (plots.BLUE, plots.GREY, plots.ORANGE)
-SCORES = {"each in its own way": "own", "ridge head": "ridge", "10 steps on everything": "after_10"}
-OWN = {"maml": "after_10", "one_head": "after_10"}  # what a method was made for; the union fits a head
+METHODS = {"maml": "MAML, k = 1", "one_head": "one head for all", "union": "union: a head each"}
+LOOKS = plots.METHODS | {"one_head": plots.METHODS["pretrained"]}
+SCORES = {"own": "each in its own way", "ridge": "ridge head", "after_10": "10 steps on everything"}
+OWN = {"maml": "after_10", "one_head": "after_10", "union": "ridge"}  # what a method was made for
+LIMITS = (0.03, 20.0)  # of the errors
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """Every method's error at every moment: geometric mean, least and greatest of the seeds."""
-    table = equal_compute.load()
-    keys = {m: OWN.get(m, "ridge") if values.score == "own" else values.score for m in METHODS}
-    errors = {
-        m: np.array(table["errors"][m][str(values.shots)][keys[m]]) for m in METHODS
-    }  # [moments, seeds]
-    return {
-        "moments": np.array(table["moments"]),
-        "shots": values.shots,
-        "score": values.score,
-        "mean": {m: np.exp(np.log(e).mean(1)) for m, e in errors.items()},
-        "low": {m: e.min(1) for m, e in errors.items()},
-        "high": {m: e.max(1) for m, e in errors.items()},
-    }
+    """Every shown method's error at every moment [3, moments]: geometric mean, least and greatest of the seeds."""
+    table, curves = equal_compute.load(), {}
+    for method in METHODS:
+        score = OWN[method] if values.score == "own" else values.score
+        errors = np.array(table["errors"][method][str(values.shots)][score])  # [moments, seeds]
+        curves[method] = np.stack([np.exp(np.log(errors).mean(1)), errors.min(1), errors.max(1)])
+    return {"moments": table["moments"], "curves": curves}
 
 
-def figure(fig) -> SimpleNamespace:
+def picture(fig, show) -> None:
     panel = fig.subplots()
     panel.set(xlabel="training compute, in iterations of MAML", ylabel="error on new tasks")
-    panel.set(xscale="log", yscale="log", xlim=(80, 3750), ylim=(0.03, 20))
+    panel.set(xscale="log", yscale="log", xlim=(90, 3150), ylim=LIMITS)
     panel.set_xticks(equal_compute.MOMENTS, [f"{moment:,}" for moment in equal_compute.MOMENTS])
+    panel.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
     panel.minorticks_off()
-    panel.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
-    lines, bands = {}, {}
-    for (method, text), color, dash, mark in zip(METHODS.items(), COLORS, plots.DASHES, plots.MARKERS):
-        look = {"color": color, "linestyle": dash, "marker": mark, "markersize": 5}
-        lines[method] = panel.plot([], [], **look, label=text)[0]
-        bands[method] = panel.fill_between([1], [1], [1], color=color, alpha=0.18, linewidth=0)
-    fig.legend(loc="outside lower center", ncols=2)
-    return SimpleNamespace(lines=lines, bands=bands, title=panel.set_title(" "))
+    show.level(panel, ZERO_PREDICTOR_MSE, "predicting zero", at=0.01)
+    within = lambda d: {m: d.curves[m].clip(*LIMITS) for m in d.methods}
+    show.series(panel, "moments", within, METHODS, LOOKS)
+    panel.text(0.01, 0.02, "bands: least to greatest of three seeds", transform=panel.transAxes, fontsize=9)
+    show.title(panel, lambda d: f"{d.shots} shots: {verdict(d)}")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    for method in METHODS:
-        artists.lines[method].set_data(data["moments"], data["mean"][method].clip(0.03, 20))
-        artists.bands[method].set_data(
-            data["moments"], data["low"][method], data["high"][method].clip(max=20)
-        )
-    maml, union = data["mean"]["maml"][-1], data["mean"]["union"][-1]
-    ends = f"in the end MAML {maml:.2f}, the union " + (f"{union:.2f}" if np.isfinite(union) else "diverges")
-    artists.title.set_text(f"{data['shots']} shots, scored by: {in_words(data)}; {ends}")
+def verdict(d) -> str:
+    maml, union = d.curves["maml"][0, -1], d.curves["union"][0, -1]
+    if not np.isfinite(union):
+        return "tuned by MAML's steps of 0.01, the union of tasks diverges"
+    more = "less" if union < maml else "more"
+    return f"the union of tasks ends with {more} error than MAML, {union:.2f} against {maml:.2f}"
 
 
-def in_words(data: dict) -> str:
-    return next(text for text, key in SCORES.items() if key == data["score"])
-
-
-def alt(data: dict) -> str:
-    ends = ", ".join(f"{text} {data['mean'][m][-1]:.2f}" for m, text in METHODS.items())
-    ends = ends.replace("nan", "diverged")
+def words(d) -> str:
+    ends = ", ".join(f"{text} {d.curves[m][0, -1]:.2f}" for m, text in METHODS.items())
     return (
-        f"Error on new tasks of {data['shots']} shots, scored by: {in_words(data)}, after compute of "
-        f"{data['moments'][-1]:,} iterations of MAML (geometric mean of three seeds): {ends}."
+        f"Error on new tasks of {d.shots} shots, scored by: {SCORES[d.score]}, after compute of "
+        f"{d.moments[-1]:,} iterations of MAML (geometric mean of three seeds): {ends.replace('nan', 'diverged')}."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 06; in its default view each method does at test time what it was made for."""
-    return Demo(
-        "MAML and the union of tasks at equal compute",
-        controls=[
-            Choice("score", SCORES, "own", "at test time"),
-            Notches("shots", equal_compute.SHOTS, 10, "support points"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.8),
-        may_diverge=("mean", "low", "high"),  # steps of 0.01 are too long for the union's body
-    )
+demo = declare(
+    "MAML and the union of tasks at equal compute",
+    [
+        Choice("score", SCORES, "own", "at test time"),
+        Notches("shots", equal_compute.SHOTS, 10, "support points"),
+        Several("methods", METHODS, label="show"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(8.6, 4.4),
+    may_diverge=("curves",),  # steps of 0.01 are too long for the union's body
+    views={
+        "each as it was meant": {},
+        "a ridge head for all": {"score": "ridge"},
+        "ten steps for all": {"score": "after_10"},
+        "five shots": {"shots": 5},
+    },
+)
