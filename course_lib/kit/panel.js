@@ -21,8 +21,9 @@ export function mount(root, source) {
   const update = {};  // by control: shows a state
   let sent = 0, state = source.state(), waiting = null, playing = 0, address = "";
 
-  // What a person does is sent at once; of a slider's moves between two frames of the screen, the last ------------------
+  // What a person does is sent at once; of a slider's further moves until the screen's next frame, the last ------------
   const pending = new Map();
+  let due = false;
   function tell(message) {
     source.send({...message, view, n: ++sent});
     root.dataset.pending = "true";
@@ -32,9 +33,12 @@ export function mount(root, source) {
       waiting = setTimeout(() => say("No answer yet: the kernel is busy, or this cell has to be run again."), 6000);
     }, 400);
   }
-  function soon(key, message) {
-    if (!pending.size) requestAnimationFrame(() => { for (const m of pending.values()) tell(m); pending.clear(); });
-    pending.set(key, message);
+  function soon(key, message) { pending.set(key, message); if (!due) flush(); }
+  function flush() {
+    due = pending.size > 0;
+    for (const message of pending.values()) tell(message);
+    pending.clear();
+    if (due) requestAnimationFrame(flush);
   }
   function say(words) { note.textContent = words; if (words) setTimeout(() => { note.textContent = ""; }, 5000); }
 

@@ -25,8 +25,6 @@ from IPython import get_ipython
 from course_lib.kit.controls import Button, Run
 from course_lib.kit.touch import Points
 
-SETTLE = 0.002  # seconds without a further change before computing: messages that wait in the queue arrive first
-PATIENCE = 0.05  # seconds after which to compute although changes keep arriving
 FRAME = 0.04  # seconds between two frames of a long computation: 25 pictures a second
 HERE = Path(__file__).parent
 
@@ -137,7 +135,6 @@ class Panel(anywidget.AnyWidget):
     async def _follow(self) -> None:
         """Draw until the picture shows the newest values."""
         while self._drawn != self._version and not self._closed:
-            await self._settle()
             version, self._stopped = self._version, False
             try:
                 await self._play(version)
@@ -146,13 +143,6 @@ class Panel(anywidget.AnyWidget):
             self._running = False
             self._publish()
             self._drawn = max(self._drawn, version)  # a cell may have shown newer values meanwhile
-
-    async def _settle(self) -> None:
-        """Let the changes that wait in the kernel's queue arrive, so that only the newest is computed."""
-        deadline, seen = time.perf_counter() + PATIENCE, -1
-        while seen != self._version and time.perf_counter() < deadline:
-            seen = self._version
-            await asyncio.sleep(SETTLE)
 
     async def _play(self, version: int) -> None:
         """Draw one computation's frames until it ends, a control moves or the stop button is pressed."""
@@ -169,7 +159,7 @@ class Panel(anywidget.AnyWidget):
                 waiting, shown_at, self._running = None, time.perf_counter(), True
                 if number:
                     self._publish()
-                await asyncio.sleep(0.001)  # let the loop hear the page
+                await asyncio.sleep(0)  # let the loop hear the page
         finally:
             frames.close()
             if waiting is not None and not self._closed:
