@@ -30,7 +30,7 @@ def outputs_of(network: Network, theta: Params, x: Tensor) -> Tensor:
     """x [N, ...] -> [N, O], in a network made for this one call: ``functional_call`` leaves what it was given behind in
     a module that stands in two places."""
     with sdpa_kernel(SDPBackend.MATH):  # the attention that can be differentiated twice
-        return functional_call(network.make(), theta, (x,))
+        return functional_call(network.make(plain=True), theta, (x,))
 
 
 class Asked(nn.Module):
@@ -42,7 +42,7 @@ class Asked(nn.Module):
 
 def before_the_head(network: Network, theta: Params, x: Tensor) -> Tensor:
     """What reaches the head [N, D]."""
-    bare = network.make()
+    bare = network.make(plain=True)
     bare.head = Asked()
     with sdpa_kernel(SDPBackend.MATH):
         return functional_call(bare, {n: p for n, p in theta.items() if not n.startswith("head.")}, (x,))
@@ -71,7 +71,7 @@ def means(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def plain(method: str, network: Network, batch: TaskBatch) -> tuple[list[Tensor], Params]:
     """The outputs on each task's query set, and the meta-gradient, task after task."""
-    theta = dict(network.make().named_parameters())
+    theta = dict(network.make(plain=True).named_parameters())
     learnt = [n for n, p in theta.items() if p.requires_grad]
     total = {n: torch.zeros_like(theta[n]) for n in learnt}
     outputs = []

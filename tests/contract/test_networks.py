@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from course_lib.inner_loop import predict
-from tests.contract.networks import NETWORKS, Network
-from tests.contract.plain import LEARNERS, close, plain
+from course_lib.training import make_meta_gradient
+from tests.contract.networks import Network
+from tests.contract.plain import LEARNERS, close, outputs_of, plain
+from tests.contract.wild_networks import NETWORKS
 
-WORDS = r"head|features|nothing to (train|adapt)|derivative"  # what a refusal speaks of
+WORDS = r"head|features|nothing to (train|adapt)|derivative|gradient|plain module|outputs"  # what a refusal speaks of
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -24,7 +26,7 @@ def test_the_numbers_of_plain_pytorch_or_words(network: Network, method: str):
     model, learner = network.make(), LEARNERS[method]()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     try:
-        grads, _ = learner.meta_gradient(model, batch)
+        grads, _ = make_meta_gradient(learner, model)(batch)  # as a run begins
         in_pieces, _ = learner.meta_gradient(model, batch, tasks_at_once=2)
         adapted = learner.adapt(model, batch.support_x, batch.support_y)
         found = predict(model, adapted, batch.query_x).detach()
@@ -43,3 +45,24 @@ def test_the_numbers_of_plain_pytorch_or_words(network: Network, method: str):
     for name, value in model.state_dict().items():  # but for the vectors that a spectral norm iterates
         assert torch.equal(value, before[name]) or name.endswith(("._u", "._v")), f"{name} has moved"
     assert all(isinstance(p, nn.Parameter) and p.grad is None for p in model.parameters())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+def test_the_plain_code_is_a_module_whose_parameters_were_set(network: Network):
+    g, x = torch.Generator().manual_seed(5), network.batch().support_x[0]
+    model = network.make().requires_grad_()
+    theta = {
+        name: (p.detach() + 0.2 * torch.randn(p.shape, generator=g, dtype=p.dtype)).requires_grad_()
+        for name, p in model.named_parameters()
+    }
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(theta[name])
+    expected, found = model(x), outputs_of(network, theta, x)
+    close("outputs", found.detach(), expected.detach())
+    weigh = torch.randn(expected.shape, generator=g, dtype=expected.dtype)
+    grads = torch.autograd.grad((expected * weigh).sum(), list(model.parameters()), materialize_grads=True)
+    again = torch.autograd.grad((found * weigh).sum(), list(theta.values()), materialize_grads=True)
+    for name, here, there in zip(theta, grads, again):
+        close(name, there, here)
