@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.algorithms.base import Learner
+from course_lib.algorithms.fitted import FittedHead
 from course_lib.algorithms.heads import Draws, RandomHead, check_linear, random_heads
 from course_lib.engine.run import modes, threads_for
 from course_lib.inner_loop import Params, predict, trajectory
@@ -146,7 +147,10 @@ def evaluate(
     with modes(model, training=False), threads_for(model, like.device):
         for first in range(0, num_tasks, DRAW_AT_ONCE):
             drawn = tasks.sample(min(DRAW_AT_ONCE, num_tasks - first), generator=generator)
-            for batch in drawn.to(like.device, like.dtype).split(tasks_at_once):
+            drawn = drawn.to(like.device, like.dtype)
+            if isinstance(learner, FittedHead):
+                drawn = learner.count_ways(drawn)
+            for batch in drawn.split(tasks_at_once):
                 start = test_start(learner, model, batch, head, heads)
                 tuned = fine_tuned(learner, model, batch, start, steps, lr, only)
                 rows = [score(learner, model, params, batch, predict_queries) for params in tuned]
@@ -189,7 +193,9 @@ def test_start(
     """Where fine-tuning begins for each task: what the learner brings, with a head drawn from ``heads`` if ``head`` is
     "random", or if the learner's own are and there are ``heads`` to draw from."""
     check_choice("head", head, ("ready", "random"))
-    start = {name: p.detach() for name, p in learner.start(model, batch.support_x, batch.support_y).items()}
+    classes = batch.info.get("classes") if isinstance(learner, FittedHead) else None  # [T, W]
+    ways = () if classes is None else (classes.shape[1],)
+    start = {name: p.detach() for name, p in learner.start(model, batch.support_x, batch.support_y, *ways).items()}
     if head == "ready" and not (isinstance(learner.head, RandomHead) and heads is not None):
         return start
     num_outputs, num_features = check_linear(start).shape[1:]

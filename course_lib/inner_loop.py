@@ -14,11 +14,11 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from course_lib.engine import fast_layers
 from course_lib.losses import LossFn
-from course_lib.models import set_buffers
+from course_lib.models import call_with, set_buffers
 from course_lib.validation import check_count, check_losses, check_model, refuse
 
 Params = dict[str, Tensor]  # {name: [T, ...]}, one copy a task
@@ -38,7 +38,16 @@ def predict(model: nn.Module, params: Params, x: Tensor) -> Tensor:
 
     ``fast_layers`` knows common layers in a form for many tasks; what it does not know is ``each_task``'s.
     """
-    return fast_layers.call(model, params, x, otherwise=each_task)
+    try:
+        return fast_layers.call(model, params, x, otherwise=each_task)
+    except RuntimeError as error:
+        dtypes = {p.dtype for p in params.values() if p.is_floating_point()}
+        if x.is_floating_point() and dtypes and x.dtype not in dtypes:
+            raise ValueError(
+                f"the tasks are {x.dtype} and the model's parameters {', '.join(map(str, dtypes))}: make them one, "
+                "with batch.to(dtype=...) or model.to(...)"
+            ) from error
+        raise
 
 
 def features(model: nn.Module, params: Params, x: Tensor) -> Tensor:
@@ -48,22 +57,41 @@ def features(model: nn.Module, params: Params, x: Tensor) -> Tensor:
 
 def each_task(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     """The plain module on each task with that task's parameters: x [T, N, ...] -> [T, N, ...]."""
-    if len(x) == 1 or type(module) in ONE_BY_ONE:
+    kind = type(module)
+    if len(x) == 1 or kind in ONE_BY_ONE:
         return one_by_one(module, params, x)
+    if kind in TOGETHER:
+        return together(module, params, x)
     before = [buffer.clone() for buffer in module.buffers()]
     try:
-        return vmap(lambda p, x: functional_call(module, p, (x,)), randomness="different")(params, x)
-    except RuntimeError as error:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "There is a performance drop")  # vmap would loop too, and warn each time
+            outputs = together(module, params, x)
+        TOGETHER.add(kind)
+        return outputs
+    except (RuntimeError, UserWarning) as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0][:200]
     set_buffers(module, before)  # as if it had not been tried
     outputs = one_by_one(module, params, x)
-    ONE_BY_ONE.add(type(module))
-    name = type(module).__name__
-    warnings.warn(f"{name} takes its tasks one after another: the same numbers, slower ({reason})", stacklevel=2)
+    take_one_by_one(kind, reason)
     return outputs
 
 
-ONE_BY_ONE: WeakSet[type] = WeakSet()  # what vmap turned out not to serve: recurrent layers, an `if` on values, ...
+TOGETHER: WeakSet[type] = WeakSet()  # classes of modules that vmap serves
+ONE_BY_ONE: WeakSet[type] = WeakSet()  # and those it does not: recurrent layers, an `if` on values, ...
+
+
+def take_one_by_one(kind: type, reason: str) -> None:
+    """From now on modules of this class take their tasks one after another; it is told once."""
+    TOGETHER.discard(kind)
+    ONE_BY_ONE.add(kind)
+    name = kind.__name__
+    warnings.warn(f"{name} takes its tasks one after another: the same numbers, slower ({reason})", stacklevel=3)
+
+
+def together(module: nn.Module, params: Params, x: Tensor) -> Tensor:
+    """``each_task`` by vmap; dropout draws anew for each task."""
+    return vmap(lambda p, x: call_with(module, p, x), randomness="different")(params, x)
 
 
 def one_by_one(module: nn.Module, params: Params, x: Tensor) -> Tensor:
@@ -72,7 +100,7 @@ def one_by_one(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     outputs, ends = [], []
     for values, task_x in zip(tasks, x.unbind()):
         buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-        outputs.append(functional_call(module, dict(zip(params, values)) | buffers, (task_x,)))
+        outputs.append(call_with(module, dict(zip(params, values)), task_x, buffers))
         ends.append(list(buffers.values()))
     set_buffers(module, *ends)
     return torch.stack(outputs)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from course_lib.validation import check_choice
 
@@ -144,10 +145,43 @@ def hooked(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
+def call_with(module: nn.Module, params: dict[str, Tensor], x: Tensor, buffers: dict[str, Tensor] = {}) -> Tensor:
+    """``module(x)`` with other tensors in the places of its parameters and buffers, by name.
+
+    As ``torch.func.functional_call``, but right for a module that stands in several places; attention is computed in
+    the form that can be differentiated twice.
+    """
+    new = {id(p): params[name] for name, p in module.named_parameters()}
+    new |= {id(b): buffers[name] for name, b in module.named_buffers() if name in buffers}
+    kept = [part.__dict__[kind] for part in module.modules() for kind in ("_parameters", "_buffers")]
+    before = [(where, dict(where)) for where in kept if where]
+    with plain_attention():
+        try:
+            for where, tensors in before:
+                where.update((name, new.get(id(tensor), tensor)) for name, tensor in tensors.items())
+            return module(x)
+        finally:
+            for where, tensors in before:
+                where.update(tensors)
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Inside, attention takes no fused kernel: those have no second derivative, or none under vmap."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
 @torch.no_grad()
 def set_buffers(module: nn.Module, *ends: Sequence[Tensor], shares: Sequence[float] | None = None) -> None:
     """Make the module's buffers the mean of where several passes left them, weighed by ``shares`` (else equally)."""
     shares = shares or [1 / len(ends)] * len(ends)
-    for buffer, *values in zip(module.buffers(), *ends):
-        mean = sum(share * value for share, value in zip(shares, values)) if buffer.is_floating_point() else values[-1]
-        buffer.copy_(values[0] if len(values) == 1 else mean)
+    for buffer, first, *others in zip(module.buffers(), *ends):
+        if buffer.is_floating_point() and others:  # as a distance from the first: equal ones stay what they are
+            first = first + sum(share * (value - first) for share, value in zip(shares[1:], others))
+        buffer.copy_(first if buffer.is_floating_point() or not others else others[-1])

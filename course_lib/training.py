@@ -130,8 +130,9 @@ def meta_train(
         ValueError: counts below 1, a device that is not there, a state file of another run.
     """
     check_model(model)
-    for name, value in {"iterations": iterations, "meta_batch": meta_batch, "save_every": save_every}.items():
-        check_count(name, value, 1)
+    iterations = check_count("iterations", iterations, 1)
+    meta_batch = check_count("meta_batch", meta_batch, 1)
+    save_every = check_count("save_every", save_every, 1)
     device = pick_device(device, model)
     model.to(device)
     learner.to(device)
@@ -159,18 +160,22 @@ def meta_train(
     def rate(iteration: int) -> float:
         return outer_lr * (schedule((iteration - 1) / iterations) if schedule else 1.0)
 
-    with threads_for(model, device), own_randomness(seed, device) as layers, keyboard_interrupt() as interrupted:
+    with threads_for(model, device), own_randomness(seed, device) as begin, keyboard_interrupt() as interrupted:
         for draws in (part for part in learner.modules() if isinstance(part, Draws)):
             draws.count = 0  # one seed, one stream, however often the learner was used before
-        generators = {"tasks": generator, "layers": layers}
         if state_file is not None and Path(state_file).exists():
-            history = load_state(state_file, run, model, learner, updates, generators)
+            history = load_state(state_file, run, model, learner, updates, generator)
         first, started = history.iterations + 1, time.perf_counter() - history.seconds
         meta_gradient = make_meta_gradient(learner, model, tasks_at_once, compile, precision)
-        sampled = (tasks.sample(meta_batch, generator=generator) for _ in range(first, iterations + 1))
-        batches = (batch.to(device, dtype) for batch in sampled)
+
+        def batches() -> Iterator[TaskBatch]:
+            for iteration in range(first, iterations + 1):
+                batch = tasks.sample(meta_batch, generator=generator).to(device, dtype)
+                begin(iteration)
+                yield batch
+
         with tqdm(total=iterations, initial=first - 1, disable=not progress, unit="step", leave=False) as bar:
-            for iteration, info in outer_loop(meta_gradient, parameters, updates, batches, first, rate):
+            for iteration, info in outer_loop(meta_gradient, parameters, updates, batches(), first, rate):
                 losses.append(info["loss"])
                 bar.update()
                 stop = interrupted() or iteration == iterations
@@ -181,7 +186,7 @@ def meta_train(
                     on_step(iteration, info)
                 if state_file is not None and (stop or iteration % save_every == 0):
                     look()
-                    save_state(state_file, run, model, learner, updates, generators, history)
+                    save_state(state_file, run, model, learner, updates, generator, history)
                 if stop:
                     break
     history.interrupted = history.iterations < iterations

@@ -19,7 +19,7 @@ from course_lib.algorithms.base import Learner, Visit
 from course_lib.algorithms.heads import BIAS, WEIGHT, check_linear
 from course_lib.algorithms.solvers import Head
 from course_lib.inner_loop import Params, features, stack_params
-from course_lib.models import hooked, set_buffers
+from course_lib.models import call_with, hooked, set_buffers
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_count, check_model, tracing
 
@@ -92,13 +92,16 @@ class FittedHead(Learner):
         return self.ways is None
 
     def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
+        return self.count_ways(batch)
+
+    def count_ways(self, batch: TaskBatch) -> TaskBatch:
         """The meta-batch with ``info["classes"]`` [T, W], if its labels must be counted to know W.
 
         Raises:
             ValueError: tasks of different numbers of classes, which have no common head.
         """
         labels = batch.support_y
-        if labels.is_floating_point() or "classes" in batch.info:
+        if self.ways is not None or labels.is_floating_point() or "classes" in batch.info:
             return batch
         ways = labels.flatten(1).amax(1) + 1  # [T]
         if len(ways.unique()) > 1:
@@ -117,15 +120,28 @@ ON_TOP: WeakSet[nn.Module] = WeakSet()  # models of which ``check_head_on_top`` 
 
 @torch.no_grad()
 def check_head_on_top(model: nn.Module, x: Tensor) -> None:
-    """A TypeError if ``model``'s outputs are not head(features(x)), tried once on the first of x [T, N, ...]: a head
-    is solved for on top of the features, so nothing may stand between them or behind."""
+    """A TypeError if ``model``'s outputs are not head(features(x)) with a plain linear head, tried once on the first
+    of x [T, N, ...], with other parameters than it has: a head is solved for on top of the features, so nothing may
+    stand between them or behind."""
+    if type(model.head) is not nn.Linear or hooked(model.head):
+        raise TypeError(
+            f"a head that is solved for is one plain nn.Linear, but this model's is a {type(model.head).__name__}"
+            f"{' with hooks' if hooked(model.head) else ''}; use a method of gradient steps (MAML, ANIL)"
+        )
     plain = type(model).forward is nn.Sequential.forward and list(model._modules) == ["features", "head"]
     if (plain and not hooked(model)) or model in ON_TOP or tracing():
         return
     before, random_state = [buffer.clone() for buffer in model.buffers()], torch.get_rng_state()
-    whole = model(x[0])
+    generator = torch.Generator().manual_seed(0)
+    params = {n: p + torch.randn(p.shape, generator=generator).to(p) / 30 for n, p in model.named_parameters()}
+
+    def inside(child: str) -> Params:
+        return {name.removeprefix(child + "."): p for name, p in params.items() if name.startswith(child + ".")}
+
+    whole = call_with(model, params, x[0])
     torch.set_rng_state(random_state)  # dropout draws the same twice
-    parts = model.head(model.features(x[0]))
+    set_buffers(model, before)
+    parts = call_with(model.head, inside("head"), call_with(model.features, inside("features"), x[0]))
     torch.set_rng_state(random_state)
     set_buffers(model, before)
     if whole.shape != parts.shape or not torch.allclose(whole, parts, rtol=1e-4, atol=1e-6):

@@ -77,9 +77,9 @@ class UnionOfTasks(FittedHead):
             return ridge_head(z, y, self.lam, ways)
         return svm_head(z, y, self.C, ways) if self.test_head == "svm" else mean_head(z, y, ways)
 
-    def start(self, model: nn.Module, x: Tensor, y: Tensor) -> Params:
+    def start(self, model: nn.Module, x: Tensor, y: Tensor, ways: int | None = None) -> Params:
         if self.test_head != "gradient":
-            return super().start(model, x, y)
+            return super().start(model, x, y, ways)
         params = stack_params(model, len(x))
         ready = params if self.head is None else self.head.new(params)
         same_outputs = all(ready[name].shape == params[name].shape for name in params)

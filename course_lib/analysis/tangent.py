@@ -171,6 +171,14 @@ class Linearised(nn.Module):
         moving = copy.deepcopy(model)
         self.features, self.head = moving.features, moving.head
 
+    def get_extra_state(self) -> Tensor:
+        """theta0 [P], so that the state dict says where the model was linearised."""
+        return nn.utils.parameters_to_vector(self._origin[0].parameters()).detach()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        with torch.no_grad():
+            nn.utils.vector_to_parameters(state.to(next(self.parameters())), self._origin[0].parameters())
+
     def _apply(self, fn, recurse=True):
         self._origin[0]._apply(fn, recurse)  # theta0 goes along to another precision or device
         return super()._apply(fn, recurse)

@@ -11,6 +11,7 @@ without (5-way 1-shot, arXiv 1803.02999, table 2), and says that MAML's released
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -19,7 +20,6 @@ from torch import Tensor, nn
 from course_lib.algorithms.base import Learner
 from course_lib.evaluation import evaluate
 from course_lib.inner_loop import Params, predict
-from course_lib.models import Conv4
 from course_lib.tasks.base import TaskBatch
 
 
@@ -33,7 +33,7 @@ def has_running_statistics(model: nn.Module) -> bool:
     return all(norm.running_mean is not None for norm in norms)
 
 
-def with_statistics(model: Conv4, statistics: str) -> Conv4:
+def with_statistics(model: nn.Module, statistics: str) -> nn.Module:
     """The same weights in a network whose batch norm takes "batch" or "running" statistics.
 
     Raises:
@@ -41,9 +41,12 @@ def with_statistics(model: Conv4, statistics: str) -> Conv4:
     """
     if statistics == "running" and not has_running_statistics(model):
         raise ValueError('this network kept no running statistics: train it with statistics="running"')
-    other = type(model)(**model.config | {"statistics": statistics}).to(next(model.parameters()).device)
-    other.load_state_dict(model.state_dict(), strict=statistics == "running")
-    return other.train(model.training)
+    other = copy.deepcopy(model)
+    if statistics == "batch":
+        for norm in (part for part in other.modules() if isinstance(part, nn.BatchNorm2d)):
+            norm.track_running_stats = False
+            norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+    return other
 
 
 def predict_one_by_one(model: nn.Module, params: Params, support_x: Tensor, query_x: Tensor) -> Tensor:
@@ -73,7 +76,7 @@ def predict_in_groups(
 
 def accuracies(
     learner: Learner,
-    model: Conv4,
+    model: nn.Module,
     tasks,
     transductive: bool,
     num_tasks: int = 600,

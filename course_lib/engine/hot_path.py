@@ -30,8 +30,7 @@ from torch.func import functional_call
 from course_lib.algorithms.base import Learner, Sums, Work, one_after_another
 from course_lib.engine.compiler import compiler_name
 from course_lib.engine.self_check import check_predict
-from course_lib.inner_loop import predict
-from course_lib.models import has_convolutions, set_buffers
+from course_lib.models import has_convolutions, plain_attention, set_buffers
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_choice, check_count, check_model
 
@@ -81,7 +80,7 @@ def make_meta_gradient(
     def meta_gradient(batch: TaskBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         nonlocal checked
         if not checked:
-            check_predict(predict, model, batch.support_x)
+            check_predict(model, batch.support_x)
             checked = True
         return step(batch)
 
@@ -149,7 +148,7 @@ def in_threads(work: Work, model: nn.Module, pieces: list[TaskBatch]) -> Iterato
         finally:
             idle.append(copied)
 
-    with workers() as pool:
+    with workers() as pool, plain_attention():  # a switch of the whole process, which no worker may turn back
         yield from pool.map(in_worker, pieces)
 
 

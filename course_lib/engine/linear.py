@@ -23,7 +23,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     Values and first derivatives have the bits of ``torch.baddbmm``; derivatives of any order may be taken.
     """
-    if torch.is_autocast_enabled(x.device.type):  # what autocast casts, PyTorch differentiates
+    if torch.is_autocast_enabled(x.device.type) or x.dtype != weight.dtype:  # PyTorch casts, or refuses
         return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
     return _Linear.apply(x, weight, bias)
 

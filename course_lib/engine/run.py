@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -40,14 +41,15 @@ def threads_for(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def own_randomness(seed: int, device: torch.device) -> Iterator[torch.Generator]:
-    """Inside, what layers draw (dropout) comes from ``seed``, through the generator given; the caller's random state
-    stays as it was."""
-    on_gpu = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        torch.manual_seed(seed)
-        index = (device.index or 0) if on_gpu else None
-        yield torch.default_generator if index is None else torch.cuda.default_generators[index]
+def own_randomness(seed: int, device: torch.device) -> Iterator[Callable[[int], None]]:
+    """Inside, what layers draw (dropout) comes from ``seed`` and the number of the step, given to the function that
+    this yields: whatever else is drawn meanwhile changes nothing. The caller's random state stays as it was."""
+
+    def begin(step: int) -> None:
+        torch.manual_seed(random.Random(f"{seed} {step}").getrandbits(63))
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield begin
 
 
 @contextmanager
@@ -75,10 +77,11 @@ def keyboard_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def modes(model: nn.Module, training: bool) -> Iterator[None]:
-    """Inside, ``model`` is all in training or all in evaluation; afterwards each part in the mode it was in."""
+def modes(model: nn.Module, training: bool | None) -> Iterator[None]:
+    """Inside, ``model`` is all in training or all in evaluation (None: as it is); afterwards each part as it was."""
     before = {part: part.training for part in model.modules()}
-    model.train(training)
+    if training is not None:
+        model.train(training)
     try:
         yield
     finally:

@@ -2,67 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from course_lib.engine.run import modes
-from course_lib.inner_loop import Params
+from course_lib.inner_loop import TOGETHER, Params, predict, take_one_by_one
 from course_lib.models import set_buffers
 
-Predict = Callable[[nn.Module, Params, Tensor], Tensor]
+Compared = tuple[Tensor, list[Tensor]]  # outputs [T, N, ...] and the gradients of a weighed sum of them
 
 
-@torch.no_grad()
-def check_predict(predict: Predict, model: nn.Module, x: Tensor) -> None:
-    """Compare ``predict`` with ``model`` on up to two tasks of x [T, N, ...], whose parameters differ a little.
+def check_predict(model: nn.Module, x: Tensor) -> None:
+    """Compare ``predict`` and its gradient with ``model``'s own, on up to two tasks of x [T, N, ...] whose parameters
+    differ a little. What disagrees under vmap is taken one task after another from then on.
 
     The model, its buffers and the state of PyTorch's random numbers are left as they were.
 
     Raises:
-        ValueError: they disagree, so that training would silently compute something else than the model.
+        ValueError: they disagree all the same, so that training would silently compute something else than the model.
     """
-    x, generator = x[:2], torch.Generator().manual_seed(0)
+    x, generator = x[:2].detach(), torch.Generator().manual_seed(0)
     params = {name: _near(p, len(x), generator) for name, p in model.named_parameters()}
     buffers = [buffer.clone() for buffer in model.buffers()]
-    devices = [x.device] if x.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
         first, again = (_plainly(model, params, x, buffers, seed) for seed in (0, 1))
-        ours = predict(model, params, x)
-        if not _same(first, again):  # dropout: what can be compared is the model without it
-            with modes(model, training=False):
-                first = _plainly(model, params, x, buffers, 0)
-                ours = predict(model, params, x)
+        predict(model, params, x)  # in this mode it is known from now on how each part takes its tasks
+        random = not _same(first[0], again[0])
+        with modes(model, training=False) if random else modes(model, None):  # compared without dropout
+            plain = _plainly(model, params, x, buffers, 0) if random else first
+            problem = _difference(plain, model, params, x, buffers)
+            doubted = {type(part) for part in model.modules()} & set(TOGETHER) if problem else set()
+            for kind in doubted:
+                take_one_by_one(kind, problem)
+            if doubted:
+                problem = _difference(plain, model, params, x, buffers)
     set_buffers(model, buffers)
-    if not _same(first, ours):
-        far = f"by up to {(first - ours).abs().max():.2g}" if first.shape == ours.shape else "in shape"
+    if problem:
         raise ValueError(
-            f"for many tasks at once {type(model).__name__} computes something else than it does for one: outputs "
-            f"differ {far}. Nothing was trained. A model may keep state in its parameters and buffers alone, and its "
-            "output for a point may depend on the points of the same task, but on nothing else"
+            f"for many tasks at once {type(model).__name__} computes something else than it does for one: {problem}. "
+            "Nothing was trained. A model may keep state in its parameters and buffers alone, its output for a point "
+            "may depend on the points of the same task but on nothing else, and it must differentiate twice"
         )
+
+
+def _difference(plain: Compared, model: nn.Module, params: Params, x: Tensor, buffers: list[Tensor]) -> str:
+    """In what ``predict`` differs, in words; "" if in nothing."""
+    set_buffers(model, buffers)
+    leaves = [p for p in params.values() if p.requires_grad]
+    try:
+        with torch.enable_grad():
+            outputs = predict(model, params, x)
+        gradients = _gradients(outputs, leaves)
+    except RuntimeError as error:
+        return str(error).strip().splitlines()[0][:200]
+    if plain[0].shape != outputs.shape:
+        return f"outputs of shape {list(outputs.shape)} instead of {list(plain[0].shape)}"
+    if not _same(plain[0], outputs):
+        return f"outputs differ by up to {(plain[0] - outputs).abs().max():.2g}"
+    scale = max((g.abs().max().item() for g in plain[1]), default=0.0)  # that of a bias before a norm is rounding alone
+    far = [(a - b).abs().max().item() for a, b in zip(plain[1], gradients) if not _same(a, b, scale)]
+    return f"gradients differ by up to {max(far):.2g}" if far else ""
 
 
 def _near(parameter: Tensor, num_tasks: int, generator: torch.Generator) -> Tensor:
     """``num_tasks`` copies [T, ...], each a few per cent away."""
     noise = torch.randn(num_tasks, *parameter.shape, generator=generator).to(parameter)
-    return parameter + 0.03 * parameter.abs().mean() * noise
+    near = parameter.detach() + 0.03 * parameter.detach().abs().mean() * noise
+    return near.requires_grad_(parameter.requires_grad)
 
 
-def _plainly(model: nn.Module, params: Params, x: Tensor, buffers: list[Tensor], seed: int) -> Tensor:
-    outputs = []
-    for task, task_x in enumerate(x):
+def _plainly(model: nn.Module, params: Params, x: Tensor, buffers: list[Tensor], seed: int) -> Compared:
+    """The model itself, its parameters set in place to each task's in turn."""
+    own = dict(model.named_parameters())
+    before = {name: p.detach().clone() for name, p in own.items()}
+    leaves = [p for p in own.values() if p.requires_grad]
+    outputs, gradients = [], []
+    try:
+        for task, task_x in enumerate(x):
+            set_buffers(model, buffers)
+            _set(own, {name: p[task] for name, p in params.items()})
+            torch.manual_seed(seed)
+            with torch.enable_grad():
+                outputs.append(model(task_x))
+            gradients.append(_gradients(outputs[-1][None], leaves))
+    finally:
+        _set(own, before)
         set_buffers(model, buffers)
-        torch.manual_seed(seed)
-        outputs.append(functional_call(model, {name: p[task] for name, p in params.items()}, (task_x,)))
-    set_buffers(model, buffers)
-    return torch.stack(outputs)
+    return torch.stack(outputs).detach(), [torch.stack(task) for task in zip(*gradients)]
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
+@torch.no_grad()
+def _set(own: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
+    for name, parameter in own.items():
+        parameter.copy_(values[name])
+
+
+def _gradients(outputs: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+    """Of a sum of the outputs [T, ...] in which each counts differently, the same in every task."""
+    weights = torch.cos(torch.arange(outputs[0].numel(), device=outputs.device)).view(outputs.shape[1:])
+    total = (outputs * weights).sum()
+    if not (leaves and total.requires_grad):
+        return []
+    return list(torch.autograd.grad(total, leaves, materialize_grads=True))
+
+
+def _same(a: Tensor, b: Tensor, scale: float | None = None) -> bool:
+    """Whether a and b agree to what their precision allows, beside ``scale`` (None: the largest of a)."""
     if a.shape != b.shape:
         return False
-    tolerance = 1e-9 if a.dtype == torch.float64 else 1e-3
-    return torch.allclose(a, b, rtol=tolerance, atol=tolerance * a.abs().max().item(), equal_nan=True)
+    tolerance = 1e-9 if a.dtype == torch.float64 else 2e-3
+    scale = a.abs().max().item() if scale is None else scale
+    return torch.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True)

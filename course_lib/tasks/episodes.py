@@ -23,7 +23,7 @@ class CharacterTasks:
     """W-way episodes from ``images`` uint8 [C, D, 28, 28]: C characters, D drawings of each, 255 is ink.
 
     Args:
-        images: the pool.
+        images: the pool; [C, D, channels, height, width] for pictures in colour.
         alphabet_ids: int64 [C], the alphabet of each character.
         alphabets: the alphabets' names.
         characters: the C characters' names within their alphabets.
@@ -112,9 +112,9 @@ class CharacterTasks:
         labels = torch.arange(self.ways, device=device)  # [W]
 
         def half(picked: Tensor) -> tuple[Tensor, Tensor]:
-            images = pool[picked].flatten(1, 2)  # [T, W N, 28, 28]
+            images = with_channel(pool[picked].flatten(1, 2))  # [T, W N, 1, 28, 28]
             y = labels.repeat_interleave(picked.shape[2]).repeat(num_tasks, 1)  # [T, W N]
-            return images.unsqueeze(2).float().div_(255), y
+            return images.float().div_(255), y
 
         support, query = half(picked[..., : self.shots]), half(picked[..., self.shots :])
         info = {"classes": picked[..., 0] // self.num_drawings, "drawings": picked % self.num_drawings}
@@ -160,6 +160,11 @@ class CharacterTasks:
             f"{self.name}: {self.ways}-way {self.shots}-shot, {self.queries} queries a class, "
             f"from {pool}, {self.num_drawings} drawings each{together}"
         )
+
+
+def with_channel(images: Tensor) -> Tensor:
+    """Pictures [T, N, H, W] as [T, N, 1, H, W]; those that have a dimension of channels as they are."""
+    return images if images.ndim == 5 else images.unsqueeze(2)
 
 
 def check_split(split: str) -> None:
