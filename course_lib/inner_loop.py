@@ -176,17 +176,18 @@ def adapt(
     check_model(model)
     check_count("steps", steps, 0)
     _check_tasks(params, x, y)
+    _check_rate(lr, params)
     names = [name for name in select(params, only) if params[name].requires_grad]
     if steps and not names:
         raise ValueError(f"nothing to adapt: of {select(params, only)} none requires a gradient")
-    rate = _rate_per_task(lr, params)
     for _ in range(steps):
         losses = check_losses(loss_fn(predict(model, params, x), y), len(x))  # [T]
         with backward(x.device):
             grads = torch.autograd.grad(
                 losses.sum(), [params[n] for n in names], create_graph=second_order, materialize_grads=True
             )
-        params = params | {n: descend(params[n], rate(n, g), g) for n, g in zip(names, grads)}
+        rates = [lr(n, g) for n, g in zip(names, grads)] if callable(lr) else [lr] * len(names)
+        params = params | {n: descend(params[n], rate, g) for n, rate, g in zip(names, rates, grads)}
     return params
 
 
@@ -226,32 +227,33 @@ def backward(device: torch.device):
 
 
 def descend(theta: Tensor, rate: float | Tensor, grad: Tensor) -> Tensor:
-    """theta - rate * grad, as one operation where the rate is a number (on small networks that shows)."""
-    return theta - rate * grad if isinstance(rate, Tensor) else torch.sub(theta, grad, alpha=rate)
+    """theta - rate * grad, for theta [T, ...] and a rate that is one number (then it is one operation), one per task
+    [T] or one per entry [T, ...]."""
+    if not isinstance(rate, Tensor):
+        return torch.sub(theta, grad, alpha=rate)
+    return theta - per_task(rate, grad) * grad
 
 
-def per_task(lr: float | Tensor, like: Tensor) -> float | Tensor:
-    """``lr`` as it multiplies a gradient ``like`` [T, ...]: one rate for all as it is, one per task as [T, 1, ...]."""
-    if not isinstance(lr, Tensor) or lr.ndim == 0:
-        return lr
-    if lr.shape != like.shape[:1]:
+def per_task(rate: float | Tensor, like: Tensor) -> float | Tensor:
+    """``rate`` as it multiplies a gradient ``like`` [T, ...]: one per task [T] as [T, 1, ...], others as they are."""
+    if not isinstance(rate, Tensor) or rate.ndim != 1:
+        return rate
+    if len(rate) != len(like):
         raise ValueError(
-            f"lr must be one number or one per task [{len(like)}], not of shape {list(lr.shape)}; rates per task "
-            "want all tasks of a meta-batch together (tasks_at_once)"
+            f"lr must be one number or one per task [{len(like)}], not {len(rate)} of them; rates per task want all "
+            "tasks of a meta-batch together (tasks_at_once)"
         )
-    return lr.view(-1, *[1] * (like.ndim - 1))  # [T, 1, ...]
+    return rate.view(-1, *[1] * (like.ndim - 1))
 
 
-def _rate_per_task(lr: float | Tensor | Rate, params: Params) -> Callable[[str, Tensor], float | Tensor]:
-    """A function giving the rate in a shape that multiplies a gradient [T, ...]."""
-    if callable(lr):
-        return lr
+def _check_rate(lr: float | Tensor | Rate, params: Params) -> None:
     if isinstance(lr, Tensor):
         refuse(~lr.isfinite().reshape(-1), "lr must be finite")
         per_task(lr, next(iter(params.values())))
-    elif not -float("inf") < lr < float("inf"):
+        if lr.ndim > 1:
+            raise ValueError(f"lr must be one number or one per task, not of shape {list(lr.shape)}")
+    elif not callable(lr) and not -float("inf") < lr < float("inf"):
         raise ValueError(f"lr must be a finite number, not {lr}")
-    return lambda name, grad: per_task(lr, grad)
 
 
 def _check_tasks(params: Params, x: Tensor, y: Tensor) -> None:

@@ -13,7 +13,7 @@ from course_lib.analysis.memory import CheckpointedMAML
 from course_lib.engine.hot_path import make_meta_gradient
 from course_lib.engine.sweep import meta_train_sweep
 from course_lib.evaluation import evaluate
-from course_lib.inner_loop import ONE_BY_ONE, adapt, stack_params
+from course_lib.inner_loop import ONE_BY_ONE, TOGETHER, adapt, stack_params
 from course_lib.losses import cross_entropy, mse
 from course_lib.models import MLP, Conv4
 from course_lib.tasks import SinusoidTasks, TaskBatch
@@ -111,6 +111,7 @@ def test_batch_norm_with_running_statistics_moves_them_to_the_mean_of_the_tasks(
     batch, model = regression(), own(nn.BatchNorm1d(8))
     with pytest.warns(UserWarning, match="BatchNorm1d takes its tasks one after another"):
         ONE_BY_ONE.discard(nn.BatchNorm1d)
+        TOGETHER.discard(nn.BatchNorm1d)  # where it keeps no statistics, vmap serves
         MAML(0).meta_gradient(model, batch)
     norm, means = model.features[1], model.features[0](batch.query_x).mean((0, 1))  # of tasks with as many points each
     torch.testing.assert_close(norm.running_mean, 0.1 * means)

@@ -5,7 +5,7 @@
     grads   = d loss / d parameters                                            what the outer loop descends
 
 A method is a ``Learner`` that overrides ``start`` (what a task begins with), ``only`` (what may change), ``rate`` or
-``adapt`` (how), or, where the outer loop takes no derivative, ``outer_gradient``.
+``adapt`` (how), or, where the outer loop takes no derivative, ``gradient``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from course_lib.inner_loop import Params, Rate, adapt, backward, predict, stack_
 from course_lib.losses import loss_from_settings, loss_settings
 from course_lib.models import set_buffers
 from course_lib.tasks.base import TaskBatch
-from course_lib.validation import check_count, check_losses, check_model, check_rate
+from course_lib.validation import check_count, check_losses, check_rate
 
 
 def method(cls: type) -> type:
@@ -44,9 +44,8 @@ class Visit:
 
 
 Sums = tuple[dict[str, Tensor], Tensor, Params]  # gradients, losses [T], what is kept {name: [T, ...]}
-Compute = Callable[[TaskBatch], Sums]
-Work = Callable[[nn.Module, TaskBatch], Sums]
-Runner = Callable[[Work, nn.Module, list[TaskBatch]], Iterator[tuple[Sums, list[Tensor]]]]  # with each piece's buffers
+Compute = Callable[[nn.Module, TaskBatch, int], Sums]  # as ``Learner.gradient``
+Runner = Callable[[Compute, nn.Module, list[TaskBatch], int], Iterator[tuple[Sums, list[Tensor]]]]
 
 
 class Learner(nn.Module):
@@ -57,10 +56,12 @@ class Learner(nn.Module):
     def __new__(cls, *args, **settings):
         learner = super().__new__(cls)
         nn.Module.__init__(learner)  # before the fields are set
-        learner.head = None  # with what head a task begins, where that is not the model's own (see heads.py)
         return learner
 
     def __post_init__(self):
+        if not hasattr(self, "head"):
+            self.head = None  # with what head a task begins: the model's own (see heads.py)
+        self.prepares = False  # whether something is drawn or looked up for a meta-batch, or remembered of it
         self.inner_steps = check_count("inner_steps", self.inner_steps, 0)
         rate = check_rate("inner_lr", self.inner_lr)
         if isinstance(rate, Tensor) and not isinstance(rate, nn.Parameter):  # a Parameter is learnt
@@ -69,7 +70,7 @@ class Learner(nn.Module):
 
     def start(self, model: nn.Module, x: Tensor, y: Tensor) -> Params:
         """What a new task begins with, {name: [T, ...]}, given its support set x [T, S, ...], y [T, S, ...]."""
-        params = stack_params(check_model(model), len(x))
+        params = stack_params(model, len(x))
         return params if self.head is None else self.head.new(params)
 
     def rate(self, model: nn.Module) -> float | Tensor | Rate:
@@ -125,7 +126,7 @@ class Learner(nn.Module):
         Args:
             tasks_at_once: how many tasks to hold in memory together; None is all. The result does not depend
                 on it.
-            compute: what computes in the place of ``summed_gradient`` (see engine/hot_path.py).
+            compute: what computes in the place of ``gradient`` (see engine/hot_path.py).
 
         Returns:
             grads {name: like the parameter} for every ``trainable`` parameter, and info: "loss" (scalar) and
@@ -133,51 +134,25 @@ class Learner(nn.Module):
         """
         if self.prepares:
             batch = self.prepare(model, batch)
-        grads, losses, kept = compute(batch) if compute else self.summed_gradient(model, batch, tasks_at_once)
+        if compute is None:
+            compute = self.gradient if tasks_at_once is None else partial(in_pieces, self, tasks_at_once)
+        grads, losses, kept = compute(model, batch, len(batch))
         if self.prepares:
             self.remember(batch, kept)
         return grads, {"loss": losses.mean(), "task_losses": losses}
 
-    def summed_gradient(
-        self, model: nn.Module, batch: TaskBatch, tasks_at_once: int | None = None, run: Runner | None = None
-    ) -> Sums:
-        """The loop over pieces of a meta-batch for which all is drawn: gradients, losses [T], what is kept.
-
-        Every piece begins with the model's buffers as they were; they end as the mean over the tasks.
-        """
-        pieces = batch.split(tasks_at_once)
-        work = partial(self.gradient_of_piece, num_tasks=len(batch))
-        if len(pieces) == 1:
-            return work(model, batch)
-        grads, losses, kept, buffers = None, [], [], []
-        for part, ends in (run or one_after_another)(work, model, pieces):
-            grads = part[0] if grads is None else {name: grads[name] + g for name, g in part[0].items()}
-            losses.append(part[1])
-            kept.append(part[2])
-            buffers.append(ends)
-        set_buffers(model, *buffers, shares=[len(piece) / len(batch) for piece in pieces])
-        return grads, torch.cat(losses), {name: torch.cat([k[name] for k in kept]) for name in kept[0]}
-
-    def gradient_of_piece(self, model: nn.Module, batch: TaskBatch, num_tasks: int) -> Sums:
-        """What these tasks add to the gradient of a mean over ``num_tasks``; their losses [T], what is kept of them."""
+    def gradient(self, model: nn.Module, batch: TaskBatch, num_tasks: int) -> Sums:
+        """What these tasks add to d (mean loss of ``num_tasks`` tasks) / d parameters, through the adaptation; their
+        losses [T]; what is kept of them."""
         parameters = trainable(self, model)
         visit = self.visit(model, batch)
-        grads = self.outer_gradient(parameters, visit, num_tasks)
-        return grads, visit.losses.detach(), {name: value.detach() for name, value in visit.kept.items()}
-
-    def outer_gradient(self, parameters: dict[str, Tensor], visit: Visit, num_tasks: int) -> dict[str, Tensor]:
-        """d (sum of losses / num_tasks) / d parameters, through the adaptation."""
         loss = visit.losses.sum() / num_tasks
         if not loss.requires_grad:
             raise ValueError("nothing to train: the loss depends on no parameter that requires a gradient")
         with backward(loss.device):
             grads = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
-        return dict(zip(parameters, grads))
-
-    @property
-    def prepares(self) -> bool:
-        """Whether something is drawn for a meta-batch, or remembered of it: only then are the next two called."""
-        return self.head is not None and self.head.prepares
+        kept = {name: value.detach() for name, value in visit.kept.items()}
+        return dict(zip(parameters, grads)), visit.losses.detach(), kept
 
     def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
         """The meta-batch with what is drawn or looked up for all its tasks together; drawing again gives the same."""
@@ -205,12 +180,36 @@ class Learner(nn.Module):
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings().items())})"
 
 
-def one_after_another(work: Work, model: nn.Module, pieces: list[TaskBatch]) -> Iterator[tuple[Sums, list[Tensor]]]:
-    """The pieces of a meta-batch in turn, each from the model's buffers as they are now."""
+def one_after_another(
+    compute: Compute, model: nn.Module, pieces: list[TaskBatch], num_tasks: int
+) -> Iterator[tuple[Sums, list[Tensor]]]:
+    """The pieces of a meta-batch in turn, each from the model's buffers as they are now; yields where they end too."""
     before = [buffer.clone() for buffer in model.buffers()]
     for piece in pieces:
         set_buffers(model, before)
-        yield work(model, piece), [buffer.clone() for buffer in model.buffers()]
+        yield compute(model, piece, num_tasks), [buffer.clone() for buffer in model.buffers()]
+
+
+def in_pieces(
+    learner: Learner,
+    tasks_at_once: int,
+    model: nn.Module,
+    batch: TaskBatch,
+    num_tasks: int,
+    run: Runner = one_after_another,
+) -> Sums:
+    """``learner.gradient``, ``tasks_at_once`` tasks at a time; the buffers end as their mean over the tasks."""
+    pieces = batch.split(tasks_at_once)
+    if len(pieces) == 1:
+        return learner.gradient(model, batch, num_tasks)
+    grads, losses, kept, buffers = None, [], [], []
+    for part, ends in run(learner.gradient, model, pieces, num_tasks):
+        grads = part[0] if grads is None else {name: grads[name] + g for name, g in part[0].items()}
+        losses.append(part[1])
+        kept.append(part[2])
+        buffers.append(ends)
+    set_buffers(model, *buffers, shares=[len(piece) / len(batch) for piece in pieces])
+    return grads, torch.cat(losses), {name: torch.cat([k[name] for k in kept]) for name in kept[0]}
 
 
 def trainable(learner: Learner, model: nn.Module) -> dict[str, nn.Parameter]:

@@ -66,6 +66,7 @@ class FittedHead(Learner):
         super().__post_init__()
         self.scale = Positive("scale", self.scale, self.learn_scale)
         self.ways = None if self.ways is None else check_count("ways", self.ways, 1)
+        self.prepares = self.ways is None  # then the classes are counted, of all tasks of a meta-batch together
 
     def fit(self, z: Tensor, y: Tensor, ways: int | None) -> Head:
         """The head for features z [T, S, D] and labels y [T, S]: weight [T, W, D] and bias [T, W]."""
@@ -86,10 +87,6 @@ class FittedHead(Learner):
         x, y, classes = batch.support_x, batch.support_y, batch.info.get("classes")  # [T, W]
         adapted = self.adapt(model, x, y, self.start(model, x, y, None if classes is None else classes.shape[1]))
         return Visit(adapted, self.judge(model, adapted, batch))
-
-    @property
-    def prepares(self) -> bool:
-        return self.ways is None
 
     def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
         return self.count_ways(batch)

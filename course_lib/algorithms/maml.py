@@ -42,3 +42,4 @@ class MAML(Learner):
     def __post_init__(self):
         super().__post_init__()
         self.head = make_head(self.head)
+        self.prepares = self.head is not None and self.head.prepares

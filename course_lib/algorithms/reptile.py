@@ -22,7 +22,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from course_lib.algorithms.base import Learner, Visit, method
+from course_lib.algorithms.base import Learner, Sums, Visit, method, trainable
 from course_lib.algorithms.heads import Draws
 from course_lib.inner_loop import Params, Rate, adapt, per_task
 from course_lib.losses import LossFn, mse
@@ -131,6 +131,7 @@ class Reptile(Learner):
             raise ValueError("Reptile takes no derivative, so it cannot learn its inner_lr: give a number, or use MAML")
         self.carried = CarriedSquares() if self.carry else None
         self.draws = Draws(self.seed)
+        self.prepares = self.inner_batch is not None or self.carry
 
     def rate(self, model: nn.Module) -> float | Tensor | Rate:
         if self.inner_optimizer == "sgd":
@@ -161,14 +162,13 @@ class Reptile(Learner):
             losses = self.judge(model, params, batch)
         return Visit(params, losses, rate.squares if self.carry else {})
 
-    def outer_gradient(self, parameters: dict[str, Tensor], visit: Visit, num_tasks: int) -> dict[str, Tensor]:
+    def gradient(self, model: nn.Module, batch: TaskBatch, num_tasks: int) -> Sums:
         """theta - mean_i theta'_i, in the place of a gradient."""
+        parameters = trainable(self, model)
+        visit = self.visit(model, batch)
         with torch.no_grad():
-            return {name: (theta - visit.adapted[name]).sum(0) / num_tasks for name, theta in parameters.items()}
-
-    @property
-    def prepares(self) -> bool:
-        return self.inner_batch is not None or self.carry
+            moves = {name: (theta - visit.adapted[name]).sum(0) / num_tasks for name, theta in parameters.items()}
+        return moves, visit.losses, visit.kept
 
     def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
         """The meta-batch with ``info["minibatches"]`` [T, k, B]: which points each inner step trains on; and with the

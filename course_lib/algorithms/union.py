@@ -60,7 +60,7 @@ class UnionOfTasks(FittedHead):
     loss_fn: LossFn = mse
 
     only = "head"  # at test time; nothing adapts in training
-    learn_scale, ways, second_order, prepares = False, None, False, False
+    learn_scale, ways, second_order = False, None, False
 
     def __post_init__(self):
         super().__post_init__()
@@ -68,7 +68,7 @@ class UnionOfTasks(FittedHead):
         if not self.lam >= 0:
             raise ValueError(f"lam must be at least 0, not {self.lam}")
         check_C(self.C)
-        self.head = make_head(self.head)
+        self.head, self.prepares = make_head(self.head), False
         if self.head is not None and type(self.head) is not StoredHeads:
             raise ValueError(f'the union of tasks trains "meta" or stored heads; {self.head.kind} ones learn nothing')
 

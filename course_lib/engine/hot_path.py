@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from course_lib.algorithms.base import Learner, Sums, Work, one_after_another
+from course_lib.algorithms.base import Compute, Learner, Sums, in_pieces, one_after_another
 from course_lib.engine.compiler import compiler_name
 from course_lib.engine.self_check import check_predict
 from course_lib.models import has_convolutions, plain_attention, set_buffers
@@ -106,11 +106,11 @@ def choose_step(
     if not (threads or mixed):
         return partial(learner.meta_gradient, model, tasks_at_once=tasks_at_once)
 
-    def compute(batch: TaskBatch) -> Sums:
-        run = in_threads if threads and not draws_at_random(model) else None
-        at_once = tasks_at_once or (few_tasks(batch) if threads else None)
+    def compute(model: nn.Module, batch: TaskBatch, num_tasks: int) -> Sums:
+        run = in_threads if threads and not draws_at_random(model) else one_after_another
+        at_once = tasks_at_once or (few_tasks(batch) if threads else num_tasks)
         with torch.autocast(device, torch.bfloat16, cache_enabled=False) if mixed else nullcontext():
-            return learner.summed_gradient(model, batch, at_once, run)
+            return in_pieces(learner, at_once, model, batch, num_tasks, run)
 
     return partial(learner.meta_gradient, model, compute=compute)
 
@@ -126,7 +126,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(work: Work, model: nn.Module, pieces: list[TaskBatch]) -> Iterator[tuple[Sums, list[Tensor]]]:
+def in_threads(
+    compute: Compute, model: nn.Module, pieces: list[TaskBatch], num_tasks: int
+) -> Iterator[tuple[Sums, list[Tensor]]]:
     """The pieces of a meta-batch shared out over a worker thread to each core, in order whichever ends first.
 
     PyTorch leaves the interpreter free while it computes, so the threads do run side by side. Each has a copy of the
@@ -135,7 +137,7 @@ def in_threads(work: Work, model: nn.Module, pieces: list[TaskBatch]) -> Iterato
     try:
         idle = [copy_sharing_parameters(model) for _ in range(cores())]
     except RuntimeError:  # some modules, such as pruned ones, cannot be copied
-        yield from one_after_another(work, model, pieces)
+        yield from one_after_another(compute, model, pieces, num_tasks)
         return
     before, mixed = [buffer.clone() for buffer in model.buffers()], torch.is_autocast_enabled("cpu")
 
@@ -144,7 +146,7 @@ def in_threads(work: Work, model: nn.Module, pieces: list[TaskBatch]) -> Iterato
         set_buffers(copied, before)
         try:
             with torch.autocast("cpu", torch.bfloat16, cache_enabled=False) if mixed else nullcontext():
-                return work(copied, piece), [buffer.clone() for buffer in copied.buffers()]
+                return compute(copied, piece, num_tasks), [buffer.clone() for buffer in copied.buffers()]
         finally:
             idle.append(copied)
 
@@ -202,7 +204,7 @@ class Step(nn.Module):
         self.learner, self.model = learner, model
 
     def forward(self, batch: TaskBatch) -> Sums:
-        return self.learner.summed_gradient(self.model, batch)
+        return self.learner.gradient(self.model, batch, len(batch))
 
 
 def compiled(learner: Learner, model: nn.Module) -> MetaGradient:
@@ -211,7 +213,7 @@ def compiled(learner: Learner, model: nn.Module) -> MetaGradient:
     step = Step(learner, model)
     programs: dict[tuple, Callable] = {}
 
-    def compute(batch: TaskBatch) -> Sums:
+    def compute(model: nn.Module, batch: TaskBatch, num_tasks: int) -> Sums:
         tensors = unpack(batch)
         key = (model.training, *((t.shape, t.dtype, t.device) for t in tensors))
         if key not in programs:
@@ -264,7 +266,7 @@ def captured(learner: Learner, model: nn.Module) -> MetaGradient:
     """
     replays: dict[tuple, Callable] = {}
 
-    def compute(batch: TaskBatch) -> Sums:
+    def compute(model: nn.Module, batch: TaskBatch, num_tasks: int) -> Sums:
         tensors = unpack(batch)
         key = (model.training, *((t.shape, t.dtype) for t in tensors))
         if key not in replays:
@@ -283,12 +285,12 @@ def record_step(learner: Learner, model: nn.Module, batch: TaskBatch) -> Callabl
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):  # libraries make what they keep, and choose their algorithms
-            learner.summed_gradient(model, held)
+            learner.gradient(model, held, len(held))
     torch.cuda.current_stream().wait_stream(stream)
     for buffer, value in zip(buffers, before):
         buffer.copy_(value)
     with torch.cuda.graph(graph):
-        grads, losses, kept = learner.summed_gradient(model, held)
+        grads, losses, kept = learner.gradient(model, held, len(held))
 
     def replay(tensors: list[Tensor]) -> Sums:
         with torch.no_grad():

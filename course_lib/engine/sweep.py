@@ -156,7 +156,7 @@ def check_sweep(
         raise ValueError("a sweep keeps no running statistics: give batch norm track_running_stats=False")
     if draws_at_random(models[0]):
         raise ValueError("a sweep's layers draw nothing: leave out dropout, or train each run with meta_train")
-    parts = ("start", "rate", "adapt", "visit", "outer_gradient")
+    parts = ("start", "rate", "adapt", "visit", "gradient")
     plain = all(getattr(type(learner), part) is getattr(Learner, part) for part in parts)
     if not plain or learner.head is not None or trainable(learner, nn.Module()):
         raise ValueError(

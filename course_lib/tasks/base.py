@@ -46,7 +46,7 @@ class TaskBatch:
         return len(self.support_x)
 
     def __len__(self) -> int:
-        return self.num_tasks
+        return len(self.support_x)
 
     def __iter__(self) -> Iterator[TaskBatch]:
         """Its tasks one by one, each a meta-batch of one."""

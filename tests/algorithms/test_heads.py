@@ -65,6 +65,15 @@ def test_the_result_does_not_depend_on_tasks_at_once(kind, tasks_at_once):
         assert largest_difference(grads, expected) < 1e-14
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copied_learner_keeps_its_head(kind):
+    learner = MAML(2, 0.2, head=every_head()[kind])
+    copied = copy.deepcopy(learner)
+    assert copied.settings() == learner.settings() and type(copied.head) is type(learner.head)
+    grads = [each.meta_gradient(tiny_model(), visit())[0] for each in (learner, copied)]
+    assert largest_difference(*grads) == 0
+
+
 def test_a_task_drawn_twice_begins_twice_with_the_same_head():
     model, batch = tiny_model(), visit()
     batch.task_id = torch.tensor([3, 3, 3, 3, 3])

@@ -63,13 +63,13 @@ def test_worker_threads_give_the_plain_gradient(learner, tasks_at_once):
 def test_no_thread_has_a_team_of_its_own_that_would_spin_beside_the_workers():
     at_work, before = [], torch.get_num_threads()
 
-    def work(model, piece):
+    def work(model, piece, num_tasks):
         at_work.append(torch.get_num_threads())
         return {}, torch.zeros(len(piece)), {}
 
     torch.set_num_threads(2)
     try:
-        meanwhile = [torch.get_num_threads() for _ in in_threads(work, small_conv(), images(num_tasks=4).split(1))]
+        meanwhile = [torch.get_num_threads() for _ in in_threads(work, small_conv(), images(num_tasks=4).split(1), 4)]
         assert at_work == meanwhile == [1] * 4
         assert torch.get_num_threads() == 2
     finally:
