@@ -15,18 +15,18 @@ from course_lib import checkpoints
 from course_lib.evaluation import Evaluation, interval95, test_start, two_by_two
 from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Slider
+from course_lib.kit.demo import Button, Choice, Slider, declare
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import X_RANGE, ZERO_PREDICTOR_MSE, sinusoid
 
 CELLS = {  # (head, only): what a person reads
-    ("ready", None): "ready head, fine-tune everything",
-    ("ready", "head"): "ready head, fine-tune the head",
-    ("random", None): "random head, fine-tune everything",
-    ("random", "head"): "random head, fine-tune the head",
+    ("ready", None): "ready head, everything",
+    ("ready", "head"): "ready head, head only",
+    ("random", None): "random head, everything",
+    ("random", "head"): "random head, head only",
 }
-COLORS = (plots.BLUE, plots.SKY, plots.ORANGE, plots.AMBER)
-STARTS = {"MAML": "sinusoid/maml_k1", "trained on all tasks, one head": "sinusoid/pretrained"}
+STARTS = {"maml": "MAML's", "pretrained": "trained on all tasks, one head"}
+CHECKPOINTS = {"maml": "sinusoid/maml_k1", "pretrained": "sinusoid/pretrained"}
 MAX_STEPS, NUM_TASKS, SHOTS = 50, 200, 10
 INNER_LR = 0.01  # as in training: MAML, appendix
 GRID = torch.linspace(*X_RANGE, 101)[None, :, None]  # [1, 101, 1]
@@ -56,87 +56,88 @@ def one_task(checkpoint: str, head: str, only: str | None, seed: int) -> dict[st
 
 def compute(values: SimpleNamespace) -> dict:
     """The four curves with intervals, and the chosen cell's fit on one task."""
-    checkpoint = STARTS[values.start]
-    results = measure(checkpoint)
-    errors = torch.stack([results[cell].query_losses for cell in CELLS])  # [4, 51, tasks]
-    head, only = values.cell
-    task = one_task(checkpoint, head, only, values.new_task)
+    checkpoint = CHECKPOINTS[values.start]
+    errors = torch.stack([measure(checkpoint)[cell].query_losses for cell in CELLS])  # [4, 51, tasks]
+    task = one_task(checkpoint, *values.cell, values.new_task)
+    chosen, mean, half = list(CELLS).index(values.cell), errors.mean(2), interval95(errors)  # [4, 51] each
     return {
-        "start": values.start,
-        "cell": list(CELLS).index(values.cell),
-        "steps": values.steps,
-        "mean": errors.mean(2).numpy(),  # [4, 51]
-        "half": interval95(errors).numpy(),  # [4, 51]
-        "grid": GRID[0, :, 0].numpy(),
-        "truth": task["truth"].numpy(),
-        "support": (task["x"].numpy(), task["y"].numpy()),
-        "fit": task["fits"][values.steps].numpy(),
+        "chosen": chosen,
+        "mean": mean,
+        "half": half,
+        "here": (float(mean[chosen, values.steps]), float(half[chosen, values.steps])),
+        "truth": task["truth"],
+        "support": torch.stack([task["x"], task["y"]], 1),  # [S, 2]
+        "fit": task["fits"][values.steps],
     }
 
 
-def figure(fig) -> SimpleNamespace:
+def color_of(d, cell: tuple[str, str | None]) -> str:
+    """That of the body's method with its own head, grey with a random one."""
+    return plots.METHODS["random" if cell[0] == "random" else d.start]["color"]
+
+
+def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
     left.set(xlabel="inner steps k", ylabel="mean held-out error", yscale="log")
-    left.set(xlim=(-1, 51), ylim=(0.05, 20))
-    left.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
-    curves, bands = [], []
-    for text, color, dash in zip(CELLS.values(), COLORS, plots.DASHES):
-        curves.append(left.plot([], [], color=color, linestyle=dash, label=text)[0])
-        bands.append(left.fill_between([0], [1], [1], color=color, alpha=0.25, linewidth=0))
-    marker = left.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9)[0]
-    right.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-6.5, 6.5))
-    truth = right.plot([], [], **plots.TRUTH, label="true curve")[0]
-    fit = right.plot([], [], color=plots.BLACK, linestyle="-", label="after k steps")[0]
-    support = right.plot([], [], **plots.SUPPORT, label="support points")[0]
-    fig.legend(loc="outside lower center", ncols=3)
-    titles = (left.set_title(" "), right.set_title(" "))
-    return SimpleNamespace(
-        curves=curves, bands=bands, marker=marker, truth=truth, fit=fit, support=support, titles=titles
-    )
-
-
-def draw(artists: SimpleNamespace, data: dict) -> None:
+    left.set(xlim=(0, MAX_STEPS + 1), ylim=(0.05, 10))
+    left.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
+    show.level(left, ZERO_PREDICTOR_MSE, "predicting zero")
     steps = range(MAX_STEPS + 1)
-    chosen = data["cell"]
-    for index, (curve, band) in enumerate(zip(artists.curves, artists.bands)):
-        mean, half = data["mean"][index], data["half"][index]
-        curve.set_data(steps, mean)
-        curve.set_linewidth(4 if index == chosen else 2)
-        band.set_data(steps, mean - half, mean + half)
-    artists.marker.set_data([data["steps"]], [data["mean"][chosen, data["steps"]]])
-    artists.truth.set_data(data["grid"], data["truth"])
-    artists.support.set_data(*data["support"])
-    artists.fit.set_data(data["grid"], data["fit"])
-    artists.fit.set_color(COLORS[chosen])
-    mean, half = (data[name][chosen, data["steps"]] for name in ("mean", "half"))
-    score = f"{mean:.2f} \N{PLUS-MINUS SIGN} {half:.2f}"
-    artists.titles[0].set_text(f"{NUM_TASKS} tasks: {score} after k = {data['steps']}")
-    artists.titles[1].set_text(list(CELLS.values())[chosen].capitalize())
+    for i, cell in enumerate(CELLS):
+        ends = [lambda d, i=i, sign=sign: d.mean[i] + sign * d.half[i] for sign in (-1, 1)]
+        show.band(left, steps, *ends, color=lambda d, cell=cell: color_of(d, cell))
+        look = {"color": lambda d, cell=cell: color_of(d, cell), "linestyle": "--" if cell[1] else "-"}
+        look["linewidth"] = lambda d, i=i: 3.2 if d.chosen == i else 1.4
+        show.line(left, steps, lambda d, i=i: d.mean[i], **look, end=CELLS[cell])
+    show.points(left, "steps", lambda d: d.here[0], **plots.HERE, zorder=5, clip_on=False)
+    show.title(left, verdict)
+
+    right.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-6, 6), xticks=(-4, -2, 0, 2, 4))
+    grid = GRID[0, :, 0]
+    show.line(right, grid, "truth", **plots.TRUTH, end="true curve")
+    look = {"color": lambda d: color_of(d, d.cell), "linewidth": 2.6, "linestyle": "-"}
+    show.line(right, grid, "fit", **look, end=lambda d: f"after {d.steps} steps", pin=True)
+    show.points(right, "support", **plots.SUPPORT)
+    show.title(right, lambda d: CELLS[d.cell].capitalize())
 
 
-def alt(data: dict) -> str:
-    at = data["steps"]
-    rows = zip(CELLS.values(), data["mean"], data["half"])
-    cells = [f"{text} {mean[at]:.2f} +- {half[at]:.2f}" for text, mean, half in rows]
+def number(mean_and_half: tuple[float, float]) -> str:
+    return "{:.2f} \N{PLUS-MINUS SIGN} {:.2f}".format(*mean_and_half)
+
+
+def verdict(d) -> str:
+    if d.steps == 0:
+        return f"k = 0: {number(d.here)}, nothing tuned yet"
+    best = d.mean[:, d.steps].min()
+    rest = "the best of the four" if d.here[0] == best else f"the best has {best:.2f}"
+    return f"k = {d.steps}: {number(d.here)}, {rest}"
+
+
+def words(d) -> str:
+    rows = zip(CELLS.values(), d.mean[:, d.steps], d.half[:, d.steps])
+    cells = "; ".join(f"{text} {number((mean, half))}" for text, mean, half in rows)
     return (
-        f"Body: {data['start']}. Mean held-out error of {NUM_TASKS} tasks, k = {at}: {'; '.join(cells)}. "
-        f"On the right one task, {list(CELLS.values())[data['cell']]}."
+        f"Body: {STARTS[d.start]}. Mean held-out error of {NUM_TASKS} tasks with its 95 % interval, k = {d.steps}: "
+        f"{cells}. On the right one task, {CELLS[d.cell]}."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 01; its default view shows MAML's body after ten steps."""
-    return Demo(
-        "The four ways to fine-tune",
-        controls=[
-            Choice("start", list(STARTS), "MAML", "body"),
-            Choice("cell", {text: cell for cell, text in CELLS.items()}, ("ready", None), "watch"),
-            Slider("steps", 0, MAX_STEPS, 10, "inner steps k"),
-            Button("new_task", "another task"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.6),
-    )
+demo = declare(
+    "The four ways to fine-tune",
+    [
+        Choice("start", STARTS, "maml", "body"),
+        Choice("cell", CELLS, ("ready", None), "watch"),
+        Slider("steps", 0, MAX_STEPS, 10, "inner steps k"),
+        Button("new_task", "another task"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 4.6),
+    views={
+        "ready head, all weights": {},
+        "the head alone": {"cell": ("ready", "head")},
+        "a random head, fifty steps": {"cell": ("random", None), "steps": 50},
+        "a body that is not ready": {"start": "pretrained"},
+    },
+)

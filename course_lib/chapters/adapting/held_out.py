@@ -11,13 +11,13 @@ from torch import Tensor
 from course_lib.chapters.adapting import adapting
 from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Slider
+from course_lib.kit.demo import Button, Choice, Slider, declare
 from course_lib.losses import mse
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 MAX_STEPS, NUM_TASKS, QUERIES = 30, 25, 20
-WORST = 1e3  # errors are cut off here: a task may diverge
+WORST, LEAST = 1e2, 1e-15  # errors count as these beyond them: a task may diverge, and single precision rounds
 
 
 @lru_cache(maxsize=64)
@@ -36,79 +36,73 @@ def measure(start: str, shots: int, inner_lr: float, draw: int) -> tuple[Tensor,
             outputs.append(predict(model, tuned, all_x))
     squares = (torch.stack(outputs) - all_y)[..., 0].square()  # [31, 25, S + Q]
     errors = squares[..., :shots].mean(-1), squares[..., shots:].mean(-1)  # [31, 25] each
-    support, query = (error.nan_to_num(WORST, WORST).clip(max=WORST) for error in errors)
+    support, query = (error.nan_to_num(WORST, WORST).clip(LEAST, WORST) for error in errors)
     return support, query
 
 
 def compute(values: SimpleNamespace) -> dict:
     """Median support and query error against k, and both errors of every task after ``values.steps``."""
-    support, query = measure(values.start, values.shots, values.inner_lr, values.new_tasks)
+    support, query = measure(values.start, values.shots, values.inner_lr, values.new_tasks)  # [31, 25] each
+    curve = support.median(1).values
     return {
-        "start": values.start,
-        "shots": values.shots,
-        "steps": values.steps,
-        "support_curve": support.median(1).values.numpy(),
-        "query_curve": query.median(1).values.numpy(),
-        "support": support[values.steps].numpy(),
-        "query": query[values.steps].numpy(),
+        "floors": [power_of_ten_below(errors.min()) for errors in (curve, support)],
+        "support_curve": curve,
+        "query_curve": query.median(1).values,
+        "tasks": torch.stack([support[values.steps], query[values.steps]], 1),  # [25, 2]
+        "worse": int((query[values.steps] > support[values.steps]).sum()),
     }
 
 
-def figure(fig) -> SimpleNamespace:
+def power_of_ten_below(error: Tensor) -> float:
+    return float(10.0 ** error.log10().floor())
+
+
+def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
-    left.set(xlabel="inner steps k", ylabel="median error (bottom: 1e-6 or less)", yscale="log")
-    left.set(xlim=(-1, MAX_STEPS + 1), ylim=(1e-6, 30))
-    left.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
-    curves = (
-        left.plot([], [], color=plots.BLACK, linestyle="-", label="on the support set")[0],
-        left.plot([], [], color=plots.PINK, linestyle="--", label="on the query set (held out)")[0],
-    )
-    markers = (left.plot([], [], **plots.SUPPORT)[0], left.plot([], [], **plots.QUERY)[0])
-    right.set(xlabel="support error (left edge: 1e-6 or less)", ylabel="query error")
-    right.set(xscale="log", yscale="log", xlim=(1e-6, WORST), ylim=(1e-4, WORST))
-    equal = "as good held out as on the support set"
-    right.plot([1e-6, WORST], [1e-6, WORST], **plots.REFERENCE, label=equal)
-    tasks = right.plot([], [], "o", color=plots.BLUE, alpha=0.6, label="a task")[0]
-    fig.legend(loc="outside lower center", ncols=3)
-    right.set_title(f"{NUM_TASKS} tasks after k steps")
-    return SimpleNamespace(curves=curves, markers=markers, tasks=tasks, title=left.set_title(" "))
+    left.set(xlabel="inner steps k", ylabel="median error", yscale="log", xlim=(0, MAX_STEPS + 1))
+    show.limits(left, y=lambda d: (d.floors[0], 30))
+    show.level(left, ZERO_PREDICTOR_MSE, "predicting zero")
+    looks = {"support_curve": plots.SUPPORT, "query_curve": plots.QUERY}
+    for (curve, look), dash, end in zip(looks.items(), ("-", "--"), ("support set", "held out")):
+        show.line(left, range(MAX_STEPS + 1), curve, color=look["color"], linestyle=dash, end=end, pin=True)
+        at = lambda d, curve=curve: d[curve][d.steps]
+        show.points(left, "steps", at, **look | {"markersize": 8}, zorder=5, clip_on=False)
+    here = lambda d: f"{d.support_curve[d.steps]:.2g} on the support set, {d.query_curve[d.steps]:.2g} held out"
+    show.title(left, lambda d: f"k = {d.steps}: {here(d)}")
+
+    right.set(xlabel="support error of a task", ylabel="its query error", xscale="log", yscale="log")
+    right.set_ylim(2e-3, WORST)
+    show.limits(right, x=lambda d: (d.floors[1], WORST))
+    show.line(right, [LEAST, WORST], [LEAST, WORST], **plots.REFERENCE)
+    plots.name_region(right, 0.5, 0.95, "worse held out")
+    show.scatter(right, "tasks", color=plots.BLUE, alpha=0.6, clip_on=False, s=lambda d: 36, zorder=4)
+    show.title(right, lambda d: f"Held out is worse in {d.worse} of {NUM_TASKS}")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    steps, at = range(MAX_STEPS + 1), data["steps"]
-    for curve, marker, name in zip(artists.curves, artists.markers, ("support_curve", "query_curve")):
-        curve.set_data(steps, data[name].clip(1e-6))
-        marker.set_data([at], [max(data[name][at], 1e-6)])
-    artists.tasks.set_data(data["support"].clip(1e-6), data["query"])
-    artists.title.set_text(
-        f"k = {at}: support {data['support_curve'][at]:.2g}, held out {data['query_curve'][at]:.2g}"
-    )
-
-
-def alt(data: dict) -> str:
-    at = data["steps"]
-    worse = int((data["query"] > data["support"]).sum())
+def words(d) -> str:
     return (
-        f"{adapting.STARTS[data['start']]}, {data['shots']} shots, k = {at}: median support error "
-        f"{data['support_curve'][at]:.2g}, median query error {data['query_curve'][at]:.2g}; the query error "
-        f"is the larger one in {worse} of {NUM_TASKS} tasks."
+        f"{adapting.STARTS[d.start]}, {d.shots} shots, k = {d.steps}: median support error "
+        f"{d.support_curve[d.steps]:.2g}, median query error {d.query_curve[d.steps]:.2g}; the query error "
+        f"is the larger one in {d.worse} of {NUM_TASKS} tasks. Errors above {WORST:g} count as that."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 01; its default view has three shots, where the two errors part."""
-    return Demo(
-        "The support set trains, the query set judges",
-        controls=[
-            Choice("start", {text: name for name, text in adapting.STARTS.items()}, "maml", "start from"),
-            Slider("steps", 0, MAX_STEPS, 20, "inner steps k"),
-            Slider("shots", 1, 20, 3, "support points"),
-            Slider("inner_lr", 1e-3, 0.02, 0.01, "inner rate \N{GREEK SMALL LETTER ALPHA}", log=True),
-            Button("new_tasks", "other tasks"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.6),
-    )
+demo = declare(
+    "The support set trains, the query set judges",
+    [
+        Choice("start", adapting.STARTS, "maml", "start from"),
+        Slider("steps", 0, MAX_STEPS, 20, "inner steps k"),
+        Slider("shots", 1, 20, 3, "support points"),
+        Slider("inner_lr", 1e-3, 0.02, 0.01, "inner rate \N{GREEK SMALL LETTER ALPHA}", log=True),
+        Button("new_tasks", "other tasks"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 4.6),
+    views={
+        "three points, MAML": {},
+        "twenty points": {"shots": 20},
+        "three points, random weights": {"start": "random", "steps": 30},
+    },
+)

@@ -1,7 +1,6 @@
 """Notebook 01's demos: every control at its ends, and what the pictures must show."""
 
 import torch
-from matplotlib.figure import Figure
 
 from course_lib.chapters.adapting import adapting, four_cells, held_out
 from course_lib.kit.demo import check
@@ -68,9 +67,12 @@ def test_held_out_at_every_end_and_parting_with_few_shots():
     assert demo.set(shots=20, steps=30).data["query_curve"][30] < 0.2 * data["query_curve"][30]
 
 
-def test_held_out_says_where_its_axes_cut_off():
-    figure = Figure()
-    held_out.figure(figure)
-    left, right = figure.axes
-    assert "1e-6 or less" in left.get_ylabel() and left.get_ylim()[0] == 1e-6
-    assert "1e-6 or less" in right.get_xlabel() and right.get_xlim()[0] == 1e-6
+def test_held_out_shows_every_task_inside_its_axes():
+    for settings in ({}, {"shots": 1, "steps": 30}, {"shots": 20}, {"inner_lr": 0.02, "steps": 30}):
+        demo = held_out.demo(**settings).set()
+        left, right = demo.picture.figure.axes
+        x, y = demo.data.tasks.T
+        assert right.get_xlim()[0] <= x.min()
+        assert x.max() <= right.get_xlim()[1] and right.get_ylim()[0] < y.min() and y.max() <= right.get_ylim()[1]
+        assert left.get_ylim()[0] <= demo.data.support_curve.min() <= 10 * left.get_ylim()[0]
+    assert "above 100 count as that" in demo.alt
