@@ -19,10 +19,9 @@ from torch import nn
 from course_lib import checkpoints
 from course_lib.chapters.reptile.experiments import reptile_training
 from course_lib.chapters.reptile.experiments.reptile_training import Method
-from course_lib.engine.run import threads_for
 from course_lib.inner_loop import predict
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Demo, Notches, Run, Slider
+from course_lib.kit.demo import Notches, Run, Several, Slider, declare
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
@@ -30,7 +29,6 @@ from course_lib.tasks.sinusoid import X_RANGE, ZERO_PREDICTOR_MSE, sinusoid
 from course_lib.training import Diverged, outer_loop
 
 NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
-COLORS = dict(zip(NAMES, (plots.BLUE, plots.SKY, plots.ORANGE)))
 BUDGETS = (1, 2, 5, 10, 30)  # seconds for each method
 LOOKS = 12  # pictures a run
 TEST_STEPS = 10
@@ -85,14 +83,13 @@ class Racer:
         )
         started = time.perf_counter() - self.seconds
         try:
-            with threads_for(self.network, torch.device("cpu")):
-                while self.seconds < until:
-                    if method.schedule is not None:
-                        rate = method.outer_lr * method.schedule(min(self.seconds / budget, 1.0))
-                        self.updates.param_groups[0]["lr"] = rate
-                    next(steps)
-                    self.iterations += 1
-                    self.seconds = time.perf_counter() - started
+            while self.seconds < until:
+                if method.schedule is not None:
+                    rate = method.outer_lr * method.schedule(min(self.seconds / budget, 1.0))
+                    self.updates.param_groups[0]["lr"] = rate
+                next(steps)
+                self.iterations += 1
+                self.seconds = time.perf_counter() - started
         except Diverged:
             self.diverged = True
         error, fit = judge(self.network, learner.inner_lr)
@@ -103,21 +100,19 @@ class Racer:
 
 
 def race(budget: float, steps: int) -> Iterator[dict]:
-    """Give every method ``budget`` seconds, a slice at a time, and yield what the picture shows."""
+    """Give every method ``budget`` seconds, a slice at a time, and yield how the race stands."""
     chosen = reptile_training.methods(steps)
     racers = {name: Racer(chosen[name]) for name in NAMES}
-    yield picture(racers, budget, steps)
+    yield standing(racers)
     for look in range(1, LOOKS + 1):
         for racer in racers.values():
             racer.train(budget * look / LOOKS, budget)
-        yield picture(racers, budget, steps)
+        yield standing(racers)
 
 
-def picture(racers: dict[str, Racer], budget: float, steps: int) -> dict:
+def standing(racers: dict[str, Racer]) -> dict:
     return {
         "live": True,
-        "budget": budget,
-        "steps": steps,
         "curves": {name: np.array(racer.seen) for name, racer in racers.items()},  # [looks, 2]
         "fits": {name: racer.fit for name, racer in racers.items()},
         "iterations": {name: racer.iterations for name, racer in racers.items()},
@@ -134,10 +129,8 @@ def recorded() -> dict:
         curves[name] = np.stack([np.array(table["moments"][name]) * table["seconds_each"][name], error], 1)
         network, learner, _ = checkpoints.load(f"sinusoid/{name}_k5")
         fits[name] = judge(network, learner.inner_lr)[1]
-    last = max(curve[-1, 0] for curve in curves.values())
     iterations = {name: table["moments"][name][-1] for name in NAMES}
-    shown = {"curves": curves, "fits": fits, "iterations": iterations, "diverged": []}
-    return {"live": False, "budget": float(np.ceil(last)), "steps": reptile_training.K} | shown
+    return {"live": False, "curves": curves, "fits": fits, "iterations": iterations, "diverged": []}
 
 
 def compute(values: SimpleNamespace) -> Iterator[dict]:
@@ -150,70 +143,63 @@ def compute(values: SimpleNamespace) -> Iterator[dict]:
         yield next(race(values.budget, values.steps))
 
 
-def figure(fig) -> SimpleNamespace:
+def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
     left.set(xlabel="seconds of training", ylabel=f"error on new tasks after {TEST_STEPS} steps")
-    left.set(yscale="log", ylim=(0.1, 12), xlim=(0, 10))
+    left.set(yscale="log", ylim=(0.1, 12))
     left.set_yticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
-    left.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
+    show.limits(left, x=lambda d: (0, 1.04 * (d.budget if d.live else np.ceil(max(ends(d, 0).values())))))
+    show.level(left, ZERO_PREDICTOR_MSE, "predicting zero")
     right.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-6, 6))
-    parts = SimpleNamespace(left=left, curves={}, fits={})
-    x, tasks = GRID[0, :, 0].numpy(), new_tasks()
-    truth = sinusoid(GRID, torch.tensor([AMPLITUDE]), torch.tensor([PHASE]))[0, :, 0].numpy()
-    right.plot(x, truth, **plots.TRUTH, label="a new curve")
-    for (name, text), dash, mark in zip(NAMES.items(), plots.DASHES, plots.MARKERS):
-        look = {"color": COLORS[name], "linestyle": dash}
-        parts.curves[name] = left.plot([], [], **look, marker=mark, markersize=4, label=text)[0]
-        parts.fits[name] = right.plot([], [], **look)[0]
-    right.plot(tasks.support_x[0, :, 0], tasks.support_y[0, :, 0], **plots.SUPPORT, label="its support")
-    parts.titles = (left.set_title(" "), right.set_title(" "))
-    fig.legend(loc="outside lower center", ncols=6)
-    return parts
+    x, tasks = GRID[0, :, 0], new_tasks()
+    truth = AMPLITUDE * torch.sin(x - PHASE)
+    show.line(right, x, truth, **plots.TRUTH, end="a new curve")
+    for name, text in NAMES.items():
+        look, shown = plots.METHODS[name], lambda d, name=name: name in d.methods
+        curve, fit = (lambda d, name=name: d.curves[name]), (lambda d, name=name: d.fits[name])
+        show.line(left, curve, **look, markersize=4, shown=shown, end=text, pin=True)
+        show.line(right, x, fit, **look | {"marker": ""}, shown=shown, end=text)
+    show.points(right, tasks.support_x[0, :, 0], tasks.support_y[0, :, 0], **plots.SUPPORT)
+    show.title(left, progress)
+    show.title(right, lambda d: "Adapted to a new curve" if d.live else "The course's checkpoints, adapted")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    plots.set_limits(artists.left, x=(0, data["budget"] * 1.04))
-    for name in NAMES:
-        artists.curves[name].set_data(*data["curves"][name].T)
-        artists.fits[name].set_data(GRID[0, :, 0].numpy(), data["fits"][name])
-    artists.titles[0].set_text(progress(data))
-    artists.titles[1].set_text("Adapted to a new curve" if data["live"] else "The course's checkpoints, adapted")
+def ends(d, column: int) -> dict[str, float]:
+    """Seconds (0) or error (1) at the last moment seen, by method."""
+    return {name: curve[-1, column] for name, curve in d.curves.items()}
 
 
-def progress(data: dict) -> str:
-    if data["diverged"]:
-        return " and ".join(NAMES[name] for name in data["diverged"]) + " diverged"
-    if data["live"] and not any(data["iterations"].values()):
+def progress(d) -> str:
+    if d.diverged:
+        return " and ".join(NAMES[name] for name in d.diverged) + " diverged"
+    if not any(d.iterations.values()):
         return "Not trained: press the button"
-    counts = " / ".join(str(count) for count in data["iterations"].values())
-    return f"k = {data['steps']}, " + (
-        f"iterations {counts}" if data["live"] else f"recorded: {counts} iterations"
-    )
+    error = ends(d, 1)
+    best = min(error, key=error.get)
+    return f"k = {d.steps}{'' if d.live else ', recorded'}: {NAMES[best]} is ahead, {error[best]:.2f}"
 
 
-def alt(data: dict) -> str:
-    ends = ", ".join(f"{text} {data['curves'][name][-1, 1]:.2f}" for name, text in NAMES.items())
-    seconds = ", ".join(f"{data['curves'][name][-1, 0]:.1f}" for name in NAMES)
-    kind = "Trained live" if data["live"] else "Recorded runs, three seeds"
+def words(d) -> str:
+    error, seconds = ends(d, 1), ends(d, 0)
+    rows = (f"{NAMES[n]} {error[n]:.2f} after {d.iterations[n]:,} iterations, {seconds[n]:.1f} s" for n in NAMES)
     return (
-        f"{kind}, k = {data['steps']}: {progress(data)}. Error on new tasks after {TEST_STEPS} steps: {ends}, "
-        f"after {seconds} seconds of training. Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
+        f"{'One run' if d.live else 'Runs of three seeds'}. {progress(d)}. Error on new tasks after {TEST_STEPS} "
+        f"steps: {'; '.join(rows)}. Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 08; its default view is the recorded race."""
-    return Demo(
-        "Reptile beside MAML against the clock",
-        controls=[
-            Notches("budget", BUDGETS, 5, "seconds for each"),
-            Slider("steps", 1, 10, reptile_training.K, "inner steps k"),
-            Run("train", "train all three live"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.4, 4.6),
-        hint="Fewer inner steps are calmer.",
-    )
+demo = declare(
+    "Reptile beside MAML against the clock",
+    [
+        Notches("budget", BUDGETS, 5, "seconds for each"),
+        Slider("steps", 1, 10, reptile_training.K, "inner steps k"),
+        Several("methods", NAMES, label="show"),
+        Run("train", "train all three live"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 4.6),
+    hint="Fewer inner steps are calmer.",
+    views={"the recorded race": {}, "Reptile beside MAML": {"methods": ("maml", "reptile")}},
+)

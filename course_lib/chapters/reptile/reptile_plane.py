@@ -68,7 +68,7 @@ def maml_weights(steps: int, inner_lr: float) -> np.ndarray:
 def rest(weights: np.ndarray, seed: int) -> np.ndarray:
     """theta [2] of the least sum of weighted squared distances to the lines."""
     n, d = lines(seed)
-    root = np.sqrt(weights / weights.max())  # MAML's weights fall below 1e-30: then the heaviest task decides
+    root = np.sqrt(weights / weights.max())  # MAML's weights fall below 1e-30: then the heaviest tasks decide
     return np.linalg.lstsq(n * root[:, None], d * root)[0]
 
 

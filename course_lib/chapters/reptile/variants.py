@@ -12,27 +12,29 @@ import numpy as np
 
 from course_lib.chapters.reptile.experiments import reptile_training
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Choice, Demo, Notches
+from course_lib.kit.demo import Choice, Notches, declare
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 QUESTIONS = {
-    "which points an inner step sees": "points",
-    "the outer rate \N{GREEK SMALL LETTER EPSILON}, one task an iteration": "rate",
+    "points": "which points an inner step sees",
+    "rate": "the outer rate \N{GREEK SMALL LETTER EPSILON}, one task an iteration",
 }
 LINES = {
     "points": {
-        "minibatches": "minibatches of 10 of 20",
-        "all_20": "all 20 at every step",
-        "same_10": "the same 10 at every step",
-        "joint": "one step on all 20 (k = 1)",
+        "minibatches": "minibatches of 10",
+        "all_20": "all 20 points",
+        "same_10": "the same 10",
+        "joint": "one step (k = 1)",
     },
-    "rate": {
-        "falling": "1 falling to 0",
-        "constant_1": "1 all the time",
-        "constant_0.1": "0.1 all the time",
-    },
+    "rate": {"falling": "1 falling to 0", "constant_1": "1 all the time", "constant_0.1": "0.1 all the time"},
 }
-COLORS = (plots.ORANGE, plots.BLUE, plots.GREEN, plots.GREY)
+LINE = {name: words for lines in LINES.values() for name, words in lines.items()}
+REPTILE, INK, QUIET = (
+    {"color": color, "marker": mark, "linestyle": dash, "markersize": 5}
+    for color, mark, dash in ((plots.AMBER, "D", "-"), (plots.INK, "s", "--"), (plots.GREY, "^", "-."))
+)
+LOOKS = {"minibatches": REPTILE, "all_20": INK, "same_10": QUIET, "joint": plots.METHODS["pretrained"]}
+LOOKS |= {"falling": REPTILE, "constant_1": INK, "constant_0.1": QUIET}
 STEPS_AT_TEST = {1: "after_1", 5: "after_5", 10: "after_10"}
 STUDENT_T = 4.303  # 97.5 % quantile with two degrees of freedom: three seeds
 
@@ -50,79 +52,50 @@ def compute(values: SimpleNamespace) -> dict:
     table, names = reptile_training.load(), list(LINES[values.question])
     row = lambda name, score: np.array(table["scores"][name][score])  # [moments, seeds]
     return {
-        "question": values.question,
-        "test_steps": values.test_steps,
         "moments": np.array(table["moments"][names[0]]),
         "error": {n: band(row(n, STEPS_AT_TEST[values.test_steps]), log=True) for n in names},
         "agreement": {n: band(row(n, "agreement"), log=False) for n in names},
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    panels = fig.subplots(1, 2)
-    panels[0].set(
-        xlabel="outer iteration", ylabel="error on new tasks", xscale="log", yscale="log", ylim=(0.2, 6)
-    )
-    panels[0].set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
-    panels[0].axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE)
-    panels[0].text(52, ZERO_PREDICTOR_MSE * 1.06, "predicting zero", color=plots.GREY, fontsize="small")
-    panels[1].set(xlabel="outer iteration", ylabel="agreement of gradients", xscale="log", ylim=(0.2, 0.8))
-    for panel in panels:
-        panel.set(xlim=(45, 1100))
-        panel.minorticks_off()
-        panel.set_xticks([50, 100, 200, 500, 1000], ["50", "100", "200", "500", "1000"])
-    parts = SimpleNamespace(lines=[], bands=[], panels=panels, titles=[panels[0].set_title(" ")])
-    panels[1].set_title("Two sets of 10 points of one task")
-    for color, dash, mark in zip(COLORS, plots.DASHES, plots.MARKERS):
-        look = {"color": color, "linestyle": dash, "marker": mark, "markersize": 5}
-        parts.lines.append([panel.plot([], [], **look, label=" ")[0] for panel in panels])
-        parts.bands.append(
-            [p.fill_between([50], [1], [1], color=color, alpha=0.15, linewidth=0) for p in panels]
-        )
-    parts.legend = fig.legend(handles=[pair[0] for pair in parts.lines], loc="outside lower center", ncols=2)
-    return parts
+def picture(fig, show) -> None:
+    left, right = fig.subplots(1, 2)
+    for axes, name in ((left, "error"), (right, "agreement")):
+        axes.set(xlabel="outer iteration", xscale="log", xlim=(50, 1000))
+        axes.minorticks_off()
+        axes.set_xticks([50, 100, 200, 500, 1000], ["50", "100", "200", "500", "1000"])
+        show.series(axes, "moments", name, LINE, LOOKS)
+    left.set(ylabel="error on new tasks", yscale="log")
+    left.set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
+    left.minorticks_off()
+    show.limits(left, y=lambda d: (0.2, 10 if d.test_steps == 1 else 6))
+    show.level(left, ZERO_PREDICTOR_MSE, "predicting zero")
+    right.set(ylabel="agreement of two sets of 10 points", ylim=(0.2, 0.8))
+    lowest = lambda d: min(d.error, key=lambda name: d.error[name][0][-1])
+    highest = lambda d: max(d.agreement, key=lambda name: d.agreement[name][0][-1])
+    show.title(left, lambda d: f"Lowest in the end: {LINE[lowest(d)]}, {d.error[lowest(d)][0][-1]:.2f}")
+    show.title(right, lambda d: f"Gradients agree most: {LINE[highest(d)]}")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    words = list(LINES[data["question"]].items())
-    for i, text in enumerate(artists.legend.get_texts()):
-        text.set_text(words[i][1] if i < len(words) else "")
-        artists.legend.legend_handles[i].set_visible(i < len(words))
-        for panel in (0, 1):
-            artists.lines[i][panel].set_visible(i < len(words))
-            artists.bands[i][panel].set_visible(i < len(words))
-    for i, (name, _) in enumerate(words):
-        for panel, what in enumerate(("error", "agreement")):
-            mean, low, high = data[what][name]
-            artists.lines[i][panel].set_data(data["moments"], mean)
-            artists.bands[i][panel].set_data(data["moments"], low, high)
-    last = ", ".join(f"{data['error'][name][0][-1]:.2f}" for name, _ in words)
-    artists.titles[0].set_text(f"In the end {last}")
-    plots.set_limits(artists.panels[0], y=(0.2, 10) if data["test_steps"] == 1 else (0.2, 6))
-
-
-def alt(data: dict) -> str:
+def words(d) -> str:
     ends = ", ".join(
-        f"{text} {data['error'][name][0][-1]:.2f} (agreement {data['agreement'][name][0][-1]:.2f})"
-        for name, text in LINES[data["question"]].items()
+        f"{LINE[name]} {d.error[name][0][-1]:.2f} (agreement {d.agreement[name][0][-1]:.2f})" for name in d.error
     )
     return (
-        f"Reptile with k = {reptile_training.K} inner steps; error on new tasks after {data['test_steps']} steps "
+        f"Reptile with k = {reptile_training.K} inner steps; error on new tasks after {d.test_steps} steps "
         f"at test time, when training ends, three seeds: {ends}. Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
     )
 
 
-def demo(question: str = "points") -> Demo:
-    """The demo of notebook 08, opened at one of QUESTIONS; minibatches end lowest, and so does a falling rate."""
-    return Demo(
-        "What happens inside Reptile's loop, and outside",
-        controls=[
-            Choice("question", QUESTIONS, question, "compare"),
-            Notches("test_steps", tuple(STEPS_AT_TEST), 10, "steps at test time"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.4, 4.6),
-    )
+demo = declare(
+    "What happens inside Reptile's loop, and outside",
+    [
+        Choice("question", QUESTIONS, "points", "compare"),
+        Notches("test_steps", tuple(STEPS_AT_TEST), 10, "steps at test time"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 4.6),
+    views={"minibatches win": {"question": "points"}, "a falling rate wins": {"question": "rate"}},
+)
