@@ -20,19 +20,22 @@ from course_lib.chapters.closed_form.experiments import anil_and_maml
 from course_lib.checkpoints.recipes import STRIDED
 from course_lib.evaluation import evaluate
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Choice, Demo, Notches
+from course_lib.kit.demo import Choice, Notches, Several, declare
 from course_lib.losses import cross_entropy, mse
 from course_lib.models import MLP, Conv4
 from course_lib.tasks import GlyphTasks, SinusoidTasks
 
-PROBLEMS = {"sinusoids, 10 shots": "sinusoid", "Omniglot, 5-way 1-shot": "omniglot"}
+PROBLEMS = {"sinusoid": "sinusoids, 10 shots", "omniglot": "Omniglot, 5-way 1-shot"}
 STEPS = (1, 2, 5, 10)
-ROWS = {  # what adapts at test time: (name in the table, color)
-    "MAML": plots.BLUE,
-    "MAML's network, head only": plots.GREY,
-    "ANIL": plots.GREEN,
+HEAD_ONLY = "MAML's network, head only"
+ROWS = {  # what adapts at test time, as the tables name it: (at its line's end, look)
+    "MAML": ("MAML", plots.METHODS["maml"]),
+    HEAD_ONLY: ("MAML, head only", {"color": plots.GREY, "marker": "v", "linestyle": ":"}),
+    "ANIL": ("ANIL", plots.METHODS["anil"]),
 }
-COSTS = {"MAML": plots.BLUE, "ANIL": plots.GREEN, "ridge head": plots.PINK}
+COSTS = {"MAML": "maml", "ANIL": "anil", "ridge head": "ridge"}
+UNITS = {"megabytes": "Kept for backward (MB)", "milliseconds": "Meta-gradient here (ms)"}
+LIMITS = {"sinusoid": (0.003, 8), "omniglot": (15, 101)}  # error; accuracy in %
 TASKS = 200  # live, on sinusoids
 MEGABYTE = 1e6
 
@@ -64,12 +67,8 @@ def setting(problem: str):
 
 def methods(steps: int, loss_fn) -> dict:
     rate = 0.01 if loss_fn is mse else 0.4
-    return dict(
-        zip(
-            COSTS,
-            (MAML(steps, rate, loss_fn=loss_fn), ANIL(steps, rate, loss_fn=loss_fn), R2D2(loss_fn=loss_fn)),
-        )
-    )
+    learners = MAML(steps, rate, loss_fn=loss_fn), ANIL(steps, rate, loss_fn=loss_fn), R2D2(loss_fn=loss_fn)
+    return dict(zip(COSTS, learners))
 
 
 @lru_cache(maxsize=None)
@@ -77,133 +76,113 @@ def costs(problem: str, steps: int) -> dict[str, dict[str, float]]:
     """Of one meta-gradient: {"megabytes" | "milliseconds": {method: value}}."""
     model, batch, loss_fn = setting(problem)
     learners = methods(steps, loss_fn)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        saved = {
-            name: meta_gradient_bytes(learner, model, batch) / MEGABYTE for name, learner in learners.items()
-        }
-        calls = {
-            name: lambda of=learner: of.meta_gradient(model, batch) for name, learner in learners.items()
-        }
-        times = cpu_milliseconds(calls)
-    finally:
-        torch.set_num_threads(threads)
-    return {"megabytes": saved, "milliseconds": times}
+    saved = {name: meta_gradient_bytes(learner, model, batch) / MEGABYTE for name, learner in learners.items()}
+    calls = {name: lambda of=learner: of.meta_gradient(model, batch) for name, learner in learners.items()}
+    return {"megabytes": saved, "milliseconds": cpu_milliseconds(calls)}
 
 
 def cpu_milliseconds(calls: dict, repeats: int = 3) -> dict[str, float]:
-    """Least processor time of each call; calls take turns, and other programs do not count."""
+    """Least processor time of this thread in each call; calls take turns, and what else runs does not count."""
     best = dict.fromkeys(calls, np.inf)
     for _ in range(repeats):
         for name, call in calls.items():
-            started = time.process_time()
+            started = time.thread_time()
             call()
-            best[name] = min(best[name], 1000 * (time.process_time() - started))
+            best[name] = min(best[name], 1000 * (time.thread_time() - started))
     return best
 
 
 def compute(values: SimpleNamespace) -> dict:
     """Scores against the steps at test time, and the costs of a meta-gradient with k steps."""
-    return {"problem": values.problem, "steps": values.steps, "scores": scores(values.problem)} | costs(
-        values.problem, values.steps
-    )
+    return {"scores": scores(values.problem)} | costs(values.problem, values.steps)
 
 
-def figure(fig) -> SimpleNamespace:
-    grid = fig.add_gridspec(2, 2, width_ratios=(1.45, 1))
-    left, memory, clock = (
-        fig.add_subplot(grid[:, 0]),
-        fig.add_subplot(grid[0, 1]),
-        fig.add_subplot(grid[1, 1]),
-    )
-    left.set(xlabel="steps k at test time", xlim=(-0.3, 10.3), yscale="log")
-    left.set_xticks(range(0, 11, 2))
-    lines, bands = {}, {}
-    for (row, color), dash, mark in zip(ROWS.items(), ("-", ":", "--"), ("o", "v", "s")):
-        lines[row] = left.plot([], [], color=color, linestyle=dash, marker=mark, markersize=5, label=row)[0]
-        bands[row] = left.fill_between([0], [1], [1], color=color, alpha=0.2, linewidth=0)
-    ridge = left.plot([], [], color=plots.PINK, linestyle="-.", label="ridge head, no steps")[0]
-    chosen = left.plot([], [], color=plots.AMBER, linewidth=1.5, linestyle="-", label="chosen k")[0]
-    bars, texts = {}, {}
-    for panel, unit in ((memory, "megabytes"), (clock, "milliseconds")):
-        panel.set(ylim=(2.5, -0.5))
+def picture(fig, show) -> None:
+    grid = fig.add_gridspec(2, 2, width_ratios=(1.5, 1))
+    left = fig.add_subplot(grid[:, 0])
+    left.set(xlabel="steps k at test time", xlim=(0, max(STEPS)), xticks=range(0, 11, 2))
+    show.also(lambda d: fit_axes(left, d.problem))
+    show.mark(left, "steps", linestyle="-", linewidth=1)
+    ridge = lambda d: d.scores["ridge head"][0][0]
+    show.level(left, ridge, "ridge head, no steps", at=0.6, color=plots.METHODS["ridge"]["color"])
+    for row, (name, look) in ROWS.items():
+        shown = lambda d, row=row: row in d.rows
+        for side in (-1, 1):  # faint, where the interval ends
+            end = lambda d, row=row, side=side: d.scores[row][0] + side * d.scores[row][1]
+            show.line(left, range(11), end, color=look["color"], linestyle="-", linewidth=0.8, alpha=0.5, shown=shown)
+        mean = lambda d, row=row: d.scores[row][0]
+        show.line(left, range(11), mean, **look, markersize=5, end=name, shown=shown)
+    show.title(left, verdict)
+
+    for row, (unit, title) in enumerate(UNITS.items()):
+        panel = fig.add_subplot(grid[row, 1])
+        panel.set(ylim=(2.5, -0.5), title=title)
         panel.set_yticks(range(3), labels=list(COSTS))
         panel.grid(False, axis="y")
-        for i, (name, color) in enumerate(COSTS.items()):
-            bars[unit, name] = panel.plot(
-                [], [], color=color, linestyle="-", linewidth=9, solid_capstyle="butt"
-            )[0]
-            texts[unit, name] = panel.text(1, i, "", va="center", size="small")
-    memory.set_title("kept for backward (MB)")
-    clock.set_title("a meta-gradient here (ms)")
-    fig.legend(loc="outside lower center", ncols=3)
-    return SimpleNamespace(
-        left=left, memory=memory, clock=clock, lines=lines, bands=bands, ridge=ridge, chosen=chosen,
-        bars=bars, texts=texts, title=left.set_title(" "),
-    )  # fmt: skip
+        room = lambda d, unit=unit: plots.nice_ceiling(1.25 * max(d[unit].values()))
+        show.limits(panel, x=lambda d, room=room: (0, room(d)))
+        for i, (name, method) in enumerate(COSTS.items()):
+            cost = lambda d, unit=unit, name=name: d[unit][name]
+            color = plots.METHODS[method]["color"]
+            show.bars(panel, [i], lambda d, cost=cost: [cost(d)], across=True, height=0.55, color=color)
+            beside = lambda d, cost=cost, room=room: cost(d) + 0.02 * room(d)
+            show.text(panel, beside, i, lambda d, cost=cost: number(cost(d)), va="center", fontsize=9)
 
 
-SCORES = {"sinusoid": (0.003, 8), "omniglot": (15, 105)}  # limits
+def fit_axes(left, problem: str) -> None:
+    """Errors on a logarithmic axis, accuracies on a linear one."""
+    scale, label = ("linear", "accuracy on held-out images (%)") if problem == "omniglot" else ("log", "held-out error")
+    if left.get_yscale() != scale:
+        left.set_yscale(scale)
+        left.yaxis.set_major_formatter("{x:g}")
+    if left.get_ylabel() != label:
+        left.set_ylabel(label)
+    plots.set_limits(left, y=LIMITS[problem])
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    images = data["problem"] == "omniglot"
-    if artists.left.get_yscale() != (scale := "linear" if images else "log"):
-        artists.left.set_yscale(scale)
-    plots.set_limits(artists.left, y=SCORES[data["problem"]])
-    for panel, unit in ((artists.memory, "megabytes"), (artists.clock, "milliseconds")):
-        plots.set_limits(panel, x=(0, plots.nice_ceiling(1.15 * max(data[unit].values()))))
-    label = "accuracy on held-out images (%)" if images else "error on held-out points"
-    if artists.left.get_ylabel() != label:
-        artists.left.set_ylabel(label)
-    for row in ROWS:
-        mean, half = data["scores"][row]
-        steps = np.arange(len(mean))
-        artists.lines[row].set_data(steps, mean)
-        artists.bands[row].set_data(steps, mean - half, mean + half)
-    artists.ridge.set_data([-1, 11], [data["scores"]["ridge head"][0][0]] * 2)
-    artists.chosen.set_data([data["steps"]] * 2, SCORES[data["problem"]])
-    for (unit, name), bar in artists.bars.items():
-        value, row = data[unit][name], list(COSTS).index(name)
-        room = plots.nice_ceiling(1.15 * max(data[unit].values()))
-        bar.set_data([0, value], [row, row])
-        text = f"{value:.2g}" if value < 100 else f"{value:.0f}"
-        artists.texts[unit, name].set(position=(value + 0.02 * room, row), text=text)
-    artists.title.set_text(
-        f"after k = {data['steps']}: " + ", ".join(f"{r} {score_at(data, r)}" for r in ("MAML", "ANIL"))
-    )
+def number(value: float) -> str:
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
 
 
-def score_at(data: dict, row: str) -> str:
-    mean, half = (part[data["steps"]] for part in data["scores"][row])
-    digits = 1 if data["problem"] == "omniglot" else 2
+def verdict(d) -> str:
+    (maml, width), (anil, _) = ([part[d.steps] for part in d.scores[row]] for row in ("MAML", "ANIL"))
+    level = abs(anil - maml) < (width if d.problem == "omniglot" else 0.25 * maml)
+    what = f"{anil:.1f} % against {maml:.1f} %" if d.problem == "omniglot" else f"{anil:.2f} against {maml:.2f}"
+    ahead = (anil > maml) == (d.problem == "omniglot")
+    return f"k = {d.steps}: ANIL {'keeps up with' if level else 'is ahead of' if ahead else 'trails'} MAML, {what}"
+
+
+def score_at(d, row: str) -> str:
+    mean, half = (part[d.steps] for part in d.scores[row])
+    digits = 1 if d.problem == "omniglot" else 2
     return f"{mean:.{digits}f} \N{PLUS-MINUS SIGN} {half:.{digits}f}"
 
 
-def alt(data: dict) -> str:
-    what = next(text for text, problem in PROBLEMS.items() if problem == data["problem"])
-    kind = "accuracy in %" if data["problem"] == "omniglot" else "error"
-    rows = ", ".join(f"{row} {score_at(data, row)}" for row in ROWS)
-    memory = ", ".join(f"{name} {value:.2g}" for name, value in data["megabytes"].items())
+def words(d) -> str:
+    kind = "accuracy in %" if d.problem == "omniglot" else "error"
+    rows = ", ".join(f"{row} {score_at(d, row)}" for row in ROWS)
+    memory = ", ".join(f"{name} {value:.2g}" for name, value in d.megabytes.items())
     return (
-        f"{what}: {kind} after {data['steps']} steps: {rows}; ridge head without a step "
-        f"{data['scores']['ridge head'][0][0]:.3g}. "
-        f"One meta-gradient with k = {data['steps']} saves {memory} MB."
+        f"{PROBLEMS[d.problem]}: {kind} after {d.steps} steps: {rows}; ridge head without a step "
+        f"{d.scores['ridge head'][0][0]:.3g}. One meta-gradient with k = {d.steps} saves {memory} MB."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 07; in its default view ANIL keeps up with MAML and costs less."""
-    return Demo(
-        "MAML and ANIL: accuracy, memory, time",
-        controls=[
-            Choice("problem", PROBLEMS, "sinusoid", "problem"),
-            Notches("steps", STEPS, 5, "inner steps k"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.8),
-    )
+demo = declare(
+    "MAML and ANIL: accuracy, memory, time",
+    [
+        Choice("problem", PROBLEMS, "sinusoid", "problem"),
+        Notches("steps", STEPS, 5, "inner steps k"),
+        Several("rows", {row: name for row, (name, _) in ROWS.items()}, label="show"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 4.5),
+    views={
+        "sinusoids, five steps": {},
+        "one step": {"steps": 1},
+        "ten steps cost MAML most": {"steps": 10},
+        "images": {"problem": "omniglot"},
+    },
+)

@@ -21,19 +21,15 @@ from course_lib import checkpoints
 from course_lib.algorithms.solvers import Head, mean_head, one_hot, ridge_head, svm_head
 from course_lib.checkpoints.recipes import STRIDED
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
+from course_lib.kit.demo import Button, Choice, Notches, Several, Slider, declare
 from course_lib.models import Conv4
 from course_lib.tasks import GlyphTasks
 
-BODIES = {"trained (R2D2)": "r2d2", "untrained": "untrained"}
-HEADS = {"SVM": "svm", "ridge": "ridge", "class means": "means"}
+BODIES = {"r2d2": "trained (R2D2)", "untrained": "untrained"}
+HEADS = {"svm": "SVM", "ridge": "ridge", "means": "class means"}
 WAYS, QUERIES, SHOTS = 3, 10, (1, 2, 3, 5, 10)
 COLORS, MARKS = (plots.BLUE, plots.ORANGE, plots.GREEN), ("D", "s", "^")
-LINES = {  # of the boundaries
-    "svm": {"color": plots.BLACK, "linestyle": "-"},
-    "ridge": {"color": plots.PINK, "linestyle": "--"},
-    "means": {"color": plots.GREY, "linestyle": ":"},
-}
+DASHES = {"svm": "-", "ridge": "--", "means": ":"}  # of the boundaries
 REACH = 1.9  # half the width of the plane that is shown; all drawings have mean square length 1
 PIXELS, SIDE = 380, 28
 SUPPORT_VECTOR = 1e-6  # margins up to 1 plus this
@@ -84,7 +80,10 @@ def margins(scores: Tensor, y: Tensor) -> Tensor:
 
 
 def border(weight: Tensor, bias: Tensor, level: float) -> np.ndarray:
-    """Where the best score is ``level`` above the second best: [2, points], NaN between pieces."""
+    """Where the best score is ``level`` above the second best: [points, 2], NaN between pieces.
+
+    The piece that reaches furthest to the right comes last, and ends there.
+    """
     t, pieces = torch.linspace(-2 * REACH, 2 * REACH, 481).double(), []
     for a in range(WAYS):
         for b in range(WAYS):
@@ -97,8 +96,12 @@ def border(weight: Tensor, bias: Tensor, level: float) -> np.ndarray:
             scores = line @ weight.T + bias  # [481, 3]
             other = scores[:, 3 - a - b]
             line[(other > scores[:, b] + 1e-9) | (line.abs().amax(1) > REACH)] = torch.nan
-            pieces += [line, torch.full((1, 2), torch.nan, dtype=line.dtype)]
-    return torch.cat(pieces).T.numpy()
+            inside = line[line.isfinite().all(1)]
+            if len(inside):
+                rising = inside if inside[-1, 0] > inside[0, 0] else inside.flip(0)
+                pieces.append(torch.cat([torch.full_like(rising[:1], torch.nan), rising]))
+    pieces.sort(key=lambda piece: piece[-1, 0])
+    return torch.cat(pieces or [torch.full((1, 2), torch.nan)]).numpy()
 
 
 def paint(weight: Tensor, bias: Tensor, points: Tensor, pictures: Tensor) -> np.ndarray:
@@ -123,134 +126,99 @@ def compute(values: SimpleNamespace) -> dict:
     points, pictures = plane(values.body, values.characters)
     support, query = points[:, : values.shots], points[:, -QUERIES:]
     y = torch.arange(WAYS).repeat_interleave(values.shots)
-    heads = {
-        h: [p[0] for p in fit(h, support.flatten(0, 1)[None], y[None], values.C, values.lam)]
-        for h in HEADS.values()
-    }
+    z = support.flatten(0, 1)  # [3 shots, 2]
+    heads = {h: [p[0] for p in fit(h, z[None], y[None], values.C, values.lam)] for h in HEADS}
     right = {h: ((query @ w.T + b).argmax(-1) == torch.arange(WAYS)[:, None]) for h, (w, b) in heads.items()}
     weight, bias = heads[values.head]
-    own = margins(support.flatten(0, 1) @ weight.T + bias, y)  # [3 shots]
+    own = margins(z @ weight.T + bias, y)  # [3 shots]
+    svm = values.head == "svm"
     return {
-        "head": values.head,
-        "shots": values.shots,
         "pixels": paint(weight, bias, support, pictures[:, : values.shots]),
         "borders": {h: border(*of, level=0) for h, of in heads.items()},
-        "margin": border(weight, bias, 1.0) if values.head == "svm" else np.full((2, 1), np.nan),
-        "support": support.flatten(0, 1).numpy(),
+        "margin": border(weight, bias, 1.0) if svm else np.full((1, 2), np.nan),
+        "support": z.numpy(),
         "query": query.numpy(),
         "missed": query[~right[values.head]].numpy(),
         "margins": own.numpy(),
-        "vectors": (own < 1 + SUPPORT_VECTOR).numpy() if values.head == "svm" else np.zeros(len(own), bool),
+        "vectors": (own < 1 + SUPPORT_VECTOR).numpy() if svm else np.zeros(len(own), bool),
         "accuracy": {h: 100 * float(of.double().mean()) for h, of in right.items()},
-        "strength": {"svm": f"C = {values.C:.2g}", "ridge": f"lambda = {values.lam:.2g}", "means": ""}[
-            values.head
-        ],
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
+def picture(fig, show) -> None:
+    left, right = fig.subplots(1, 2, width_ratios=(1.6, 1))
     left.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal", xlabel="first feature of the plane")
     left.set(ylabel="second feature", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
     left.grid(False)
-    image = left.imshow(
-        np.ones((PIXELS, PIXELS, 3)),
-        extent=(-REACH, REACH, -REACH, REACH),
-        origin="lower",
-        interpolation="bilinear",
-    )
-    borders = {
-        h: left.plot([], [], **look, linewidth=1.6, label=f"boundary: {name}")[0]
-        for (name, h), look in zip(HEADS.items(), LINES.values())
-    }
-    margin = left.plot([], [], color=plots.BLACK, linestyle="--", linewidth=1, label="margin 1 of the SVM")[0]
-    rings = left.plot(
-        [], [], "o", color=plots.BLACK, markerfacecolor="none", markersize=24, markeredgewidth=1.3, label="_"
-    )[0]
-    queries = [
-        left.plot([], [], m, color=c, markersize=4.5, markerfacecolor="white", markeredgewidth=1.3)[0]
-        for c, m in zip(COLORS, MARKS)
-    ]
-    missed = left.plot([], [], "x", color=plots.BLACK, markersize=8, label="held-out, misjudged")[0]
-    right.set(xlim=(0, 1), ylim=(-1.2, 4.2), xticks=[], xlabel="support drawings, class by class")
-    right.set_ylabel("margin: own score minus best other")
-    right.axhline(1, color=plots.BLACK, linestyle="--", linewidth=1)
-    right.axhline(0, **plots.REFERENCE)
-    bars = [right.plot([], [], m, color=c, markersize=7)[0] for c, m in zip(COLORS, MARKS)]
-    chosen = right.plot(
-        [],
-        [],
-        "o",
-        color=plots.BLACK,
-        markerfacecolor="none",
-        markersize=15,
-        markeredgewidth=1.3,
-        label="support vector",
-    )[0]
-    fig.legend(loc="outside lower center", ncols=3)
-    return SimpleNamespace(
-        image=image, borders=borders, margin=margin, rings=rings, queries=queries, missed=missed, bars=bars,
-        chosen=chosen, titles=(left.set_title(" "), right.set_title(" ")),
-    )  # fmt: skip
+    extent = (-REACH, REACH, -REACH, REACH)
+    show.image(left, "pixels", vmin=0, vmax=1, extent=extent, origin="lower", interpolation="bilinear")
+    for head, name in HEADS.items():
+        look = {"color": plots.METHODS[head]["color"], "linestyle": DASHES[head], "linewidth": 1.8}
+        look |= {"shown": lambda d, head=head: head in d.drawn, "end": name}
+        show.line(left, lambda d, head=head: d.borders[head], **look)
+    show.line(left, "margin", color=plots.BLACK, linestyle="--", linewidth=1)
+    ring = {"color": plots.BLACK, "markerfacecolor": "none", "markeredgewidth": 1.3}
+    show.points(left, lambda d: d.support[d.vectors], markersize=24, **ring)
+    for way, (color, mark) in enumerate(zip(COLORS, MARKS)):
+        look = {"color": color, "marker": mark, "markersize": 4.5, "markerfacecolor": "white", "markeredgewidth": 1.3}
+        show.points(left, lambda d, way=way: d.query[way], **look)
+    show.points(left, "missed", marker="x", color=plots.BLACK, markersize=8)
+    show.title(left, scores)
+
+    right.set(xlim=(0, 1), ylim=(-1.2, 4.2), xticks=[], xlabel="support drawings, by class")
+    right.set_ylabel("own score minus best other")
+    show.line(right, [0, 1], [1, 1], color=plots.BLACK, linestyle="--", linewidth=1, end="margin")
+    show.line(right, [0, 1], [0, 0], **plots.REFERENCE, end="wrong")
+    shown = lambda d: d.margins.clip(-1.1, 4.1)
+    at = lambda d: (np.arange(len(d.margins)) + 0.5) / len(d.margins)
+    for way, (color, mark) in enumerate(zip(COLORS, MARKS)):
+        own = lambda d, of, way=way: of(d)[way * d.shots : (way + 1) * d.shots]
+        place = [lambda d, own=own, of=of: own(d, of) for of in (at, shown)]
+        show.points(right, *place, marker=mark, color=color, markersize=7)
+    show.points(right, lambda d: at(d)[d.vectors], lambda d: shown(d)[d.vectors], markersize=15, **ring)
+    show.title(right, found)
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    artists.image.set_data(data["pixels"])
-    for head, line in artists.borders.items():
-        line.set_data(*data["borders"][head])
-    artists.margin.set_data(*data["margin"])
-    artists.rings.set_data(*data["support"][data["vectors"]].T)
-    artists.missed.set_data(*data["missed"].T)
-    at = (np.arange(len(data["margins"])) + 0.5) / len(data["margins"])
-    shown = data["margins"].clip(-1.1, 4.1)
-    for way in range(WAYS):
-        artists.queries[way].set_data(*data["query"][way].T)
-        own = slice(way * data["shots"], (way + 1) * data["shots"])
-        artists.bars[way].set_data(at[own], shown[own])
-    artists.chosen.set_data(at[data["vectors"]], shown[data["vectors"]])
-    scores = ", ".join(f"{name.split()[-1]} {data['accuracy'][h]:.0f}" for name, h in HEADS.items())
-    artists.titles[0].set_text(f"right (%): {scores}")
-    vectors = f"{data['strength']}: {data['vectors'].sum()} of {len(at)} are support vectors"
-    artists.titles[1].set_text(
-        vectors if data["head"] == "svm" else f"{name_of(data)}: no margin is asked for"
-    )
+def scores(d) -> str:
+    return "% right: " + ", ".join(f"{name} {d.accuracy[h]:.0f}" for h, name in HEADS.items())
 
 
-def name_of(data: dict) -> str:
-    return next(name for name, head in HEADS.items() if head == data["head"])
+def found(d) -> str:
+    if d.head == "svm":
+        return f"C = {d.C:.2g}: {d.vectors.sum()} of {len(d.margins)} hold it"
+    return f"\N{GREEK SMALL LETTER LAMDA} = {d.lam:.2g}: no margin" if d.head == "ridge" else "No margin is asked for"
 
 
-def alt(data: dict) -> str:
-    scores = ", ".join(f"{name} {data['accuracy'][h]:.0f}" for name, h in HEADS.items())
-    how = f" with {data['strength']}" if data["strength"] else ""
-    vectors = (
-        f" {data['vectors'].sum()} of {len(data['margins'])} support drawings are support vectors."
-        if data["head"] == "svm"
-        else ""
-    )
+def words(d) -> str:
+    how = {"svm": f" with C = {d.C:.2g}", "ridge": f" with lambda = {d.lam:.2g}", "means": ""}[d.head]
+    vectors = f" {d.vectors.sum()} of {len(d.margins)} support drawings are support vectors." if d.head == "svm" else ""
     return (
-        f"Drawn glyphs of three characters in a plane of their features, {data['shots']} of each "
-        f"in the support set. The regions are those of {name_of(data)}{how}; smallest margin "
-        f"{data['margins'].min():.2f}.{vectors} Right on 30 held-out drawings, in %: {scores}."
+        f"Drawn glyphs of three characters in a plane of their features, {d.shots} of each in the support set. The "
+        f"regions are those of {HEADS[d.head]}{how}; smallest margin {d.margins.min():.2f}.{vectors} On 30 held-out "
+        f"drawings: {scores(d)}."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 07; in its default view a few support vectors hold the SVM's margins."""
-    return Demo(
-        "Three heads on one plane of features",
-        controls=[
-            Choice("head", HEADS, "svm", "regions of"),
-            Slider("C", 0.01, 100, 1.0, "C of the SVM", log=True),
-            Slider("lam", 1e-3, 1e3, 1.0, "\N{GREEK SMALL LETTER LAMDA} of ridge", log=True),
-            Notches("shots", SHOTS, 5, "shots"),
-            Choice("body", BODIES, "r2d2", "body"),
-            Button("characters", "other characters"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 5.2),
-        may_diverge=("borders", "margin"),  # NaN lifts the pen between pieces
-    )
+demo = declare(
+    "Three heads on one plane of features",
+    [
+        Choice("head", HEADS, "svm", "regions of"),
+        Slider("C", 0.01, 100, 1.0, "C of the SVM", log=True),
+        Slider("lam", 1e-3, 1e3, 1.0, "\N{GREEK SMALL LETTER LAMDA} of ridge", log=True),
+        Notches("shots", SHOTS, 5, "shots"),
+        Choice("body", BODIES, "r2d2", "body"),
+        Several("drawn", HEADS, label="boundaries of"),
+        Button("characters", "other characters"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 4.6),
+    may_diverge=("borders", "margin"),  # NaN lifts the pen between pieces
+    views={
+        "few hold the margin": {},
+        "wide margins: C = 0.01": {"C": 0.01},
+        "an untrained body": {"body": "untrained", "shots": 10},
+        "one drawing each": {"shots": 1},
+    },
+)

@@ -15,11 +15,11 @@ from torch import Tensor
 from course_lib import checkpoints
 from course_lib.algorithms.solvers import ridge_head
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
+from course_lib.kit.demo import Button, Choice, Notches, Slider, declare
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 
-BODIES = {"trained with a ridge head (R2D2)": "r2d2", "MAML": "maml_k1", "untrained": "random"}
+BODIES = {"r2d2": "trained with a ridge head (R2D2)", "maml_k1": "MAML", "random": "untrained"}
 SHOTS, QUERIES, TASKS = (2, 3, 5, 10, 20), 50, 100
 NOISES = (0.0, 0.2, 0.5, 1.0)  # standard deviations, of the support set's y
 LAMBDAS = np.logspace(-4, 3, 29)
@@ -114,87 +114,87 @@ def compute(values: SimpleNamespace) -> dict:
     """One task solved and descended, and the mean error against lambda."""
     one = solve(values.body, values.shots, values.lam, values.noise, values.new_task)
     curve = errors(values.body, values.shots, values.noise)
-    return one | {"lam": values.lam, "shots": values.shots, "body": values.body, "errors": curve}
+    here = np.interp(np.log(values.lam), np.log(LAMBDAS), curve)
+    slowest = np.exp(AT * np.log1p(-min(one["ratio"], 1 - 1e-12)))  # what its slowest direction leaves
+    return one | {"errors": curve, "here": here, "slowest": slowest}
 
 
-def figure(fig) -> SimpleNamespace:
-    grid = fig.add_gridspec(2, 2, width_ratios=(1.25, 1))
+def picture(fig, show) -> None:
+    grid = fig.add_gridspec(2, 2, width_ratios=(1.3, 1))
     left, top, bottom = fig.add_subplot(grid[:, 0]), fig.add_subplot(grid[0, 1]), fig.add_subplot(grid[1, 1])
-    left.set(xlabel="x", ylabel="y", xlim=(-5.1, 5.1), ylim=(-6, 6))
-    truth = left.plot([], [], **plots.TRUTH, label="true curve")[0]
-    fit = left.plot([], [], color=plots.PINK, linestyle="-", label="ridge head")[0]
-    early = left.plot(
-        [], [], color=plots.GREEN, linestyle="--", label=f"after {ANIL_STEPS} steps of descent"
-    )[0]
-    points = left.plot([], [], **plots.SUPPORT, label="support points")[0]
+    left.set(xlabel="x", ylabel="y", xlim=(-5, 5), ylim=(-6, 6))
+    x, solved, stepped = GRID[:, 0], plots.METHODS["ridge"]["color"], plots.METHODS["anil"]["color"]
+    show.line(left, x, "truth", **plots.TRUTH, end="true curve")
+    early = {"color": stepped, "linestyle": "--", "end": f"{ANIL_STEPS} steps"}
+    show.line(left, x, lambda d: d.early.clip(-20, 20), **early)
+    fit = {"color": solved, "linestyle": "-", "linewidth": 2.6, "end": "solved", "pin": True}
+    show.line(left, x, lambda d: d.fit.clip(-20, 20), **fit)
+    show.points(left, "x", "y", **plots.SUPPORT, markersize=8, zorder=5)
+    apart = lambda d: f"primal and dual solve differ by {d.apart:.0e}"
+    show.text(left, -4.9, -5.8, apart, fontsize=9, color=plots.QUIET)
+    show.title(left, lambda d: f"{d.shots} points, solved: held-out error {d.error:.2g}")
+
+    top.set(xscale="log", yscale="log", xlim=(1e-4, 1e3), ylabel="error, 100 tasks")
+    top.set_xticks([1e-4, 1e-2, 1, 100])
+    errors_of = lambda d: d.errors.clip(*error_limits(d))
+    show.limits(top, y=error_limits)
+    show.line(top, LAMBDAS, errors_of, color=solved, linestyle="-", pin=True)
+    show.points(top, "lam", lambda d: d.here.clip(*error_limits(d)), **plots.HERE)
     greek = "\N{GREEK SMALL LETTER LAMDA}"
-    top.set(xscale="log", yscale="log", xlim=(1e-4, 1e3), ylim=(0.003, 30))
-    top.set_ylabel("error, 100 tasks", size="small")
-    curve = top.plot([], [], color=plots.PINK, linestyle="-")[0]
-    here = top.plot([], [], "D", color=plots.AMBER, markersize=9)[0]
-    bottom.set(
-        xscale="log", yscale="log", xlim=(0.9, 1.1e4), ylim=(1e-16, 10), xlabel="steps of gradient descent"
-    )
-    bottom.set_ylabel("distance to solution", size="small")
-    bottom.set_yticks([1e-15, 1e-10, 1e-5, 1])
-    bottom.axvline(ANIL_STEPS, color=plots.GREEN, linestyle="--", linewidth=1.5)
-    descent = bottom.plot([], [], color=plots.BLUE, linestyle="-", label="gradient descent to the same head")[
-        0
-    ]
-    slowest = bottom.plot([], [], **plots.REFERENCE, label="its slowest direction")[0]
-    fig.legend(loc="outside lower center", ncols=3)
-    return SimpleNamespace(
-        truth=truth, fit=fit, early=early, points=points, curve=curve, here=here, descent=descent,
-        slowest=slowest,
-        titles=(left.set_title(" "), top.set_title(f"held-out error against {greek}"), bottom.set_title(" ")),
-    )  # fmt: skip
+    show.title(top, lambda d: f"The best {greek} is {float(f'{LAMBDAS[d.errors.argmin()]:.1g}'):g}")
+
+    bottom.set(xscale="log", yscale="log", xlim=(1, DESCENT), xlabel="steps of gradient descent")
+    bottom.set_ylabel("distance left")
+    show.limits(bottom, y=lambda d: (10.0 ** -floor(d), 5))
+    show.mark(bottom, ANIL_STEPS, color=stepped, linestyle="--")
+    above = lambda d, what: np.maximum(d[what], 0.1 * 10.0 ** -floor(d))
+    show.line(bottom, AT, lambda d: above(d, "slowest"), **plots.REFERENCE, end="slowest")
+    show.line(bottom, AT, lambda d: above(d, "distance"), color=plots.BLUE, linestyle="-", end="descent", pin=True)
+    show.title(bottom, lambda d: f"1 % away after {steps_needed(d)} steps")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    artists.truth.set_data(GRID[:, 0].numpy(), data["truth"])
-    artists.fit.set_data(GRID[:, 0].numpy(), data["fit"].clip(-20, 20))
-    artists.early.set_data(GRID[:, 0].numpy(), data["early"].clip(-20, 20))
-    artists.points.set_data(data["x"], data["y"])
-    artists.curve.set_data(LAMBDAS, data["errors"].clip(0.003, 30))
-    artists.here.set_data(
-        [data["lam"]], [np.interp(np.log(data["lam"]), np.log(LAMBDAS), data["errors"]).clip(0.003, 30)]
-    )
-    artists.descent.set_data(AT, data["distance"].clip(1e-17, 10))
-    artists.slowest.set_data(AT, np.exp(AT * np.log1p(-min(data["ratio"], 1 - 1e-12))).clip(1e-17))
-    artists.titles[0].set_text(f"{data['shots']} points; held-out error {data['error']:.3g}")
-    artists.titles[2].set_text(f"primal and Woodbury differ by {data['apart']:.0e}")
+def error_limits(d) -> tuple[float, float]:
+    """Whole powers of ten about the errors, which for an untrained body may be large."""
+    low, high = d.errors.min(), min(d.errors.max(), 30.0)
+    return 10.0 ** np.floor(np.log10(low)), 10.0 ** np.ceil(np.log10(max(high, 10 * low)))
 
 
-def steps_needed(data: dict, distance: float = 0.01) -> str:
-    reached = AT[data["distance"] < distance]
-    return f"{reached[0]}" if len(reached) else f"more than {DESCENT:,}"
+def floor(d) -> int:
+    """The power of ten at which the axis of distances ends: one of three, so that it seldom changes."""
+    return next(power for power in (4, 8, 16) if d.distance.min() > 10.0**-power or power == 16)
 
 
-def alt(data: dict) -> str:
-    name = next(text for text, body in BODIES.items() if body == data["body"])
+def steps_needed(d, distance: float = 0.01) -> str:
+    reached = AT[d["distance"] < distance]
+    return f"{reached[0]:,}" if len(reached) else f"over {DESCENT:,}"
+
+
+def words(d) -> str:
     return (
-        f"A ridge head with lambda {data['lam']:.2g} on {data['shots']} points of a sinusoid, body: {name}. "
-        f"Held-out error {data['error']:.3g}; over 100 tasks the best lambda gives "
-        f"{data['errors'].min():.3g}. Primal and dual differ by {data['apart']:.0e}; gradient descent "
-        f"is within 1 % of them after {steps_needed(data)} steps, and after {ANIL_STEPS} still "
-        f"{100 * data['distance'][ANIL_STEPS - 1]:.0f} % away."
+        f"A ridge head with lambda {d.lam:.2g} on {d.shots} points of a sinusoid, body: {BODIES[d.body]}. Held-out "
+        f"error {d.error:.3g}; over 100 tasks the best lambda gives {d.errors.min():.3g}. Primal and dual differ by "
+        f"{d.apart:.0e}; gradient descent is within 1 % of them after {steps_needed(d)} steps, and after {ANIL_STEPS} "
+        f"still {100 * d.distance[ANIL_STEPS - 1]:.0f} % away."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 07; in its default view five points are enough, and five steps are not."""
-    return Demo(
-        "The ridge head: one solve, or thousands of steps",
-        controls=[
-            Slider("lam", 1e-4, 1e3, 0.01, "\N{GREEK SMALL LETTER LAMDA}", log=True),
-            Notches("shots", SHOTS, 5, "support points"),
-            Notches("noise", NOISES, 0.0, "noise"),
-            Choice("body", BODIES, "r2d2", "body"),
-            Button("new_task", "another task"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.8),
-    )
+demo = declare(
+    "The ridge head: one solve, or thousands of steps",
+    [
+        Slider("lam", 1e-4, 1e3, 0.01, "\N{GREEK SMALL LETTER LAMDA}", log=True),
+        Notches("shots", SHOTS, 5, "support points"),
+        Notches("noise", NOISES, 0.0, "noise"),
+        Choice("body", BODIES, "r2d2", "body"),
+        Button("new_task", "another task"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 4.6),
+    views={
+        "solved at once": {},
+        "firm: \N{GREEK SMALL LETTER LAMDA} = 10": {"lam": 10},
+        "noise": {"noise": 0.5},
+        "an untrained body": {"body": "random"},
+    },
+)

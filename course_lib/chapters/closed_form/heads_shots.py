@@ -9,129 +9,108 @@ import numpy as np
 
 from course_lib.chapters.closed_form.experiments import heads_and_shots
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Choice, Demo
+from course_lib.kit.demo import Choice, Several, declare
 
 BODIES = {
-    "ridge head (R2D2)": "r2d2",
-    "SVM (MetaOptNet)": "metaoptnet",
-    "class means (ProtoNet)": "protonet",
-    "union of tasks": "union",
-    "MAML": "maml",
+    "r2d2": "ridge head (R2D2)",
+    "metaoptnet": "SVM (MetaOptNet)",
+    "protonet": "class means (ProtoNet)",
+    "union": "union of tasks",
+    "maml": "MAML",
     "untrained": "untrained",
 }
-CLASSES = {"any characters": "any", "of one alphabet": "one alphabet"}
-HEADS = {"ridge": plots.PINK, "svm": plots.BLACK, "means": plots.ORANGE}
-NAMES = {"ridge": "ridge", "svm": "SVM", "means": "class means"}
+SHORT = {"r2d2": "R2D2", "metaoptnet": "MetaOptNet", "protonet": "ProtoNet", "union": "union"}
+CLASSES = {"any": "any characters", "one alphabet": "of one alphabet"}
+HEADS = {"ridge": "ridge", "svm": "SVM", "means": "class means"}
 MAML = "MAML, everything"
+LIMITS = (0.25, 80)  # of the errors in %
 
 
-def rows(part: str, body: str, classes: str, head: str) -> tuple[np.ndarray, np.ndarray]:
-    """Means and half widths for every number of shots, of "accuracy" or "minus_ridge"."""
-    by_shots = heads_and_shots.load()[part][body][classes][head]
-    return tuple(np.array(column) for column in zip(*by_shots.values()))
+def rows(part: str, body: str, classes: str, head: str) -> np.ndarray:
+    """Mean and ends of the interval [3, shots] for every number of shots, of "accuracy" or "minus_ridge"."""
+    mean, half = np.array([*heads_and_shots.load()[part][body][classes][head].values()]).T
+    return np.stack([mean, mean - half, mean + half])
 
 
 def compute(values: SimpleNamespace) -> dict:
     """All heads on the chosen body; the ridge head on the other bodies; MAML itself."""
     at = values.body, values.classes
     return {
-        "body": values.body,
-        "classes": values.classes,
-        "shots": np.array(heads_and_shots.load()["shots"]),
-        "accuracy": {head: rows("accuracy", *at, head) for head in HEADS},
-        "others": {body: rows("accuracy", body, values.classes, "ridge")[0] for body in BODIES.values()},
-        "maml": rows("accuracy", "maml", values.classes, MAML),
+        "wrong": {head: 100 - rows("accuracy", *at, head) for head in HEADS},
+        "others": {body: 100 - rows("accuracy", body, values.classes, "ridge")[0] for body in BODIES},
+        "maml": 100 - rows("accuracy", "maml", values.classes, MAML)[0],
         "differences": {head: rows("minus_ridge", *at, head) for head in HEADS if head != "ridge"},
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    left, right = fig.subplots(1, 2, width_ratios=(1.2, 1))
+def picture(fig, show) -> None:
+    left, right = fig.subplots(1, 2, width_ratios=(1.3, 1))
     shots = heads_and_shots.SHOTS
-    left.set(xlabel="shots", ylabel="wrong, of held-out drawings (%)", xscale="log", yscale="log")
-    left.set(xlim=(0.9, 11), ylim=(0.25, 80))
-    left.set_yticks([0.3, 1, 3, 10, 30], ["0.3", "1", "3", "10", "30"])
-    right.set(xlabel="shots", ylabel="points more than the ridge head", xscale="log", xlim=(0.9, 11))
     for panel in (left, right):
+        panel.set(xlabel="shots", xscale="log", xlim=(0.93, 10.6))
         panel.set_xticks(shots, shots)
         panel.minorticks_off()
-    right.axhline(0, color=plots.PINK, linestyle="-", linewidth=1.5)
-    others = {
-        body: left.plot(
-            [],
-            [],
-            color="#c4c4c4",
-            linestyle="-",
-            linewidth=1.2,
-            label="ridge on the other bodies" if i == 0 else "_",
-        )[0]
-        for i, body in enumerate(BODIES.values())
-    }
-    maml = left.plot(
-        [], [], color=plots.BLUE, linestyle=":", marker="v", markersize=5, label="MAML itself, 1 step"
-    )[0]
-    lines, gaps, bands = {}, {}, {}
-    for (head, color), mark, dash in zip(HEADS.items(), ("o", "s", "D"), ("-", "--", "-.")):
-        look = {"color": color, "marker": mark, "markersize": 6, "linestyle": dash}
-        lines[head] = left.plot([], [], **look, label=NAMES[head])[0]
-        bands["left", head] = left.fill_between([1], [1], [1], color=color, alpha=0.15, linewidth=0)
-        if head != "ridge":
-            gaps[head] = right.plot([], [], **look)[0]
-            bands["right", head] = right.fill_between([1], [0], [0], color=color, alpha=0.15, linewidth=0)
-    fig.legend(loc="outside lower center", ncols=5)
-    return SimpleNamespace(
-        right=right, lines=lines, others=others, maml=maml, gaps=gaps, bands=bands,
-        titles=(left.set_title(" "), right.set_title("the same tasks, paired")),
-    )  # fmt: skip
+    left.set(ylabel="wrong, of held-out drawings (%)", yscale="log", ylim=LIMITS)
+    left.set_yticks([0.3, 1, 3, 10, 30], ["0.3", "1", "3", "10", "30"])
+    left.minorticks_off()
+    note = {"transform": left.transAxes, "fontsize": 9, "color": plots.QUIET}
+    left.text(0.02, 0.03, "grey: ridge head\non the other bodies", **note)
+    shown = lambda part: lambda d: {head: curve for head, curve in d[part].items() if head in d.heads}
+    for body, words in BODIES.items():
+        look = {"color": "#a8a8a8", "linestyle": "-", "linewidth": 1.1, "shown": lambda d, body=body: d.body != body}
+        show.line(left, shots, lambda d, body=body: d.others[body], **look, end=SHORT.get(body, words))
+    show.line(left, shots, "maml", color=plots.BLUE, linestyle=":", marker="v", markersize=4, end="MAML itself, 1 step")
+    show.series(left, shots, shown("wrong"), HEADS)
+    name = lambda d: SHORT.get(d.body, BODIES[d.body])
+    show.title(left, lambda d: f"{name(d)}: heads {apart(d):.1f} points apart, bodies {bodies_apart(d):.0f}")
+
+    right.set(ylabel="points more than the ridge head")
+    show.level(right, 0, "ridge", color=plots.METHODS["ridge"]["color"], linestyle="-", at=0.01)
+    show.limits(right, y=lambda d: (-reach(d), reach(d)))
+    show.series(right, shots, shown("differences"), HEADS)
+    show.title(right, "The same tasks, paired")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    shots = data["shots"]
-    for head in HEADS:
-        mean, half = data["accuracy"][head]
-        artists.lines[head].set_data(shots, 100 - mean)
-        artists.bands["left", head].set_data(shots, 100 - mean - half, 100 - mean + half)
-        if head != "ridge":
-            mean, half = data["differences"][head]
-            artists.gaps[head].set_data(shots, mean)
-            artists.bands["right", head].set_data(shots, mean - half, mean + half)
-    for body, line in artists.others.items():
-        line.set_data(shots, 100 - data["others"][body])
-    artists.maml.set_data(shots, 100 - data["maml"][0])
-    wide = max(float((np.abs(mean) + half).max()) for mean, half in data["differences"].values())
-    limit = 1.5 if wide < 1.5 else 4 if wide < 4 else 10
-    plots.set_limits(artists.right, y=(-limit, limit))
-    artists.titles[0].set_text(f"body: {in_words(data)}; 5 ways, Omniglot")
+def apart(d) -> float:
+    """The most that a head differs from ridge, in points."""
+    return max(abs(curve[0]).max() for curve in d.differences.values())
 
 
-def in_words(data: dict) -> str:
-    return next(text for text, body in BODIES.items() if body == data["body"])
+def bodies_apart(d) -> float:
+    """Between the best and the worst body with one shot, in points."""
+    one_shot = [wrong[0] for wrong in d.others.values()]
+    return max(one_shot) - min(one_shot)
 
 
-def alt(data: dict) -> str:
-    ends = ", ".join(
-        f"{NAMES[head]} {mean[0]:.1f} and {mean[-1]:.1f}" for head, (mean, _) in data["accuracy"].items()
-    )
-    where = next(text for text, classes in CLASSES.items() if classes == data["classes"])
-    table = heads_and_shots.load()
+def reach(d) -> float:
+    wide = max(abs(curve).max() for curve in d.differences.values())
+    return next(limit for limit in (1.5, 4.0, 10.0, 100.0) if wide < limit)
+
+
+def words(d) -> str:
+    ends = ", ".join(f"{HEADS[h]} {100 - wrong[0, 0]:.1f} and {100 - wrong[0, -1]:.1f}" for h, wrong in d.wrong.items())
     return (
-        f"Accuracy in % with 1 and with {data['shots'][-1]} shots on {table['test_tasks']} tasks of "
-        f"Omniglot, 5 {where}, body: {in_words(data)}: {ends}. "
-        f"MAML itself, one step: {data['maml'][0][0]:.1f} and {data['maml'][0][-1]:.1f}."
+        f"Accuracy in % with 1 and with {max(heads_and_shots.SHOTS)} shots on {heads_and_shots.load()['test_tasks']} "
+        f"tasks of Omniglot, 5 {CLASSES[d.classes]}, body: {BODIES[d.body]}: {ends}. MAML itself, one step: "
+        f"{100 - d.maml[0]:.1f} and {100 - d.maml[-1]:.1f}."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 07; in its default view the heads lie together and the bodies apart."""
-    return Demo(
-        "The same body, all heads, few shots to many",
-        controls=[
-            Choice("body", BODIES, "r2d2", "body trained with"),
-            Choice("classes", CLASSES, "one alphabet", "classes"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.8),
-    )
+demo = declare(
+    "The same body, all heads, few shots to many",
+    [
+        Choice("body", BODIES, "r2d2", "body trained with"),
+        Choice("classes", CLASSES, "one alphabet", "classes"),
+        Several("heads", HEADS, label="show"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 4.5),
+    views={
+        "the features decide": {},
+        "a head it was trained for": {"body": "protonet"},
+        "MAML's body is better than MAML": {"body": "maml"},
+        "no training": {"body": "untrained"},
+    },
+)

@@ -74,7 +74,7 @@ def test_boundaries_and_margins_lie_where_the_scores_say():
         0.1 * torch.randn(3, generator=generator).double(),
     )
     for level in (0.0, 0.7):
-        line = torch.from_numpy(heads_plane.border(weight, bias, level)).T
+        line = torch.from_numpy(heads_plane.border(weight, bias, level))
         line = line[line.isfinite().all(1)]
         first, second = (line @ weight.T + bias).topk(2).values.T
         assert len(line) > 50
@@ -93,8 +93,8 @@ def test_shots_at_every_end():
 
 def test_heads_lie_together_and_bodies_apart():
     data = heads_shots.demo().set().data
-    assert max(np.abs(mean).max() for mean, _ in data["differences"].values()) < 2
-    assert (data["others"]["r2d2"] - data["others"]["untrained"]).min() > 10
+    assert max(np.abs(curve[0]).max() for curve in data.differences.values()) < 2
+    assert (data.others["untrained"] - data.others["r2d2"]).min() > 10
 
 
 def test_the_tables_features_are_the_librarys():
