@@ -18,7 +18,7 @@ function make(tag, properties = {}, ...children) {
 export function mount(root, source) {
   const declaration = source.declaration, view = `${Math.random().toString(36).slice(2, 8)}`, page = ++pages;
   const controls = Object.fromEntries(declaration.controls.map(control => [control.name, control]));
-  const update = {};  // by control: shows a state
+  const update = {}, ranges = {};  // by control: shows a state; a slider's element
   let sent = 0, state = source.state(), waiting = null, playing = 0, address = "";
 
   // What a person does is sent at once; of a slider's further moves until the screen's next frame, the last ------------
@@ -27,6 +27,7 @@ export function mount(root, source) {
   function tell(message) {
     source.send({...message, view, n: ++sent});
     root.dataset.pending = "true";
+    if (message.do === "fit") return;  // a picture kept in a file is not faded for want of a kernel
     clearTimeout(waiting);
     waiting = setTimeout(() => {
       frame.classList.add("demo-busy");
@@ -60,7 +61,7 @@ export function mount(root, source) {
       soon(control.name, {do: "set", name: control.name, to: range.valueAsNumber});
     });
     update[control.name] = now => show(now.at[control.name], now.texts[control.name]);
-    control.range = range;
+    ranges[control.name] = range;
     return make("div", {className: classes(control)}, make("label", {htmlFor: id, textContent: control.label}), words, range);
   }
 
@@ -134,7 +135,7 @@ export function mount(root, source) {
 
   // Play: the slider sweeps to its end, to its start, and back to where it was, as fast as pictures come -----------------
   function start() {
-    const control = controls[declaration.play], last = control.texts.length - 1, home = control.range.valueAsNumber;
+    const range = ranges[declaration.play], last = +range.max, home = range.valueAsNumber;
     const stride = Math.max(1, Math.round(last / 60));
     const path = [];
     for (let place = home; place < last; place += stride) path.push(place);
@@ -148,8 +149,8 @@ export function mount(root, source) {
       if (run !== playing || !root.isConnected) return;
       if (time - at >= each && root.dataset.pending !== "true") {
         at = time;
-        control.range.value = path[step];
-        control.range.dispatchEvent(new Event("input"));
+        range.value = path[step];
+        range.dispatchEvent(new Event("input"));
         if (++step === path.length) return halt();
       }
       requestAnimationFrame(next);

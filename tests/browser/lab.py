@@ -36,10 +36,8 @@ CHROMIUM_FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
 ]
-SETTINGS = {  # no news pop-up; every cell in the page, also those out of sight
-    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
-}
+OVERRIDES = json.loads((ROOT / "tools" / "jupyterlab_overrides.json").read_text())  # what `make lab` sets
+SETTINGS = OVERRIDES | {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}  # all cells in the page
 SECOND = 1000  # playwright counts milliseconds
 
 
@@ -53,7 +51,7 @@ class LabServer:
     def __enter__(self) -> LabServer:
         home = Path(self._home.name)
         for plugin, settings in SETTINGS.items():
-            path = home / "settings" / f"{plugin}.jupyterlab-settings"
+            path = home / "settings" / f"{plugin.replace(':', '/')}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(settings))
         with socket.socket() as probe:

@@ -173,6 +173,25 @@ def test_a_slider_answers_while_a_cell_runs(open_notebook):
     assert notebook.page.locator(".jp-InputPrompt", has_text="[*]").count() == 1
 
 
+def test_a_notebook_that_was_saved_and_closed_shows_its_pictures_again_without_a_kernel(open_notebook, lab):
+    server, browser = lab
+    notebook = open_notebook("kit.ipynb")
+    demo = notebook.demos()[0]
+    demo.move(demo.control("slider", "steps"))
+    kept, words = demo.picture(), demo.words
+    notebook.page.evaluate("jupyterapp.commands.execute('docmanager:save')")
+    notebook.close()
+    server.end_kernels()
+    page = browser.open(server, "kit.ipynb")
+    page.page.locator(".course-demo img.demo-picture").nth(2).wait_for()
+    again = page.demos()
+    assert again[0].picture() == kept and again[0].words == words
+    again[0].control("slider", "steps").locator("input").press("ArrowRight")
+    again[0].wait_until(lambda: "has to be run again" in again[0].box.inner_text())
+    assert page.page.get_by_text("Error displaying widget").count() == 0
+    page.close()
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_control_of_every_demo_of_a_notebook_changes_its_picture_and_all_fits_the_room(open_notebook, path: Path):
     notebook = open_notebook(path.name)
