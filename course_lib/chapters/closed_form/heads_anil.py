@@ -34,7 +34,7 @@ ROWS = {  # what adapts at test time, as the tables name it: (at its line's end,
     "ANIL": ("ANIL", plots.METHODS["anil"]),
 }
 COSTS = {"MAML": "maml", "ANIL": "anil", "ridge head": "ridge"}
-UNITS = {"megabytes": "Kept for backward (MB)", "milliseconds": "Meta-gradient here (ms)"}
+UNITS = {"megabytes": "Memory kept (MB)", "milliseconds": "Time here (ms)"}
 LIMITS = {"sinusoid": (0.003, 8), "omniglot": (15, 101)}  # error; accuracy in %
 TASKS = 200  # live, on sinusoids
 MEGABYTE = 1e6
