@@ -3,8 +3,6 @@
 // mount(root, source) needs of its source: declaration, state(), png() (bytes), send(message) and onChange(callback). In a
 // notebook that is the widget's model; a lecture hall's web socket or a recording serves as well.
 
-let pages = 0;
-
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -16,7 +14,7 @@ function make(tag, properties = {}, ...children) {
 }
 
 export function mount(root, source) {
-  const declaration = source.declaration, view = `${Math.random().toString(36).slice(2, 8)}`, page = ++pages;
+  const declaration = source.declaration, view = Math.random().toString(36).slice(2, 8);  // names it on its page
   const controls = Object.fromEntries(declaration.controls.map(control => [control.name, control]));
   const update = {}, ranges = {};  // by control: shows a state; a slider's element
   let sent = 0, state = source.state(), waiting = null, playing = 0, address = "";
@@ -47,8 +45,8 @@ export function mount(root, source) {
   function classes(control) { return `demo-control demo-${control.kind} demo-${control.kind}-${control.name}`; }
 
   function slider(control) {
-    const id = `demo-${page}-${control.name}`, last = control.texts.length - 1;
-    const words = make("output", {htmlFor: id});
+    const id = `demo-${view}-${control.name}`, last = control.texts.length - 1;
+    const words = make("output", {htmlFor: id, "aria-hidden": "true"});  // the slider says it
     const range = make("input", {type: "range", id, min: 0, max: last, step: 1, title: ""});
     const show = (place, text) => {
       range.value = place;
@@ -67,7 +65,7 @@ export function mount(root, source) {
 
   function options(control, type) {
     const inputs = control.texts.map((text, place) =>
-      make("input", {type, name: `demo-${page}-${control.name}`, value: place}));
+      make("input", {type, name: `demo-${view}-${control.name}`, value: place}));
     inputs.forEach(input => input.addEventListener("change", () => {
       const on = inputs.flatMap((other, place) => other.checked ? [place] : []);
       tell({do: "set", name: control.name, to: type === "radio" ? on[0] : on});
@@ -166,7 +164,8 @@ export function mount(root, source) {
   const problem = make("div", {className: "demo-problem", role: "alert", hidden: true});
   const note = make("div", {className: "demo-note", role: "status"});
   const story = make("div", {className: "demo-buttons demo-views", role: "group", "aria-label": "views"}, ...views);
-  const stage = make("div", {className: "demo-stage"}, problem, frame, story, caption);
+  const stage = make("div", {className: "demo-stage"}, problem,
+    make("div", {className: "demo-scroll"}, frame), story, caption);
   const handles = new Map();
   let moved = false, held = null;
 
@@ -234,7 +233,8 @@ export function mount(root, source) {
     if (!room) return;
     const words = title.offsetHeight + stage.offsetHeight - frame.offsetHeight;
     highest = Math.min(highest, Math.max(240, window.innerHeight - AROUND - words));
-    const wide = Math.round(Math.min(room, 1.3 * width, highest * width / height));
+    const legible = Math.max(room, 0.55 * width);  // on a phone the picture is moved sideways
+    const wide = Math.round(Math.min(legible, 1.3 * width, highest * width / height));
     frame.style.width = `${wide}px`;
     const ratio = Math.min(window.devicePixelRatio || 1, 3), now = `${wide} ${ratio}`;
     if (now !== fitted) tell({do: "fit", width: wide, ratio});

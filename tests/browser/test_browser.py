@@ -44,7 +44,7 @@ def lab(chromium, tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
     shutil.copytree(ROOT / "notebooks", folder, dirs_exist_ok=True)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    for name, cells in (("kit", CELLS[:3]), ("busy", [CELLS[0], CELLS[3]])):
+    for name, cells in (("kit", CELLS[:3]), ("busy", [CELLS[0], CELLS[3]]), ("twice", [CELLS[0], CELLS[0]])):
         cells = [nbformat.v4.new_code_cell(source) for source in cells]
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / f"{name}.ipynb")
     with LabServer(folder) as server, Browser(chromium, 1280, 720) as browser:
@@ -126,6 +126,13 @@ def test_a_screen_reader_gets_names_values_and_the_picture_and_no_key_deletes_a_
     assert page.locator(".jp-Cell").count() == cells == len(CELLS[:3])
     size = page.get_by_role("slider", name="rate", exact=True).bounding_box()
     assert size["height"] >= 24
+
+
+def test_two_demos_with_the_same_controls_keep_names_and_choices_of_their_own(open_notebook):
+    page = open_notebook("twice.ipynb").page
+    assert page.get_by_role("slider", name="rate", exact=True).count() == 2
+    for name, checked in (("zero", 2), ("all ones", 0)):
+        assert page.get_by_role("radio", name=name, checked=True).count() == checked
 
 
 def test_points_of_a_picture_follow_mouse_finger_and_keys(open_notebook):
