@@ -17,25 +17,20 @@ from torch import Tensor, nn
 from course_lib.algorithms.heads import BIAS, WEIGHT
 from course_lib.algorithms.solvers import ridge_head
 from course_lib.chapters.task_heads.experiments import training_heads
-from course_lib.chapters.task_heads.task_visits import draw_heads, svd, walk, with_one
+from course_lib.chapters.task_heads.task_visits import LOOKS, draw_heads, svd, walk, with_one
 from course_lib.evaluation import interval95
 from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
+from course_lib.kit.demo import Button, Choice, Notches, Slider, declare
 from course_lib.losses import mse
 from course_lib.tasks import SinusoidTasks
 
-BODIES = {
-    "one meta-learned head": "meta",
-    "remembered heads": "written back",
-    "fresh random heads": "random",
-}
+BODIES = {"meta": "one meta-learned head", "written back": "remembered heads", "random": "fresh random heads"}
 VISITS = (1, 2, 3, 5, 10, 20, 50, 100)
 NUM_TASKS, MOST_POINTS, JUDGING_POINTS = 40, 20, 100
 LAMBDA = 1.0  # of the fitted head, on 100 points
-LOOK = {"fresh": (plots.ORANGE, "--", "s"), "kept": (plots.BLUE, "-", "o")}
-WORDS = {"fresh": "fresh random head at every visit", "kept": "head remembered from visit to visit"}
-BINS = np.linspace(-1, 1, 21)
+HEADS = {"fresh": "fresh random head", "kept": "remembered head"}
+BINS = np.linspace(-1, 1, 21)  # of a cosine
 
 
 def body_gradients(model: nn.Module, heads: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -105,91 +100,85 @@ def compute(values: SimpleNamespace) -> dict:
     found = cosines(values.body, values.iteration, values.points, values.steps, values.rate, values.new_tasks)
     at = VISITS.index(values.visit)
     return {
-        "body": body_in_words(values.body, values.iteration),
-        "visit": values.visit,
-        "steps": values.steps,
-        "tasks": {name: found[name][at].numpy() for name in LOOK},
-        "mean": {name: found[name].mean(1).numpy() for name in LOOK},
-        "half": {name: interval95(found[name]).numpy() for name in LOOK},
-        "of_means": {name: float(found[f"{name}_mean"][at]) for name in LOOK},
+        "at": at,
+        "tasks": {name: found[name][at].numpy() for name in HEADS},  # [T] each
+        "mean": {name: found[name].mean(1).numpy() for name in HEADS},  # [VISITS] each
+        "half": {name: interval95(found[name]).numpy() for name in HEADS},
+        "of_means": {name: float(found[f"{name}_mean"][at]) for name in HEADS},
     }
 
 
 def body_in_words(body: str, iteration: int) -> str:
-    words = next(words for words, name in BODIES.items() if name == body)
-    return f"Body: {iteration:,} iterations, {words}" if iteration else f"Before training with {words}"
+    return f"Body: {iteration:,} iterations, {BODIES[body]}" if iteration else f"Before training with {BODIES[body]}"
 
 
-def figure(fig) -> SimpleNamespace:
-    left, right = fig.subplots(1, 2, width_ratios=(1, 1.1))
-    left.set(
-        xlabel="cosine with the fitted head's gradient", ylabel="tasks", xlim=(-1, 1), ylim=(0, 18)
-    )
-    left.axvline(0, color=plots.BLACK, linewidth=1, linestyle="-")
-    stairs = {
-        name: left.stairs(
-            np.zeros(len(BINS) - 1), BINS, color=color, fill=True, alpha=0.55, hatch=hatch, label=WORDS[name]
-        )
-        for (name, (color, _, _)), hatch in zip(LOOK.items(), ("///", None))
-    }
+def picture(fig, show) -> None:
+    panels = fig.subplot_mosaic([["fresh", "visits"], ["kept", "visits"]], width_ratios=(1, 1.15))
+    right, middles = panels["visits"], (BINS[:-1] + BINS[1:]) / 2
     right.set(xlabel="visits (each brings new points of the task)", ylabel="mean cosine, 95 % interval")
-    right.set(xlim=(0.8, 125), ylim=(-0.25, 1.05), xscale="log")
+    right.set(xlim=(0.85, 115), ylim=(-0.25, 1.1), xscale="log")
     right.set_xticks(VISITS, [str(v) for v in VISITS])
     right.minorticks_off()
-    right.axhline(1, **plots.REFERENCE)
-    right.text(0.85, 0.985, "the direction of the fitted head", fontsize="small", va="top")
-    right.axhline(0, color=plots.BLACK, linewidth=1, linestyle="-")
-    lines, bands = {}, {}
-    for name, (color, dash, marker) in LOOK.items():
-        lines[name] = right.plot([], [], color=color, linestyle=dash, marker=marker, label=WORDS[name])[0]
-        bands[name] = right.fill_between([0], [1], [1], color=color, alpha=0.2, linewidth=0)
-    here = right.axvline(1, color=plots.GREY, linewidth=1.2, linestyle=":")
-    fig.legend(handles=list(lines.values()), loc="outside lower center", ncols=2)
-    titles = (left.set_title(" "), right.set_title(" "))
-    return SimpleNamespace(stairs=stairs, lines=lines, bands=bands, here=here, titles=titles)
+    right.axhline(0, color=plots.GREY, linewidth=1, linestyle="-")
+    show.level(right, 1, "the direction of the fitted head", at=0.02)
+    show.mark(right, "visit")
+    for name, text in HEADS.items():
+        panel, color = panels[name], LOOKS[name]["color"]
+        panel.set(xlim=(-1, 1), ylim=(0, 18), ylabel="tasks", xticks=(-1, -0.5, 0, 0.5, 1))
+        panel.axvline(0, color=plots.GREY, linewidth=1, linestyle="-")
+        counts = lambda d, name=name: np.histogram(d.tasks[name], BINS)[0]
+        show.bars(panel, middles, counts, width=0.092, color=color)
+        show.mark(panel, lambda d, name=name: d.tasks[name].mean(), color=plots.INK)
+        panel.text(0.02, 0.95, text, transform=panel.transAxes, va="top", color=color, fontsize=10)
+        means = lambda d, name=name: (d.tasks[name].mean(), d.of_means[name])
+        cosine = lambda d, means=means: "mean {:.2f}\nof the averaged\ngradients {:.2f}".format(*means(d))
+        show.text(panel, -0.96, 14.4, cosine, va="top", fontsize=9)
+        curve, half = (lambda d, name=name: d.mean[name]), (lambda d, name=name: d.half[name])
+        whiskers = lambda d, curve=curve, half=half: [
+            np.array([(v, m - h), (v, m + h)]) for v, m, h in zip(VISITS, curve(d), half(d))
+        ]
+        show.paths(right, whiskers, color=color, linewidth=1.2)
+        show.line(right, VISITS, curve, **LOOKS[name], marker="o", markersize=5, end=text.split()[0], pin=True)
+    panels["fresh"].set_xticklabels([])
+    panels["kept"].set_xlabel("cosine with the fitted head's gradient")
+    body = lambda d: f"Body of {d.iteration:,} iterations" if d.iteration else "Untrained body"
+    show.title(panels["fresh"], lambda d: f"{body(d)}, visit {d.visit}")
+    show.title(right, gained)
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    for name in LOOK:
-        artists.stairs[name].set_data(np.histogram(data["tasks"][name], BINS)[0])
-        artists.lines[name].set_data(VISITS, data["mean"][name])
-        low, high = data["mean"][name] - data["half"][name], data["mean"][name] + data["half"][name]
-        artists.bands[name].set_data(VISITS, low, high)
-    artists.here.set_xdata([data["visit"], data["visit"]])
-    artists.titles[0].set_text(data["body"])
-    artists.titles[1].set_text(in_words(data))
+def gained(d) -> str:
+    fresh, kept = (d.mean[name][d.at] for name in HEADS)
+    return f"At visit {d.visit}: remembered {kept:.2f}, fresh {fresh:.2f}"
 
 
-def in_words(data: dict) -> str:
-    at = VISITS.index(data["visit"])
-    return f"Cosine: fresh {data['mean']['fresh'][at]:.2f}, remembered {data['mean']['kept'][at]:.2f}"
-
-
-def alt(data: dict) -> str:
+def words(d) -> str:
     return (
-        f"{data['body']}; {NUM_TASKS} tasks at visit {data['visit']}, {data['steps']} steps a visit. "
-        f"Mean {in_words(data).lower()}. Averaged over tasks first, the gradients have cosines "
-        f"{data['of_means']['fresh']:.2f} and {data['of_means']['kept']:.2f}."
+        f"{body_in_words(d.body, d.iteration)}; {NUM_TASKS} tasks, {d.steps} steps a visit. Mean cosine with the "
+        f"fitted head's gradient. {gained(d)}. Averaged over tasks first, the gradients have cosines "
+        f"{d.of_means['kept']:.2f} and {d.of_means['fresh']:.2f}."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 04: its default view is an untrained body and the hundredth visit."""
-    return Demo(
-        "Where a head points the body",
-        controls=[
-            Choice("body", BODIES, "meta", "body trained with"),
-            Notches("iteration", training_heads.STOPS, 0, "for so many iterations"),
-            Notches("visit", VISITS, 100, "visit"),
-            Slider("steps", 1, 20, 5, "steps a visit k"),
-            Slider("points", 5, MOST_POINTS, 10, "points a visit"),
-            Slider("rate", 1e-3, 0.01, 0.01, "head rate", log=True),
-            Button("new_tasks", "other tasks"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.6),
-        hint="The head's steps were too large for these features: lower the head rate.",
-    )
+demo = declare(
+    "Where a head points the body",
+    [
+        Choice("body", BODIES, "meta", "body trained with"),
+        Notches("iteration", training_heads.STOPS, 0, "for so many iterations"),
+        Notches("visit", VISITS, 100, "visit"),
+        Slider("steps", 1, 20, 5, "steps a visit k"),
+        Slider("points", 5, MOST_POINTS, 10, "points a visit"),
+        Slider("rate", 1e-3, 0.01, 0.01, "head rate", log=True),
+        Button("new_tasks", "other tasks"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 4.6),
+    hint="The head's steps were too large for these features: lower the head rate.",
+    views={
+        "the first visit": {"visit": 1},
+        "the hundredth": {},
+        "a trained body": {"body": "written back", "iteration": 3200},
+    },
+    play="visit",
+)

@@ -6,6 +6,7 @@ linear head's gradient descent has a closed form (``walk``), so that many visits
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -17,19 +18,25 @@ from course_lib import checkpoints
 from course_lib.algorithms.heads import BIAS, WEIGHT, random_heads
 from course_lib.algorithms.solvers import ridge_head
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Slider
+from course_lib.kit.demo import Button, Choice, Several, Slider, declare
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import X_RANGE, ZERO_PREDICTOR_MSE, sinusoid
 
-BODIES = {"trained by MAML": "maml", "random weights": "random"}
+BODIES = {"maml": "trained by MAML", "random": "random weights"}
 VISITS, MOST_POINTS, NUM_TASKS, LAMBDA = 30, 20, 60, 0.1
 GRID = torch.linspace(*X_RANGE, 101)[None, :, None]  # [1, 101, 1]
-LINES = {  # what a person reads, colour, dash
-    "fresh": ("fresh random head each visit", plots.ORANGE, "--"),
-    "kept": ("remembered head", plots.BLUE, "-"),
-    "solved_visit": ("ridge head, this visit's points", plots.GREY, ":"),
-    "solved_all": ("ridge head, all points so far", plots.GREEN, "-."),
+HEADS = {
+    "fresh": "fresh head",
+    "kept": "remembered head",
+    "solved_visit": "ridge, this visit",
+    "solved_all": "ridge, all points",
+}
+LOOKS = {
+    "fresh": {"color": plots.GREY, "linestyle": "-."},
+    "kept": {"color": plots.ORANGE, "linestyle": "-"},
+    "solved_visit": {"color": plots.PINK, "linestyle": ":"},
+    "solved_all": {"color": plots.PINK, "linestyle": "-"},
 }
 FLOOR, CEILING = 3e-3, 30.0  # of the error axis
 
@@ -86,24 +93,12 @@ def visits(body: str, points: int, draw: int) -> dict[str, Tensor]:
     x, y = (p.view(NUM_TASKS, VISITS, MOST_POINTS)[:, :, :points] for p in (batch.support_x, batch.support_y))
     features = network(body).features
     z = with_one(features(x[..., None]))  # [T, V, S, D + 1]
-    truth = sinusoid(
-        GRID.expand(NUM_TASKS, -1, -1), batch.info["amplitude"], batch.info["phase"]
-    )  # [T, 101, 1]
+    truth = sinusoid(GRID.expand(NUM_TASKS, -1, -1), batch.info["amplitude"], batch.info["phase"])  # [T, 101, 1]
     grid = with_one(features(GRID))  # [1, 101, D + 1]
-    shown = int(
-        batch.info["amplitude"].sub(3.5).abs().argmin()
-    )  # the task to look at: neither flat nor steep
+    shown = batch.info["amplitude"].sub(3.5).abs().argmin()  # the task to look at: neither flat nor steep
     first = draw_heads(NUM_TASKS * VISITS, z.shape[-1] - 1, generator).view(NUM_TASKS, VISITS, -1, 1)
-    return {
-        "x": x,
-        "y": y,
-        "z": z,
-        "parts": svd(z),
-        "truth": truth,
-        "grid": grid,
-        "first": first,
-        "shown": torch.tensor(shown),
-    }
+    points = {"x": x, "y": y, "z": z, "parts": svd(z)}
+    return points | {"truth": truth, "grid": grid, "first": first, "shown": shown}
 
 
 @lru_cache(maxsize=16)
@@ -144,103 +139,86 @@ def learn(body: str, points: int, steps: int, rate: float, draw: int) -> dict[st
 
 def compute(values: SimpleNamespace) -> dict:
     """Mean errors after every visit, and the shown task after ``values.visit`` visits."""
-    settings = values.body, values.points
-    data, results = (
-        visits(*settings, values.new_tasks),
-        learn(*settings, values.steps, values.rate, values.new_tasks),
-    )
-    errors = results | solved(*settings, values.new_tasks)
-    shown, v = data["shown"], values.visit - 1
+    which = values.body, values.points
+    data, draw = visits(*which, values.new_tasks), values.new_tasks
+    results = learn(*which, values.steps, values.rate, draw) | solved(*which, draw)
+    task, v = data["shown"], values.visit - 1
     return {
-        "visit": values.visit,
-        "steps": values.steps,
-        "errors": {name: errors[name].mean(1).numpy() for name in LINES},
-        "grid": GRID[0, :, 0].numpy(),
-        "truth": data["truth"][shown, :, 0].numpy(),
+        "errors": {name: results[name].mean(1).numpy() for name in HEADS},  # [VISITS] each
+        "truth": data["truth"][task, :, 0],
         "fits": {name: results[f"{name}_fit"][v].numpy() for name in ("fresh", "kept")},
-        "now": (data["x"][shown, v].numpy(), data["y"][shown, v].numpy()),
-        "earlier": (data["x"][shown, :v].flatten().numpy(), data["y"][shown, :v].flatten().numpy()),
+        "now": torch.stack([data["x"][task, v], data["y"][task, v]], 1),  # [S, 2]
+        "earlier": torch.stack([data["x"][task, :v].flatten(), data["y"][task, :v].flatten()], 1),
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    left, right = fig.subplots(1, 2, width_ratios=(1.1, 1))
+def picture(fig, show) -> None:
+    left, right = fig.subplots(1, 2, width_ratios=(1.05, 1))
     left.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-6, 6))
-    truth = left.plot([], [], **plots.TRUTH, label="true curve")[0]
-    earlier = left.plot([], [], ".", color="#9a9a9a", markersize=4, label="points of earlier visits")[0]
-    now = left.plot([], [], **plots.SUPPORT, label="points of this visit")[0]
-    right.set(
-        xlabel="visit", ylabel="held-out error", xlim=(0, VISITS + 1), ylim=(FLOOR, CEILING), yscale="log"
-    )
-    right.axhline(
-        ZERO_PREDICTOR_MSE, color=plots.BLACK, linestyle=(0, (1, 1)), linewidth=1.2, label="predicting zero"
-    )
-    fits = {
-        name: left.plot([], [], color=LINES[name][1], linestyle=LINES[name][2])[0]
-        for name in ("fresh", "kept")
-    }
-    curves = {
-        n: right.plot([], [], color=color, linestyle=dash, label=text)[0]
-        for n, (text, color, dash) in LINES.items()
-    }
-    here = right.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=8)[0]
-    fig.legend(loc="outside lower center", ncols=3)
-    titles = (left.set_title(" "), right.set_title(" "))
-    return SimpleNamespace(
-        truth=truth, earlier=earlier, now=now, fits=fits, curves=curves, here=here, titles=titles
-    )
+    right.set(xlabel="visit", ylabel="held-out error", xlim=(0, VISITS + 1), yscale="log")
+    most = lambda d: CEILING if max(on_axis(d.errors[name]).max() for name in HEADS) > 8 else 8
+    show.limits(right, y=lambda d: (FLOOR, most(d)))
+    grid = GRID[0, :, 0]
+    show.line(left, grid, "truth", color=plots.FAINT, linestyle="-", linewidth=5, end="true curve")
+    show.points(left, "earlier", color="#9a9a9a", marker=".", markersize=4)
+    show.points(left, "now", **plots.SUPPORT)
+    for name in ("fresh", "kept"):
+        fit, shown = (lambda d, name=name: np.nan_to_num(d.fits[name]).clip(-100, 100)), shows(name)
+        show.line(left, grid, fit, **LOOKS[name], end=HEADS[name].split()[0], shown=shown)
+    show.title(left, lambda d: f"One task at visit {d.visit}, k = {d.steps}")
+    show.level(right, ZERO_PREDICTOR_MSE, "predicting zero", color=plots.BLACK)
+    for name, text in HEADS.items():
+        errors, shown = (lambda d, name=name: on_axis(d.errors[name])), shows(name)
+        show.line(right, range(1, VISITS + 1), errors, **LOOKS[name], end=text, shown=shown, pin=name == "kept")
+        if name in ("fresh", "kept"):
+            show.points(right, "visit", lambda d, e=errors: e(d)[d.visit - 1], **plots.HERE, shown=shown)
+    show.title(right, beaten)
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    at, v = range(1, VISITS + 1), data["visit"]
-    on_axis = {name: _on_axis(values) for name, values in data["errors"].items()}
-    for name, curve in artists.curves.items():
-        curve.set_data(at, on_axis[name])
-    artists.here.set_data([v, v], [on_axis["fresh"][v - 1], on_axis["kept"][v - 1]])
-    artists.truth.set_data(data["grid"], data["truth"])
-    for name, fit in artists.fits.items():
-        fit.set_data(data["grid"], np.clip(np.nan_to_num(data["fits"][name]), -100, 100))
-    artists.now.set_data(*data["now"])
-    artists.earlier.set_data(*data["earlier"])
-    artists.titles[0].set_text(f"One task at visit {v}, {data['steps']} steps a visit")
-    artists.titles[1].set_text(f"{NUM_TASKS} tasks: {in_words(data)}")
+def shows(name: str) -> Callable:
+    return lambda d: name in d.heads
 
 
-def _on_axis(values: np.ndarray) -> np.ndarray:
+def on_axis(values: np.ndarray) -> np.ndarray:
     return np.clip(np.nan_to_num(values, nan=1e6, posinf=1e6), FLOOR / 10, 1e6)
 
 
-def in_words(data: dict) -> str:
-    at = data["visit"] - 1
-    return f"fresh {data['errors']['fresh'][at]:.2g}, remembered {data['errors']['kept'][at]:.2g}"
+def beaten(d) -> str:
+    """From which visit on the remembered head stays ahead of a ridge head on one visit's points."""
+    behind = ~(d.errors["kept"] < d.errors["solved_visit"].mean())
+    first = int(behind.nonzero()[0].max(initial=-1)) + 2
+    return f"Remembering beats ridge from visit {first}" if first <= VISITS else "Remembering does not beat ridge"
 
 
-def alt(data: dict) -> str:
-    at = data["visit"] - 1
+def words(d) -> str:
+    fresh, kept, solved_visit, solved_all = (d.errors[name][d.visit - 1] for name in HEADS)
     return (
-        f"Visit {data['visit']}, {data['steps']} steps on {len(data['now'][0])} new points each. "
-        f"Mean held-out error of {NUM_TASKS} tasks: {in_words(data)}; a ridge head (lambda = {LAMBDA}) "
-        f"on this visit's points {data['errors']['solved_visit'][at]:.2g}, on all points so far "
-        f"{data['errors']['solved_all'][at]:.2g}."
+        f"Visit {d.visit}, {d.steps} steps on {len(d.now)} new points each. Mean held-out error of {NUM_TASKS} tasks: "
+        f"fresh {fresh:.2g}, remembered {kept:.2g}; a ridge head (lambda = {LAMBDA}) on this visit's points "
+        f"{solved_visit:.2g}, on all points so far {solved_all:.2g}. {beaten(d)}."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 04: its default view is the tenth visit, five steps each."""
-    return Demo(
-        "A task that comes back",
-        controls=[
-            Choice("body", BODIES, "maml", "body (it stays as it is)"),
-            Slider("visit", 1, VISITS, 10, "visit"),
-            Slider("steps", 1, 20, 5, "steps a visit k"),
-            Slider("points", 5, MOST_POINTS, 10, "points a visit"),
-            Slider("rate", 1e-3, 0.1, 0.1, "head rate", log=True),
-            Button("new_tasks", "other tasks"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.8),
-        may_diverge=("errors", "fits"),
-    )
+demo = declare(
+    "A task that comes back",
+    [
+        Choice("body", BODIES, "maml", "body (it stays as it is)"),
+        Slider("visit", 1, VISITS, 10, "visit"),
+        Slider("steps", 1, 20, 5, "steps a visit k"),
+        Slider("points", 5, MOST_POINTS, 10, "points a visit"),
+        Slider("rate", 1e-3, 0.1, 0.1, "head rate", log=True),
+        Several("heads", HEADS, label="show"),
+        Button("new_tasks", "other tasks"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 4.8),
+    may_diverge=("errors", "fits"),
+    views={
+        "the first visit": {"visit": 1},
+        "the tenth visit": {},
+        "twenty steps a visit": {"steps": 20},
+        "small steps": {"rate": 0.01},
+    },
+)

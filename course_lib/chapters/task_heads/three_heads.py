@@ -12,30 +12,17 @@ import numpy as np
 
 from course_lib.chapters.task_heads.experiments import training_heads
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Choice, Demo, Notches
+from course_lib.kit.demo import Choice, Notches, Several, declare
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
-WORDS = {
-    "random": "a fresh random head at every visit",
-    "written back": "a head stored for the task and reused",
-    "meta": "one meta-learned head for all tasks",
-}
-LOOK = {
-    "random": (plots.ORANGE, "--", "s"),
-    "written back": (plots.BLUE, "-", "o"),
-    "meta": (plots.GREEN, "-.", "^"),
-}
-NUMBERS = {
-    "ridge": "the body, with a head fitted to new tasks",
-    "training_loss": "what training sees, heads and all",
-}
-AXIS = {"ridge": "error on new tasks, fitted head", "training_loss": "query loss in training"}
-FIRST = {
-    "ridge": 0,
-    "training_loss": training_heads.STOPS[1],
-}  # there is no training loss before the first iteration
+HEADS = {"random": "fresh random heads", "written back": "stored heads", "meta": "one meta-learned head"}
+LOOKS = {name: plots.METHODS[look] for name, look in zip(HEADS, ("random", "union", "maml"))}
+LEADS = {"random": "random heads lead", "written back": "stored heads lead", "meta": "one head for all leads"}
+NUMBERS = {"ridge": "the body, with a head fitted to new tasks", "training_loss": "what training sees, heads and all"}
+FIRST = {"ridge": 0, "training_loss": training_heads.STOPS[1]}  # no training loss before the first iteration
 T_95 = {2: 4.303}  # Student's t for a 95 % interval, by degrees of freedom: three seeds
 FLOORS, CEILING = {"ridge": 0.05, "training_loss": 0.008}, 6.0
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
 def intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -51,86 +38,80 @@ def compute(values: SimpleNamespace) -> dict:
     first = training_heads.STOPS.index(FIRST[values.number])
     seeds = {head: row[:, first:].numpy() for head, row in rows.items()}  # [seeds, n] each
     curves = {head: np.stack(intervals(row)) for head, row in seeds.items()}  # mean, low, high [3, n]
-    stops = training_heads.STOPS[first:]
-    at = stops.index(values.iteration)
+    at = training_heads.STOPS[first:].index(values.iteration)
     return {
-        "number": values.number,
-        "num_tasks": values.num_tasks,
-        "steps": values.steps,
-        "iteration": values.iteration,
         "visits": training_heads.META_BATCH * values.iteration / values.num_tasks,
         "places": np.arange(first, len(training_heads.STOPS)),  # stops double: evenly spaced, on a logarithmic axis
         "seeds": seeds,
         "curves": curves,
-        "now": {head: curve[0, at] for head, curve in curves.items()},
+        "now": {head: curve[:, at] for head, curve in curves.items()},  # mean, low, high
     }
 
 
-def figure(fig) -> SimpleNamespace:
+def picture(fig, show) -> None:
     axes = fig.subplots()
-    axes.set(xlabel="iterations of meta-training", xlim=(-0.2, len(training_heads.STOPS) - 0.8), yscale="log")
+    axes.set(xlabel="iterations of meta-training", ylabel="error", yscale="log")
+    axes.set(xlim=(-0.2, len(training_heads.STOPS) - 0.8))
     axes.set_xticks(range(len(training_heads.STOPS)), [f"{stop:,}" for stop in training_heads.STOPS])
-    ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes.minorticks_off()
-    axes.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
-    lines, bands, dots = {}, {}, {}
-    for head, (color, dash, marker) in LOOK.items():
-        bands[head] = axes.fill_between([0], [1], [1], color=color, alpha=0.18, linewidth=0)
-        lines[head] = axes.plot([], [], color=color, linestyle=dash, marker=marker, label=WORDS[head])[0]
-        dots[head] = axes.plot(
-            [], [], linestyle="none", marker=marker, color=color, markersize=3.5, alpha=0.7
-        )[0]
-    here = axes.axvline(0, color=plots.GREY, linewidth=1.2, linestyle=":")
-    fig.legend(loc="outside lower center", ncols=2)
-    title, ylabel = axes.set_title(" "), axes.set_ylabel(" ")
-    return SimpleNamespace(
-        axes=axes, lines=lines, bands=bands, dots=dots, here=here, title=title, ylabel=ylabel
-    )
+    show.limits(axes, y=lambda d: (FLOORS[d.number], CEILING))
+    show.level(axes, ZERO_PREDICTOR_MSE, "predicting zero")
+    show.mark(axes, lambda d: training_heads.STOPS.index(d.iteration))
+    for shift, (head, text) in zip((-0.06, 0, 0.06), HEADS.items()):
+        shown, color = (lambda d, head=head: head in d.heads), LOOKS[head]["color"]
+        whiskers = lambda d, head=head, shift=shift: [
+            np.array([(x + shift, low), (x + shift, high)]) for x, (_, low, high) in zip(d.places, d.curves[head].T)
+        ]
+        runs = lambda d, head=head, shift=shift: np.stack([np.tile(d.places + shift, 3), d.seeds[head].ravel()], 1)
+        show.paths(axes, whiskers, color=color, linewidth=1, alpha=0.6, shown=shown)
+        show.points(axes, runs, color=color, markersize=2.5, alpha=0.6, shown=shown)
+        mean = lambda d, head=head: d.curves[head][0]
+        place = lambda d, shift=shift: d.places + shift
+        show.line(axes, place, mean, **LOOKS[head], markersize=5, end=text, pin=True, shown=shown)
+    show.title(axes, lambda d: f"{d.visits:g} visits a task: {leader(d)} ({numbers(d)})")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    places, floor = data["places"], FLOORS[data["number"]]
-    plots.set_limits(artists.axes, y=(floor, CEILING))
-    for head, (middle, low, high) in data["curves"].items():
-        artists.lines[head].set_data(places, middle)
-        artists.bands[head].set_data(places, np.maximum(low, floor / 2), high)
-        seeds = data["seeds"][head]
-        artists.dots[head].set_data(np.tile(places, len(seeds)), seeds.ravel())
-    artists.here.set_xdata([training_heads.STOPS.index(data["iteration"])] * 2)
-    artists.title.set_text(in_words(data))
-    artists.ylabel.set_text(AXIS[data["number"]])
+def leader(d) -> str:
+    """Who is ahead at the chosen iteration, if the intervals of the first two do not meet."""
+    first, second, _ = sorted(d.now, key=lambda head: d.now[head][0])
+    if d.now[first][2] < d.now[second][1]:
+        return LEADS[first]
+    return "no clear leader"
 
 
-def in_words(data: dict) -> str:
-    now = data["now"]
+def numbers(d) -> str:
+    random, stored, meta = (d.now[head][0] for head in HEADS)
+    return f"random {random:.2f}, stored {stored:.2f}, meta {meta:.2f}"
+
+
+def words(d) -> str:
     return (
-        f"Iteration {data['iteration']:,}, {data['visits']:g} visits a task: "
-        f"random {now['random']:.2f}, stored {now['written back']:.2f}, meta-learned {now['meta']:.2f}"
+        f"Error of {NUMBERS[d.number]}; {d.num_tasks} tasks, k = {d.steps}, geometric mean of three seeds. "
+        f"Iteration {d.iteration:,}, {d.visits:g} visits a task: {leader(d)}; {numbers(d)}."
     )
 
 
-def alt(data: dict) -> str:
-    return (
-        f"{AXIS[data['number']].capitalize()} with {data['num_tasks']} tasks and k = {data['steps']}, "
-        f"geometric mean of three seeds. {in_words(data)}."
-    )
-
-
-def demo() -> Demo:
-    """The demo of notebook 04; its default view has 50 tasks, which come back often."""
-    return Demo(
-        "Random, remembered or meta-learned heads",
-        controls=[
-            Notches("num_tasks", training_heads.NUM_TASKS, 50, "number of tasks"),
-            Notches("steps", training_heads.STEPS, 1, "inner steps k"),
-            Notches("iteration", training_heads.STOPS[1:], 100, "look at iteration"),
-            Choice("number", {text: name for name, text in NUMBERS.items()}, "ridge", "show"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.6),
-        hint="A run diverged: choose fewer steps.",
-    )
+demo = declare(
+    "Random, remembered or meta-learned heads",
+    [
+        Notches("num_tasks", training_heads.NUM_TASKS, 50, "number of tasks"),
+        Notches("steps", training_heads.STEPS, 1, "inner steps k"),
+        Notches("iteration", training_heads.STOPS[1:], 3200, "look at iteration"),
+        Choice("number", NUMBERS, "ridge", "error of"),
+        Several("heads", HEADS, label="show"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 4.6),
+    hint="A run diverged: choose fewer steps.",
+    views={
+        "early": {"iteration": 100},
+        "late": {},
+        "tasks seldom return": {"num_tasks": 5000, "iteration": 800},
+        "five inner steps": {"steps": 5},
+        "what training sees": {"number": "training_loss"},
+    },
+    play="iteration",
+)
