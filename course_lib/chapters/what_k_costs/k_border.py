@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import SimpleNamespace
 
-import matplotlib as mpl
 import numpy as np
 import torch
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from torch import Tensor, nn
 
 from course_lib import checkpoints
 from course_lib.analysis.unrolling import product_meta_gradients, unroll
 from course_lib.inner_loop import stack_params
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Notches
+from course_lib.kit.demo import Button, Choice, Notches, declare
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -35,7 +34,12 @@ PROBLEMS = {  # what adapts, and where it starts
     "random": "All, from random weights",
     "maml": "All, from MAML's weights",
 }
-TIMES, STRETCH = (3e-2, 1e8), (2e-3, 1e4)  # limits of the norms, and of alpha lambda_max
+LABELLED = [0, 2, 4, 6, 8, 11]  # of STEPS, on the small panels
+MOST_TIMES, MOST_STRETCH = 1e8, 6.0  # at the top of their panels: what is larger, or has overflowed, lies there
+LOGS = (-1.0, 9.0)  # of the colours: powers of ten of the norm relative to k = 0, 9 for what overflowed
+COLORS = LinearSegmentedColormap.from_list(
+    "times", [(0, "#3f8fc4"), (0.1, "#a9d1ea"), (0.2, "#fdf1d8"), (0.45, "#ef8a62"), (0.8, "#9b1c2c"), (1, "#3b0010")]
+)
 
 
 @dataclass(frozen=True)
@@ -77,118 +81,119 @@ def compute(values: SimpleNamespace) -> dict:
     """The landscape of the chosen problem, and its row and column at the chosen rate and k."""
     found = landscape(values.problem, values.new_tasks)
     at, k = RATES.index(values.inner_lr), STEPS.index(values.steps)
-    times = found.norms / found.norms[:, :1]  # [A, K], 1 at k = 0
+    times = (found.norms / found.norms[:, :1]).numpy()  # [A, K], 1 at k = 0
+    stays = (times < 10).all(1)  # [A] for all 50 steps; an overflow does not
     return {
-        "problem": values.problem,
-        "at": (at, k),
-        "times": times.numpy(),
+        "at": at,
+        "k": k,
+        "logs": np.log10(within(times, 10.0 ** LOGS[0], 10.0 ** LOGS[1])).T,  # [K, A]
+        "times": times[at],  # [K]
         "first_order_times": (found.first_order_norms / found.norms[:, :1])[at].numpy(),
         "stretch": values.inner_lr * found.lambda_max[at].numpy(),  # alpha lambda_max at theta_k [K]
         "border": found.border,
-        "borders": 2 / found.lambda_max[at].numpy(),  # [K]
+        "borders": (2 / found.lambda_max[at]).numpy(),  # [K]
+        "calm": RATES[stays.argmin() - 1] if stays[0] and not stays.all() else RATES[-1] * bool(stays[0]),
+        "below": float(times[np.array(RATES) < found.border, -1].max(initial=0)),
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    grid = fig.add_gridspec(2, 2, width_ratios=(1.25, 1))
+def picture(fig, show) -> None:
+    grid = fig.add_gridspec(2, 2, width_ratios=(1.3, 1))
     left, top, bottom = fig.add_subplot(grid[:, 0]), fig.add_subplot(grid[0, 1]), fig.add_subplot(grid[1, 1])
-    ticks = {"ticks": range(len(STEPS)), "labels": STEPS}
-    width = (RATES[-1] / RATES[0]) ** (0.5 / (len(RATES) - 1))  # half a cell, as a factor
-    edges = np.geomspace(RATES[0] / width, RATES[-1] * width, len(RATES) + 1)
-    rows = np.arange(len(STEPS) + 1) - 0.5
-    cells = np.zeros((len(STEPS), len(RATES)))
-    colors = mpl.colormaps["RdBu_r"].with_extremes(bad="#3b0010")
-    mesh = left.pcolormesh(edges, rows, cells, cmap=colors, norm=TwoSlopeNorm(0, -1.0, 8.0))
-    left.set(xscale="log", xlim=(edges[0], edges[-1]), ylim=(rows[0], rows[-1]))
-    left.set(xlabel="inner rate α", ylabel="inner steps k")
-    left.set_yticks(**ticks)
+    ks = np.arange(len(STEPS))
+    half = np.log10(RATES[-1] / RATES[0]) / (len(RATES) - 1) / 2  # of a cell
+    extent = (np.log10(RATES[0]) - half, np.log10(RATES[-1]) + half, -0.5, len(STEPS) - 0.5)
+    look = {"cmap": COLORS, "norm": Normalize(*LOGS), "interpolation": "bilinear"}
+    image = show.image(left, "logs", origin="lower", aspect="auto", extent=extent, **look)
+    left.set(xlabel="inner rate α", ylabel="inner steps k", xlim=extent[:2], ylim=extent[2:])
+    left.set_xticks([-3, -2, -1, 0], labels=["0.001", "0.01", "0.1", "1"])
+    left.set_yticks(ks, labels=STEPS)
     left.grid(False)
-    bar = fig.colorbar(mesh, ax=left, pad=0.02, aspect=30, ticks=[-1, 0, 2, 4, 6, 8])
-    bar.ax.set_yticklabels(["0.1", "1", "$10^2$", "$10^4$", "$10^6$", "$10^8$"])
-    border = left.plot([], [], color=plots.BLACK, linestyle="--")[0]
-    border.set_label("$2\\,/\\,\\lambda_{max}$ at $\\theta_0$")
-    moving = left.plot([], [], "o-", color=plots.GREEN, markersize=4, linewidth=1.5)[0]
-    moving.set_label("$2\\,/\\,\\lambda_{max}$ at $\\theta_k$, for this α")
-    cross = left.plot([], [], color=plots.AMBER, linewidth=1.5)[0]
-    chosen = {"color": plots.AMBER, "marker": "s", "markeredgecolor": plots.BLACK}
-    chosen |= {"linestyle": "none", "zorder": 5}
-    here = left.plot([], [], **chosen, markersize=9, label="chosen α and k")[0]
-    top.set(ylabel="relative norm", yscale="log", ylim=TIMES)
-    bottom.set(ylabel="$\\alpha\\,\\lambda_{max}$ at $\\theta_k$", yscale="log", ylim=STRETCH)
-    bottom.set_xlabel("inner steps k")
+    bar = fig.colorbar(image, ax=left, pad=0.02, aspect=30, ticks=[-1, 0, 2, 4, 6, 9])
+    bar.ax.set_yticklabels(["0.1", "1", "$10^2$", "$10^4$", "$10^6$", "over"])
+    log_border = lambda d: np.log10(d.border)
+    show.mark(left, log_border, color=plots.BLACK, linestyle="--")
+    borders = lambda d: np.log10(within(d.borders, 1e-9, 1e9))
+    look = {"color": plots.GREEN, "linestyle": "-", "markeredgecolor": "white"}
+    show.line(left, borders, ks, marker="o", markersize=5, **look)
+    boxed = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    for x, y, words, color in (
+        (borders, 3, lambda d: r"$2\,/\,\lambda_{max}$ at $\theta_k$", "#00634a"),
+        (log_border, 10.8, lambda d: rf"$2\,/\,\lambda_{{max}}$ = {d.border:.2g} at $\theta_0$", plots.BLACK),
+    ):
+        at = lambda d, x=x: float(np.clip(np.atleast_1d(x(d))[min(3, np.size(x(d)) - 1)], -2.9, 0))
+        side = {"ha": lambda d, at=at: "right" if at(d) > -1.6 else "left", "va": "center", "fontsize": 9}
+        beside = lambda d, at=at: at(d) + (-0.07 if at(d) > -1.6 else 0.07)
+        show.text(left, beside, y, words, color=color, bbox=boxed, **side)
+    middle = {"ha": "center", "va": "center", "style": "italic", "fontsize": 12}
+    show.text(left, lambda d: (extent[0] + log_border(d)) / 2, 5.6, "calm", color="#123a55", **middle)
+    show.text(left, extent[1] - 0.14, 8.2, lambda d: "explodes", color="white", rotation=90, **middle)
+    log_rate = lambda d: np.log10(RATES[d.at])
+    show.mark(left, log_rate, color=plots.INK, linestyle="-", linewidth=1)
+    show.points(left, log_rate, "k", **plots.HERE)
+    show.title(left, in_one_line)
+
     for panel in (top, bottom):
         panel.set_xlim(-0.5, len(STEPS) - 0.5)
-        panel.set_xticks(**ticks)
-    top.set_xticklabels([])
-    top.axhline(1, **plots.REFERENCE)
-    full = top.plot([], [], "o-", color=plots.BLUE, markersize=4, label="meta-gradient")[0]
-    first_order = top.plot([], [], "s--", color=plots.ORANGE, markersize=4)[0]
-    first_order.set_label("its first-order part")
-    bottom.axhspan(2, STRETCH[1], color=plots.ORANGE, alpha=0.15, linewidth=0)
-    bottom.axhline(2, color=plots.BLACK, linestyle="--", linewidth=1.5)
-    stretch = bottom.plot([], [], "o-", color=plots.GREEN, markersize=4)[0]
-    marks = [panel.plot([], [], **chosen, markersize=8)[0] for panel in (top, bottom)]
-    fig.legend(loc="outside lower center", ncols=3)
-    left.set_title("Norm of the meta-gradient, relative to k = 0")
-    lines = {"border": border, "moving": moving, "cross": cross, "here": here}
-    curves = {"full": full, "first_order": first_order, "stretch": stretch}
-    return SimpleNamespace(mesh=mesh, marks=marks, title=top.set_title(" "), **lines, **curves)
+        panel.set_xticks(ks[LABELLED], labels=np.array(STEPS)[LABELLED])
+    top.set(ylabel="times its norm at k = 0", yscale="log")
+    full = lambda d: within(d.times, 0.03, MOST_TIMES)
+    first_order = lambda d: within(d.first_order_times, 0.03, MOST_TIMES)
+    show.limits(top, y=lambda d: (0.03, next(most for most in (30, 1e4, MOST_TIMES) if full(d).max() <= most)))
+    show.level(top, 1)
+    look = {"marker": "o", "markersize": 4}
+    show.line(top, ks, first_order, color=plots.SKY, linestyle="--", **look, end="first order")
+    show.line(top, ks, full, color=plots.BLUE, linestyle="-", **look, end="exact", pin=True)
+    show.points(top, "k", lambda d: full(d)[d.k], **plots.HERE)
+    show.title(top, lambda d: f"α = {d.inner_lr:g}, k = {d.steps}: {in_words(d)}")
+    bottom.set(xlabel="inner steps k", ylabel=r"$\alpha\,\lambda_{max}$ at $\theta_k$", ylim=(0, MOST_STRETCH))
+    bottom.axhspan(2, MOST_STRETCH, color=plots.ORANGE, alpha=0.12, linewidth=0)
+    plots.name_region(bottom, 0.5, 0.9, "above 2 a step overshoots", color="#8f3d00")
+    stretch = lambda d: within(d.stretch, 0, MOST_STRETCH)
+    show.line(bottom, ks, stretch, color=plots.GREEN, linestyle="-", **look)
+    show.points(bottom, "k", lambda d: stretch(d)[d.k], **plots.HERE)
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    at, k = data["at"]
-    everything = np.arange(len(STEPS))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log10(data["times"].T)  # [K, A]
-    artists.mesh.set_array(np.ma.masked_invalid(logs).clip(-1, 8))
-    artists.border.set_data([data["border"]] * 2, [-0.5, len(STEPS) - 0.5])
-    artists.moving.set_data(data["borders"], everything)
-    artists.cross.set_data([RATES[at]] * 2, [-0.5, len(STEPS) - 0.5])
-    artists.here.set_data([RATES[at]], [k])
-    full, stretch = within(data["times"][at], TIMES), within(data["stretch"], STRETCH)
-    artists.full.set_data(everything, full)
-    artists.first_order.set_data(everything, within(data["first_order_times"], TIMES))
-    artists.stretch.set_data(everything, stretch)
-    for mark, curve in zip(artists.marks, (full, stretch)):
-        mark.set_data([k], [curve[k]])
-    artists.title.set_text(f"α = {RATES[at]:g}, k = {STEPS[k]}: {in_words(data['times'][at, k])}")
+def within(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Clipped; what overflowed lies at the top."""
+    return np.nan_to_num(values, nan=np.inf, posinf=np.inf).clip(low, high)
 
 
-def within(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """Clipped to the limits of a panel; what overflowed lies at its top."""
-    return np.nan_to_num(values, nan=np.inf, posinf=np.inf).clip(*limits)
+def in_one_line(d) -> str:
+    return f"The meta-gradient stays calm up to α = {d.calm:g}" if d.calm else "No rate is calm"
 
 
-def in_words(times: float) -> str:
+def in_words(d) -> str:
+    times = d.times[d.k]
     return f"{times:.2g} times" if np.isfinite(times) else "overflowed"
 
 
-def alt(data: dict) -> str:
-    at, k = data["at"]
-    inside = data["times"][:, -1][np.array(RATES) < data["border"]]
-    largest = np.max(within(inside, (0, 1e30)), initial=0)
+def words(d) -> str:
     return (
-        f"{PROBLEMS[data['problem']]}. The border 2 / lambda_max at theta_0 lies at {data['border']:.2g}. "
-        f"For all rates below it the meta-gradient after {STEPS[-1]} steps is at most {largest:.2g} times "
-        f"its norm at k = 0. At alpha = {RATES[at]:g}, k = {STEPS[k]}: {in_words(data['times'][at, k])}; "
-        f"there alpha lambda_max is {data['stretch'][k]:.2g}, and above 2 a step overshoots."
+        f"{PROBLEMS[d.problem]}. The border 2 / lambda_max at theta_0 lies at {d.border:.2g}. {in_one_line(d)}. For "
+        f"all rates below the border the meta-gradient after {STEPS[-1]} steps is at most {d.below:.2g} times its norm "
+        f"at k = 0. At alpha = {d.inner_lr:g}, k = {d.steps}: {in_words(d)}; there alpha lambda_max is "
+        f"{d.stretch[d.k]:.2g}, and above 2 a step overshoots."
     )
 
 
-def demo() -> Demo:
-    """The showpiece of notebook 03; its default view is the exact border, crossed by a step of the slider."""
-    return Demo(
-        "Where the meta-gradient explodes",
-        controls=[
-            Choice("problem", {text: name for name, text in PROBLEMS.items()}, "head", "what adapts"),
-            Notches("inner_lr", RATES, 0.33, "inner rate α"),
-            Notches("steps", STEPS, 20, "inner steps k"),
-            Button("new_tasks", "other tasks"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.6, 5.0),
-        may_diverge=("times", "first_order_times", "stretch", "borders"),
-    )
+demo = declare(
+    "Where the meta-gradient explodes",
+    [
+        Choice("problem", PROBLEMS, "head", "what adapts"),
+        Notches("inner_lr", RATES, 0.33, "inner rate α"),
+        Notches("steps", STEPS, 20, "inner steps k"),
+        Button("new_tasks", "other tasks"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 5.0),
+    may_diverge=("times", "first_order_times", "stretch", "borders", "below"),
+    views={
+        "just beyond the border": {},
+        "just below it": {"inner_lr": 0.22},
+        "a whole network": {"problem": "random", "inner_lr": 0.1},
+        "MAML at its own rate": {"problem": "maml", "inner_lr": 0.01},
+    },
+)

@@ -7,6 +7,7 @@ task's gradient before the mean bounds what one task can do to the direction.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -18,15 +19,15 @@ from course_lib.analysis.unrolling import clip, product_meta_gradients, unroll
 from course_lib.chapters.what_k_costs.k_border import network, within
 from course_lib.inner_loop import stack_params
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
+from course_lib.kit.demo import Button, Choice, Notches, Slider, declare
 from course_lib.losses import mse
 from course_lib.tasks import SinusoidTasks
 
 RATES = [0.001, 0.0015, 0.0022, 0.0033, 0.0047, 0.0068, 0.01, 0.015, 0.022, 0.033, 0.047, 0.068, 0.1, 0.15]
 STEPS = [1, 2, 3, 5, 10]
 NUM_TASKS, SHOTS = 20, 10
-STARTS = {"MAML's weights": "maml", "random weights": "random"}
-NORMS = (1e-2, 1e8)  # limits of the left panel
+STARTS = {"maml": "MAML's weights", "random": "random weights"}
+MOST = 1e9  # of a norm; what is longer, or has overflowed, lies at the top
 
 
 @lru_cache(maxsize=8)
@@ -65,78 +66,85 @@ def compute(values: SimpleNamespace) -> dict:
     mean = gradients(values.start, values.new_tasks)[0][STEPS.index(values.steps), at].double().mean(0)  # [P]
     return {
         "at": at,
-        "steps": values.steps,
-        "max_norm": values.max_norm,
         "norms": found["norms"][at].sort(descending=True).values.numpy(),  # [T]
         "mean_norm": float(mean.norm()),
         **{name: found[name].numpy() for name in ("share", "mean", "each")},
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    left, right = fig.subplots(1, 2, width_ratios=(1, 1.15))
-    left.set(xlabel="tasks, longest gradient first", ylabel="norm of the task's meta-gradient")
-    left.set(xlim=(0, NUM_TASKS + 1), ylim=NORMS, yscale="log")
-    tasks = left.plot([], [], "o", color=plots.BLUE, label="a task's meta-gradient")[0]
-    mean = left.plot([], [], color=plots.BLACK, linestyle="-", label="norm of their mean")[0]
-    limit = left.plot([], [], color=plots.ORANGE, linestyle="--", label="clipped to this norm")[0]
-    right.set(xlabel="inner rate α", ylabel="cosine with first-order; share", xscale="log")
-    right.set(xlim=(RATES[0] * 0.85, RATES[-1] * 1.18), ylim=(-1.05, 1.05))
-    right.axhline(0, **plots.REFERENCE)
-    share = right.plot([], [], "^:", color=plots.GREY, label="longest gradient's share")[0]
-    whole = right.plot([], [], "o-", color=plots.BLACK, label="cosine, mean, clipped or not")[0]
-    each = right.plot([], [], "s--", color=plots.GREEN, label="cosine, each task clipped first")[0]
-    chosen = right.plot([], [], color=plots.AMBER, linewidth=1.5, label="chosen α")[0]
-    fig.legend(loc="outside lower center", ncols=3)
-    titles = (left.set_title(" "), right.set_title(" "))
-    lines = {"tasks": tasks, "mean": mean, "limit": limit, "share": share, "whole": whole, "each": each}
-    return SimpleNamespace(chosen=chosen, titles=titles, **lines)
+def picture(fig, show) -> None:
+    panels = fig.subplot_mosaic([["tasks", "cosine"], ["tasks", "share"]], height_ratios=(1.6, 1))
+    tasks, cosine, share = (panels[name] for name in ("tasks", "cosine", "share"))
+    tasks.set(xlabel="tasks, the longest gradient first", ylabel="norm of its meta-gradient", yscale="log")
+    tasks.set(xlim=(0, NUM_TASKS + 1), xticks=(1, 5, 10, 15, 20))
+    norms = lambda d: within(d.norms, 1e-3, MOST)
+    show.limits(tasks, y=lambda d: decades([*norms(d), d.max_norm]))
+    show.points(tasks, range(2, NUM_TASKS + 1), lambda d: norms(d)[1:], color=plots.BLUE)
+    show.points(tasks, 1, lambda d: norms(d)[0], color=plots.ORANGE, marker="^", markersize=9)
+    mean, across = (lambda d: [within(d.mean_norm, 1e-3, MOST)] * 2), (0, NUM_TASKS + 1)
+    show.line(tasks, across, mean, color=plots.BLACK, linestyle="-", end="mean")
+    show.line(tasks, across, lambda d: [d.max_norm] * 2, color=plots.GREEN, linestyle="--", end="clip")
+    show.title(tasks, lambda d: in_words(d).capitalize())
+
+    for panel in (cosine, share):
+        panel.set(xscale="log", xlim=(RATES[0] * 0.85, RATES[-1] * 1.18))
+        show.mark(panel, "inner_lr", color=plots.INK, linestyle="-", linewidth=1)
+    cosine.set(ylabel="cosine", ylim=(-1.05, 1.05), xticklabels=[])
+    show.level(cosine, 0)
+    small = {"marker": "o", "markersize": 4}
+    show.line(cosine, RATES, "mean", color=plots.BLACK, linestyle="-", **small, end="mean")
+    show.line(cosine, RATES, "each", color=plots.GREEN, linestyle="--", **small, end="each clipped")
+    show.title(cosine, turned)
+    share.set(xlabel="inner rate α", ylabel="share of sum", ylim=(0, 1.05))
+    share.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
+    look = {"color": plots.ORANGE, "linestyle": "-", "marker": "^", "markersize": 4}
+    show.line(share, RATES, "share", **look, end="longest")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    at, ends = data["at"], [0, NUM_TASKS + 1]
-    artists.tasks.set_data(range(1, NUM_TASKS + 1), within(data["norms"], NORMS))
-    artists.mean.set_data(ends, [within(np.array(data["mean_norm"]), NORMS)] * 2)
-    artists.limit.set_data(ends, [data["max_norm"]] * 2)
-    artists.share.set_data(RATES, data["share"])
-    artists.whole.set_data(RATES, data["mean"])
-    artists.each.set_data(RATES, data["each"])
-    artists.chosen.set_data([RATES[at]] * 2, [-1.05, 1.05])
-    artists.titles[0].set_text(f"α = {RATES[at]:g}, k = {data['steps']}: {in_words(data)}")
-    artists.titles[1].set_text("Clipping shortens the mean, never turns it")
+def decades(values: list) -> tuple[float, float]:
+    """Whole powers of ten around all values."""
+    return 10.0 ** math.floor(math.log10(min(values)) - 0.1), 10.0 ** math.ceil(math.log10(max(values)) + 0.1)
 
 
-def in_words(data: dict) -> str:
-    share = data["share"][data["at"]]
+def in_words(d) -> str:
+    share = d.share[d.at]
     return f"one task is {share:.0%} of the sum" if np.isfinite(share) else "overflowed"
 
 
-def alt(data: dict) -> str:
-    at = data["at"]
+def turned(d) -> str:
+    cosine = d["mean"][d.at]
+    return f"Clipping leaves the cosine at {cosine:.2f}" if np.isfinite(cosine) else "Overflowed: no clipping helps"
+
+
+def words(d) -> str:
     cosines = (
-        f"The cosine with the first-order meta-gradient is {data['mean'][at]:.2f} for the mean, clipped or "
-        f"not, and {data['each'][at]:.2f} with each task clipped to {data['max_norm']:.2g}."
+        f"The cosine with the first-order meta-gradient is {d['mean'][d.at]:.2f} for the mean, clipped or not, and "
+        f"{d['each'][d.at]:.2f} with each task clipped to {d.max_norm:.2g}."
     )
-    return f"alpha = {RATES[at]:g}, k = {data['steps']}: {in_words(data)}. " + (
-        cosines if np.isfinite(data["mean"][at]) else "No clipping helps against an infinite gradient."
+    hopeless = "No clipping helps against an infinite gradient."
+    return f"From {STARTS[d.start]}, alpha = {d.inner_lr:g}, k = {d.steps}: {in_words(d)}. " + (
+        cosines if np.isfinite(d["mean"][d.at]) else hopeless
     )
 
 
-def demo() -> Demo:
-    """The second demo of notebook 03; its default view is a rate beyond the border."""
-    return Demo(
-        "What clipping does",
-        controls=[
-            Choice("start", STARTS, "maml", "start from"),
-            Notches("inner_lr", RATES, 0.022, "inner rate α"),
-            Notches("steps", STEPS, 2, "inner steps k"),
-            Slider("max_norm", 0.1, 1000.0, 10.0, "clip to norm", log=True),
-            Button("new_tasks", "other tasks"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.4, 4.6),
-        may_diverge=("norms", "mean_norm", "share", "mean", "each"),
-    )
+demo = declare(
+    "What clipping does",
+    [
+        Choice("start", STARTS, "maml", "start from"),
+        Notches("inner_lr", RATES, 0.022, "inner rate α"),
+        Notches("steps", STEPS, 2, "inner steps k"),
+        Slider("max_norm", 0.1, 1000.0, 10.0, "clip to norm", log=True),
+        Button("new_tasks", "other tasks"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 4.6),
+    may_diverge=("norms", "mean_norm", "share", "mean", "each"),
+    views={
+        "calm": {"inner_lr": 0.0022},
+        "beyond the border": {},
+        "clipped hard": {"max_norm": 0.1},
+        "overflowed": {"inner_lr": 0.15, "steps": 5},
+    },
+)

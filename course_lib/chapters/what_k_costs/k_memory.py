@@ -15,22 +15,22 @@ from course_lib.algorithms import ANIL, MAML, R2D2
 from course_lib.algorithms.base import Learner
 from course_lib.analysis.memory import CheckpointedMAML, meta_gradient_bytes, seconds_per_call
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Choice, Demo, Notches
+from course_lib.kit.demo import Choice, Notches, Several, declare
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 
 STEPS = [1, 2, 5, 10, 20, 50]
 SHOTS = 10
-METHODS = {  # what a person reads -> a learner for k steps
+METHODS = {  # what a person reads -> a learner for k steps; of ANIL the head alone takes them, ridge takes none
     "MAML, second order": lambda k: MAML(k),
-    "the same, checkpointed": lambda k: CheckpointedMAML(k),
-    "ANIL (the head alone)": lambda k: ANIL(k),
-    "first order": lambda k: MAML(k, second_order=False),
-    "ridge head (no steps)": lambda k: R2D2(),
+    "MAML, checkpointed": lambda k: CheckpointedMAML(k),
+    "ANIL": lambda k: ANIL(k),
+    "MAML, first order": lambda k: MAML(k, second_order=False),
+    "ridge head": lambda k: R2D2(),
 }
-COLORS = (plots.BLUE, plots.SKY, plots.GREEN, plots.ORANGE, plots.PINK)
+LOOKS = [plots.METHODS[name] for name in ("maml", "maml", "anil", "fomaml", "ridge")]
+LOOKS[1] = LOOKS[0] | {"marker": "v", "linestyle": ":"}
 MEGABYTE = 1e6
-FLOOR_AND_CEILING = (0.02, 30)  # MB, of the left panel
 
 
 def setting(num_tasks: int) -> tuple[MLP, TaskBatch]:
@@ -56,81 +56,69 @@ def saved_megabytes(num_tasks: int) -> dict[str, list[float]]:
 def milliseconds(num_tasks: int, steps: int) -> list[float]:
     """Time of one meta-gradient of each method here: the least of two, methods taking turns."""
     model, batch = setting(num_tasks)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        calls = {m: lambda m=m: learner(m, steps).meta_gradient(model, batch) for m in METHODS}
-        return [1000 * seconds for seconds in seconds_per_call(calls, repeats=2).values()]
-    finally:
-        torch.set_num_threads(threads)
+    calls = {m: lambda m=m: learner(m, steps).meta_gradient(model, batch) for m in METHODS}
+    return [1000 * seconds for seconds in seconds_per_call(calls, repeats=2).values()]
 
 
 def compute(values: SimpleNamespace) -> dict:
     """Bytes of all methods against k, and the times at the chosen k."""
     return {
         "at": STEPS.index(values.steps),
-        "num_tasks": values.num_tasks,
         "megabytes": saved_megabytes(values.num_tasks),
         "milliseconds": milliseconds(values.num_tasks, values.steps),
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    left, right = fig.subplots(1, 2, width_ratios=(1.3, 1))
+def picture(fig, show) -> None:
+    left, right = fig.subplots(1, 2, width_ratios=(1, 1))
     left.set(xlabel="inner steps k", ylabel="saved for backward (MB)", xscale="log", yscale="log")
-    left.set(xlim=(0.85, 60), ylim=FLOOR_AND_CEILING)
+    left.set(xlim=(0.9, 55))
+    show.limits(left, y=lambda d: (0.004 * d.num_tasks, 0.8 * d.num_tasks))
     left.set_xticks(STEPS, labels=STEPS)
+    left.set_yticks([0.1, 1, 10], labels=["0.1", "1", "10"])
     left.minorticks_off()
-    curves = [
-        left.plot([], [], marker, linestyle=dash, color=color, label=method)[0]
-        for method, color, marker, dash in zip(METHODS, COLORS, plots.MARKERS, plots.DASHES)
-    ]
-    chosen = left.plot([], [], color=plots.AMBER, linewidth=1.5, label="chosen k")[0]
-    rows = range(len(METHODS))
-    right.set(xlabel="one meta-gradient on this machine (ms)", xscale="log", xlim=(0.3, 3000))
-    right.set_ylim(len(METHODS) - 0.4, -0.6)
-    right.set_yticks(rows, labels=[""] * len(rows))
-    stems = [right.plot([], [], color=color, linestyle="-", linewidth=6)[0] for color in COLORS]
-    tips = [right.plot([], [], marker, color=color)[0] for color, marker in zip(COLORS, plots.MARKERS)]
-    fig.legend(loc="outside lower center", ncols=3)
-    titles = (left.set_title(" "), right.set_title(" "))
-    return SimpleNamespace(curves=curves, chosen=chosen, stems=stems, tips=tips, titles=titles)
+    show.mark(left, "steps", color=plots.INK, linestyle="-", linewidth=1)
+    right.set(xlabel="a meta-gradient on this machine (ms)", ylim=(len(METHODS) - 0.4, -0.6))
+    right.set_yticks(range(len(METHODS)), labels=[method.replace(", ", ",\n") for method in METHODS])
+    right.grid(axis="y", visible=False)
+    most = lambda d: plots.nice_ceiling(1.2 * max(d.milliseconds))
+    show.limits(right, x=lambda d: (0, most(d)))
+    for row, (method, look) in enumerate(zip(METHODS, LOOKS)):
+        shown = lambda d, method=method: method in d.methods
+        saved = lambda d, method=method: d.megabytes[method]
+        show.line(left, STEPS, saved, **look, shown=shown, end=method.removeprefix("MAML, "))
+        time = lambda d, row=row: [d.milliseconds[row]]
+        bar = {"height": 0.6, "color": look["color"], "hatch": "///" if row == 1 else "", "edgecolor": "white"}
+        show.bars(right, [row], time, across=True, shown=shown, **bar)
+        number = lambda d, row=row: f" {d.milliseconds[row]:{'.2g' if d.milliseconds[row] < 10 else '.0f'}}"
+        show.text(right, lambda d, row=row: d.milliseconds[row], row, number, va="center", shown=shown)
+    show.title(left, lambda d: "k = {}: {:.2g} MB, checkpointed {:.2g}".format(d.steps, *plainly(d)))
+    show.title(right, lambda d: f"Checkpointed: {d.milliseconds[1] / d.milliseconds[0]:.1f} × as long")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    at, megabytes = data["at"], list(data["megabytes"].values())
-    for curve, values in zip(artists.curves, megabytes):
-        curve.set_data(STEPS, values)
-    artists.chosen.set_data([STEPS[at]] * 2, FLOOR_AND_CEILING)
-    for row, (stem, tip, time) in enumerate(zip(artists.stems, artists.tips, data["milliseconds"])):
-        stem.set_data([0.3, time], [row, row])
-        tip.set_data([time], [row])
-    plain, checkpointed = (values[at] for values in megabytes[:2])
-    artists.titles[0].set_text(f"k = {STEPS[at]}: {plain:.2g} MB plainly, {checkpointed:.2g} MB checkpointed")
-    times = data["milliseconds"]
-    artists.titles[1].set_text(f"checkpointing takes {times[1] / times[0]:.1f} times as long")
+def plainly(d) -> list[float]:
+    """MB of second-order MAML and of the checkpointed one."""
+    return [values[d.at] for values in list(d.megabytes.values())[:2]]
 
 
-def alt(data: dict) -> str:
-    at = data["at"]
+def words(d) -> str:
     parts = [
-        f"{method} {values[at]:.3g} MB and {time:.2g} ms"
-        for (method, values), time in zip(data["megabytes"].items(), data["milliseconds"])
+        f"{method} {values[d.at]:.3g} MB and {time:.2g} ms"
+        for (method, values), time in zip(d.megabytes.items(), d.milliseconds)
     ]
-    return f"{data['num_tasks']} tasks of {SHOTS} + {SHOTS} points, k = {STEPS[at]}: {'; '.join(parts)}."
+    return f"{d.num_tasks} tasks of {SHOTS} + {SHOTS} points, k = {d.steps}: {'; '.join(parts)}."
 
 
-def demo() -> Demo:
-    """The third demo of notebook 03; its default view is k = 20."""
-    return Demo(
-        "What must be remembered",
-        controls=[
-            Notches("steps", STEPS, 20, "inner steps k"),
-            Choice("num_tasks", [5, 25], 25, "tasks in a meta-batch"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.4, 4.6),
-    )
+demo = declare(
+    "What must be remembered",
+    [
+        Notches("steps", STEPS, 20, "inner steps k"),
+        Choice("num_tasks", [5, 25], 25, "tasks in a meta-batch"),
+        Several("methods", {method: method for method in METHODS}, label="show"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 4.6),
+    views={"twenty steps": {}, "fifty steps": {"steps": 50}, "one step": {"steps": 1}},
+)
