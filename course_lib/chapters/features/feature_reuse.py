@@ -14,7 +14,7 @@ from course_lib.chapters.features import setup as setup
 from course_lib.chapters.features.setup import GRID, STARTS
 from course_lib.inner_loop import features, predict, stack_params, trajectory
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Demo, Slider
+from course_lib.kit.demo import Button, Slider, declare
 from course_lib.losses import mse
 
 NUM_TASKS, SHOTS, MAX_STEPS, INNER_LR = 40, 10, 20, 0.01
@@ -25,8 +25,12 @@ KEPT = {
     "only the head's change": ("head",),
 }
 LOOK = {"extent": (-5, 5, 40, 0), "aspect": "auto", "interpolation": "nearest"}
-LOOK |= {"vmin": 0, "vmax": 1.5, "cmap": "magma"}
-LOOKS = ((plots.BLUE, "-"), (plots.GREEN, "--"), (plots.ORANGE, "-."))
+LOOK |= {"vmin": 0, "vmax": 1.5, "cmap": "Blues"}
+KEPT_LOOKS = {
+    "everything": {"color": plots.BLUE, "linestyle": "-", "linewidth": 4},
+    "only the body's change": {"color": plots.BLACK, "linestyle": "--"},
+    "only the head's change": {"color": plots.GREEN, "linestyle": "-."},  # as ANIL, which changes the head alone
+}
 
 
 class Measured(NamedTuple):
@@ -63,14 +67,14 @@ def compute(values: SimpleNamespace) -> dict:
     task, steps = values.task % NUM_TASKS, values.steps
     before, after = now.features[0, task].T, now.features[steps, task].T  # [40, 100] each
     where = (before * torch.arange(1, 101)).sum(1) / (before.sum(1) + 1e-6)  # [40] on x a feature is active
-    order = where.argsort()
+    dead = before.amax(1) == 0
+    order = torch.where(dead, torch.inf, where).argsort()
     scale = before.amax(1, keepdim=True).clamp(min=1e-3)  # of each feature, before
     _, truth = setup.test_tasks(NUM_TASKS, SHOTS)
     return {
-        "start": values.start,
-        "steps": steps,
-        "before": (before / scale)[order].numpy(),
-        "after": (after / scale)[order].numpy(),
+        "before": (before / scale)[order],
+        "after": (after / scale)[order],
+        "dead": int(dead.sum()),
         "medians": now.errors.median(-1).values.numpy(),  # [3, 21]
         "zero": truth.square().mean(-1).median().item(),
         "reuse": now.reuse[steps, task].item(),
@@ -78,62 +82,59 @@ def compute(values: SimpleNamespace) -> dict:
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    first, second, right = fig.subplots(1, 3, width_ratios=(0.8, 0.8, 1.3))
-    images = []
-    for panel in (first, second):
+def picture(fig, show) -> None:
+    first, second, right = fig.subplots(1, 3, width_ratios=(0.8, 0.8, 1.25))
+    for panel, name in ((first, "before"), (second, "after")):
         panel.grid(False)
         panel.set(xlabel="x", xticks=[-5, 0, 5], yticks=[])
-        images.append(panel.imshow(torch.zeros(2, 2).numpy(), **LOOK))
+        image = show.image(panel, name, **LOOK)
+        dead = lambda d: f"{d.dead} were zero\neverywhere" if d.dead else ""
+        show.text(panel, 0, lambda d: 40 - d.dead / 2, dead, ha="center", va="center", fontsize=9, style="italic")
     first.set_ylabel("last-layer features, one a row")
+    bar = fig.colorbar(image, ax=(first, second), location="bottom", aspect=40, pad=0.02, ticks=[0, 0.5, 1, 1.5])
+    bar.set_label("output, in parts of its maximum before", fontsize=9)
     right.set(xlabel="inner steps k", ylabel=f"held-out error, median of {NUM_TASKS} tasks", yscale="log")
-    right.set(xlim=(-0.5, MAX_STEPS + 0.5), ylim=(0.02, 10), xticks=range(0, MAX_STEPS + 1, 5))
-    zero = right.plot([], [], **plots.REFERENCE, label="predicting zero")[0]
-    curves = [
-        right.plot([], [], color=color, linestyle=dash, label=f"keep {text}")[0]
-        for text, (color, dash) in zip(KEPT, LOOKS)
-    ]
-    marks = [
-        right.plot([], [], "o", color=color, markerfacecolor="white", markersize=8)[0] for color, _ in LOOKS
-    ]
-    fig.legend(loc="outside lower center", ncols=2)
-    titles = (first.set_title("Before"), second.set_title(" "), right.set_title(" "))
-    return SimpleNamespace(images=images, zero=zero, curves=curves, marks=marks, titles=titles)
+    right.set(xlim=(-0.5, MAX_STEPS + 0.5), ylim=(0.04, 6), xticks=range(0, MAX_STEPS + 1, 5))
+    show.level(right, "zero", "predicting zero")
+    for row, (text, look) in enumerate(KEPT_LOOKS.items()):
+        errors = lambda d, row=row: d.medians[row]
+        show.line(right, range(MAX_STEPS + 1), errors, **look, end=text.removeprefix("only the "), pin=row == 0)
+        show.points(right, "steps", lambda d, errors=errors: errors(d)[d.steps], **plots.HERE)
+    show.title(first, "Before")
+    show.title(second, lambda d: f"k = {d.steps}: CKA {d.reuse:.2f}")
+    show.title(right, verdict)
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    for image, name in zip(artists.images, ("before", "after")):
-        image.set_data(data[name])
-    artists.zero.set_data([-0.5, MAX_STEPS + 0.5], [data["zero"]] * 2)
-    for curve, mark, errors in zip(artists.curves, artists.marks, data["medians"]):
-        curve.set_data(range(MAX_STEPS + 1), errors)
-        mark.set_data([data["steps"]], [errors[data["steps"]]])
-    artists.titles[1].set_text(f"After k = {data['steps']}")
-    artists.titles[2].set_text(f"CKA of this task {data['reuse']:.2f}, mean {data['mean_reuse']:.2f}")
+def verdict(d) -> str:
+    """Which part of the change does the work at this k: one that alone goes nine tenths of the way."""
+    both, body, head = (d.medians[:, 0] - d.medians[:, d.steps]) / d.medians[:, 0]
+    if both < 0.1:
+        return "No change: nothing is learnt yet"
+    enough = [part for part, gain in (("body", body), ("head", head)) if gain > 0.9 * both]
+    if len(enough) == 1:
+        return f"The {enough[0]}'s change alone does it"
+    return "Either change alone does it" if enough else "It takes both changes"
 
 
-def alt(data: dict) -> str:
-    errors = ", ".join(f"{text} {e:.3g}" for text, e in zip(KEPT, data["medians"][:, data["steps"]]))
+def words(d) -> str:
+    errors = ", ".join(f"{text} {e:.3g}" for text, e in zip(KEPT, d.medians[:, d.steps]))
     return (
-        f"From {STARTS[data['start']][0]}, k = {data['steps']}. Two heat maps of the 40 last-layer features "
-        f"over x, before and after; their similarity (linear CKA) is {data['reuse']:.2f}, on average "
-        f"{data['mean_reuse']:.2f}. Median held-out error, keeping: {errors}; "
-        f"predicting zero {data['zero']:.3g}."
+        f"From {STARTS[d.start][0]}, k = {d.steps}. Two heat maps of the 40 last-layer features over x, before and "
+        f"after; their similarity (linear CKA) is {d.reuse:.2f}, on average {d.mean_reuse:.2f}. Median held-out error, "
+        f"keeping: {errors}; predicting zero {d.zero:.3g}. {verdict(d)}."
     )
 
 
-def demo() -> Demo:
-    """The first demo of notebook 05; its default view is MAML's network after one step."""
-    return Demo(
-        "Which half of the network adapts?",
-        controls=[
-            setup.start_choice("start from"),
-            Slider("steps", 0, MAX_STEPS, 1, "inner steps k"),
-            Button("task", "another task"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.6),
-    )
+demo = declare(
+    "Which half of the network adapts?",
+    [
+        setup.start_choice("start from"),
+        Slider("steps", 0, MAX_STEPS, 1, "inner steps k"),
+        Button("task", "another task"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 4.6),
+    views={"one step of MAML": {}, "ten steps": {"steps": 10}, "random weights": {"start": "random", "steps": 10}},
+)

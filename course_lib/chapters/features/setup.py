@@ -16,20 +16,22 @@ from course_lib.analysis.tangent import alignment, eigenfunctions, energy_share,
 from course_lib.chapters.features.experiments import tangent_training
 from course_lib.chapters.features.experiments.tangent_training import FINAL, ITERATIONS, SEEDS
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Choice
+from course_lib.kit.demo import Choice
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 from course_lib.tasks.sinusoid import X_RANGE, sinusoid
 
-WAYS = {"MAML": "maml", "ordinary training, one head": "plain"}
+WAYS = {"maml": "MAML", "plain": "ordinary training, one head"}
 PROGRESS = (*ITERATIONS, FINAL)
 STARTS = {  # name: (what a person reads, way, iteration)
     "random": ("random weights", "maml", 0),
     "plain": ("ordinary training, one head", "plain", FINAL),
     "maml": ("MAML", "maml", FINAL),
 }
-COLORS = {"random": plots.GREY, "plain": plots.ORANGE, "maml": plots.BLUE}
-DASHES = {"random": "-.", "plain": "--", "maml": "-"}
+LOOKS = {
+    start: {name: plots.METHODS[method][name] for name in ("color", "linestyle")}
+    for start, method in (("random", "random"), ("plain", "pretrained"), ("maml", "maml"))
+}
 MAX_RANK = 8
 
 GRID = torch.linspace(*X_RANGE, 200, dtype=torch.float64)[:, None]  # [200, 1]
@@ -51,9 +53,8 @@ class Spectrum(NamedTuple):
 
 def describe(kernel: Tensor) -> Spectrum:
     values, functions = eigenfunctions(kernel)
-    return Spectrum(
-        kernel, values, functions, energy_share(functions, FAMILY), alignment(kernel, FAMILY).item()
-    )
+    shares = energy_share(functions, FAMILY)
+    return Spectrum(kernel, values, functions, shares, alignment(kernel, FAMILY).item())
 
 
 @lru_cache(maxsize=None)
@@ -69,7 +70,7 @@ def network_at(start: str) -> MLP:
 
 def start_choice(label: str) -> Choice:
     """The control that picks one of STARTS, MAML's at first."""
-    return Choice("start", {text: name for name, (text, _, _) in STARTS.items()}, "maml", label)
+    return Choice("start", {name: text for name, (text, _, _) in STARTS.items()}, "maml", label)
 
 
 @lru_cache(maxsize=64)
@@ -87,9 +88,7 @@ def ideal() -> Spectrum:
 @lru_cache(maxsize=1)
 def history() -> Tensor:
     """Energy in the top 1..8 at every snapshot: [2 ways, 3 seeds, 7 iterations, 8]; about a second."""
-    rows = [
-        [[spectrum(way, i, s).shares[:MAX_RANK] for i in ITERATIONS] for s in SEEDS] for way in WAYS.values()
-    ]
+    rows = [[[spectrum(way, i, s).shares[:MAX_RANK] for i in ITERATIONS] for s in SEEDS] for way in WAYS]
     return torch.stack([torch.stack([torch.stack(row) for row in seeds]) for seeds in rows])
 
 
@@ -97,9 +96,7 @@ def history() -> Tensor:
 def test_tasks(num_tasks: int, shots: int, draw: int = 0) -> tuple[TaskBatch, Tensor]:
     """New tasks in float64, and their true curves on the grid [T, 200]; more shots keep the first."""
     generator = torch.Generator().manual_seed(draw)
-    batch = (
-        SinusoidTasks(shots=20, queries=1).sample(num_tasks, generator=generator).map(lambda t: t.double())
-    )
+    batch = SinusoidTasks(shots=20, queries=1).sample(num_tasks, generator=generator).map(Tensor.double)
     batch.support_x, batch.support_y = batch.support_x[:, :shots], batch.support_y[:, :shots]
     truth = sinusoid(GRID.expand(num_tasks, -1, -1), batch.info["amplitude"], batch.info["phase"])[..., 0]
     return batch, truth

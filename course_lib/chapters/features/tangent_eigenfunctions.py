@@ -6,17 +6,15 @@ from types import SimpleNamespace
 
 import torch
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.lines import Line2D
 
 from course_lib.chapters.features import setup as setup
 from course_lib.chapters.features.setup import FAMILY, ITERATIONS, MAX_RANK, PROGRESS, WAYS, X
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Choice, Demo, Notches, Slider
+from course_lib.kit.demo import Choice, Notches, Slider, declare
 
-NAMES = {"maml": "MAML", "plain": "Ordinary"}  # short, for a title
+NAMES = {"maml": "MAML", "plain": "ordinary"}  # short, for a title
 TINTS = {  # none of the family's energy to all that one function can hold
-    way: LinearSegmentedColormap.from_list(way, ["#f1f1f1", color])
-    for way, color in (("maml", plots.BLUE), ("plain", plots.ORANGE))
+    way: LinearSegmentedColormap.from_list(way, ["#f1f1f1", setup.LOOKS[way]["color"]]) for way in WAYS
 }
 MOST = 0.5  # of a two-dimensional family one eigenfunction can hold about half
 HEIGHT = 0.27  # of an eigenfunction, in rows per unit
@@ -28,141 +26,98 @@ def compute(values: SimpleNamespace) -> dict:
     functions = now.functions[:, :MAX_RANK]  # [200, 8]
     chosen = functions[:, values.rank - 1]  # [200]
     nearest = FAMILY.T @ torch.linalg.lstsq(FAMILY.T, chosen[:, None]).solution  # [200, 1] in its plane
+    shares = now.shares[:MAX_RANK]  # [8]
     return {
-        "way": values.way,
-        "iteration": values.iteration,
-        "rank": values.rank,
         "functions": functions.T.numpy(),  # [8, 200]
-        "nearest": nearest[:, 0].numpy(),
-        "values": now.values[:MAX_RANK].numpy(),
-        "each": now.shares[:MAX_RANK].diff(prepend=torch.zeros(1)).numpy(),  # [8]
-        "shares": now.shares[:MAX_RANK].numpy(),  # [8]
+        "nearest": nearest[:, 0],
+        "values": now.values[:MAX_RANK],
+        "each": shares.diff(prepend=torch.zeros(1)).numpy(),  # [8]
+        "shares": shares.numpy(),
         "before": setup.spectrum(values.way, 0).shares[:MAX_RANK].numpy(),
-        "ideal": setup.ideal().shares[:MAX_RANK].numpy(),
         "history": setup.history()[:, :, :, values.rank - 1].numpy(),  # [2, 3, 7]
-        "final": [float(setup.spectrum(way, PROGRESS[-1]).shares[values.rank - 1]) for way in WAYS.values()],
+        "final": [float(setup.spectrum(way, PROGRESS[-1]).shares[values.rank - 1]) for way in WAYS],
+        "share": float(shares[values.rank - 1]),
         "aligned": now.aligned,
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    panels = fig.subplot_mosaic(
-        [["ridge", "words", "share"], ["ridge", "words", "time"]], width_ratios=(1.2, 0.3, 1)
-    )
+def picture(fig, show) -> None:
+    mosaic = [["ridge", "words", "share"], ["ridge", "words", "time"]]
+    panels = fig.subplot_mosaic(mosaic, width_ratios=(1.2, 0.3, 1))
     ridge, beside, share, time = (panels[name] for name in ("ridge", "words", "share", "time"))
-    ridge.set(xlabel="x", xlim=(-5, 5), ylim=(-MAX_RANK + 0.3, 1.0), yticks=[-i for i in range(MAX_RANK)])
-    ridge.set_yticklabels([str(i + 1) for i in range(MAX_RANK)])
-    ridge.set_ylabel("eigenfunction, the principal one on top")
+    ridge.set(xlabel="x", xlim=(-5, 5), ylim=(-MAX_RANK + 0.3, 1.0), ylabel="eigenfunction, the principal one on top")
+    ridge.set_yticks([-i for i in range(MAX_RANK)], [str(i + 1) for i in range(MAX_RANK)])
     ridge.grid(False)
     ridge.spines["left"].set_visible(False)
     ridge.tick_params(axis="y", length=0)
-    fills, lines, words = [], [], []
-    for i in range(MAX_RANK):
-        fills.append(ridge.fill_between([-5, 5], [-i, -i], [-i, -i], linewidth=0, zorder=3 + 2 * i))
-        lines.append(ridge.plot([], [], color=plots.BLACK, linestyle="-", linewidth=1, zorder=4 + 2 * i)[0])
-        words.append(beside.text(0, -i, "", va="center", fontsize="small", in_layout=False))
-    beside.set(xlim=(0, 1), ylim=ridge.get_ylim(), title="energy, \N{GREEK SMALL LETTER LAMDA}")
-    beside.title.set_fontsize("small")
+    beside.set(xlim=(0, 1), ylim=ridge.get_ylim())
+    beside.set_title("energy, \N{GREEK SMALL LETTER LAMDA}", fontsize=9)
     beside.axis("off")
-    nearest = ridge.plot([], [], color=plots.BLACK, linestyle=":", linewidth=1.8, zorder=40)[0]
+    for i in range(MAX_RANK):
+        curve, chosen = (lambda d, i=i: HEIGHT * d.functions[i] - i), (lambda d, i=i: d.rank == i + 1)
+        tint = lambda d, i=i: TINTS[d.way](min(1.0, float(d.each[i]) / MOST))
+        show.band(ridge, X, curve, -i, facecolor=tint, alpha=1, zorder=3 + 2 * i)
+        width = lambda d, chosen=chosen: 2.2 if chosen(d) else 0.9
+        show.line(ridge, X, curve, color=plots.BLACK, linestyle="-", linewidth=width, zorder=4 + 2 * i)
+        number = lambda d, i=i: f"{d.each[i]:.0%}, {d['values'][i]:.2g}"
+        weight = lambda d, chosen=chosen: "bold" if chosen(d) else "normal"
+        show.text(beside, 0, -i, number, va="center", fontsize=9, in_layout=False, fontweight=weight)
+    part = lambda d: HEIGHT * d.nearest.numpy() - d.rank + 1
+    show.line(ridge, X, part, color=plots.ORANGE, linestyle=":", linewidth=2.4, zorder=40)
+    show.title(ridge, lambda d: f"{NAMES[d.way]}, {_short(d.iteration)}: alignment {d.aligned:.2f}")
 
-    share.set(xlabel="the top r", ylabel="energy held", xlim=(0.5, MAX_RANK + 0.5), ylim=(0, 1.08))
-    share.set_xticks(range(1, MAX_RANK + 1))
-    share.plot(range(1, MAX_RANK + 1), setup.ideal().shares[:MAX_RANK], **plots.REFERENCE)
-    before = share.plot([], [], color=plots.GREY, linestyle="-.", linewidth=1.5)[0]
-    now = share.plot([], [], marker="o", markersize=4, linestyle="-")[0]
-    here = share.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9)[0]
-
-    time.set(
-        xlabel="training iterations", ylabel="energy held", xlim=(-0.3, len(PROGRESS) - 0.7), ylim=(0, 1.08)
-    )
-    time.set_xticks(range(len(PROGRESS)), [_short(i) for i in PROGRESS])
-    tracks = []
-    for way, dash in (("maml", "-"), ("plain", "--")):
-        color = setup.COLORS[way]
-        line = {"color": color, "linestyle": dash, "linewidth": 1.2}
-        seeds = [time.plot([], [], **line)[0] for _ in setup.SEEDS]
-        tracks.append((seeds, time.plot([], [], **line, marker="s", markersize=4)[0]))
-    moment = time.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9)[0]
-
-    keys = [
-        Line2D([], [], color=plots.BLUE, linestyle="-", label="MAML"),
-        Line2D([], [], color=plots.ORANGE, linestyle="--", label="ordinary training"),
-        Line2D([], [], color=plots.GREY, linestyle="-.", linewidth=1.5, label="before training"),
-        Line2D([], [], **plots.REFERENCE, label="two perfect features"),
-        Line2D([], [], color=plots.BLACK, linestyle=":", linewidth=1.8, label="its part in the family"),
-    ]
-    fig.legend(handles=keys, loc="outside lower center", ncols=5)
-    titles = (ridge.set_title(" "), share.set_title(" "), time.set_title(" "))
-    return SimpleNamespace(
-        fills=fills,
-        lines=lines,
-        words=words,
-        nearest=nearest,
-        before=before,
-        now=now,
-        here=here,
-        tracks=tracks,
-        moment=moment,
-        titles=titles,
-    )
-
-
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    way, rank = data["way"], data["rank"]
-    for i, (fill, line, word) in enumerate(zip(artists.fills, artists.lines, artists.words)):
-        curve = HEIGHT * data["functions"][i] - i
-        tint = TINTS[way](min(1.0, float(data["each"][i]) / MOST))
-        fill.set_data(X, curve, -i)
-        fill.set_facecolor(tint)
-        line.set_data(X, curve)
-        line.set_linewidth(2.2 if i == rank - 1 else 0.9)
-        word.set_text(f"{data['each'][i]:.0%}, {data['values'][i]:.2g}")
-        word.set_fontweight("bold" if i == rank - 1 else "normal")
-    artists.nearest.set_data(X, HEIGHT * data["nearest"] - rank + 1)
     ranks = range(1, MAX_RANK + 1)
-    artists.before.set_data(ranks, data["before"])
-    artists.now.set_data(ranks, data["shares"])
-    artists.now.set_color(setup.COLORS[way])
-    artists.here.set_data([rank], [data["shares"][rank - 1]])
-    for (seeds, whole), past, final in zip(artists.tracks, data["history"], data["final"]):
-        for line, track in zip(seeds, past):
-            line.set_data(range(len(ITERATIONS)), track)
-        whole.set_data(range(len(PROGRESS)), [*past[0], final])
-    artists.moment.set_data([PROGRESS.index(data["iteration"])], [data["shares"][rank - 1]])
-    artists.titles[0].set_text(
-        f"{NAMES[way]}, {data['iteration']:,} iterations: alignment {data['aligned']:.2f}"
-    )
-    artists.titles[1].set_text(f"Top {rank}: {data['shares'][rank - 1]:.0%} of the family's energy")
-    artists.titles[2].set_text(f"Top {rank} over training, three seeds")
+    share.set(xlabel="the top r", xlim=(0.5, MAX_RANK + 0.5), xticks=ranks)
+    show.line(share, ranks, setup.ideal().shares[:MAX_RANK], **plots.REFERENCE, end="ideal")
+    show.line(share, ranks, "before", color=plots.GREY, linestyle="-.", linewidth=1.5, end="before")
+    color = lambda d: setup.LOOKS[d.way]["color"]
+    show.line(share, ranks, "shares", color=color, linestyle="-", marker="o", markersize=4, end="now", pin=True)
+    show.points(share, "rank", "share", **plots.HERE)
+    show.title(share, lambda d: f"The top {d.rank} hold{'s' * (d.rank == 1)} {d.share:.0%} of the energy")
+
+    time.set(xlabel="training iterations", xlim=(-0.3, len(PROGRESS) - 0.7))
+    time.set_xticks(range(len(PROGRESS)), [_short(i) for i in PROGRESS])
+    for row, (way, name) in enumerate(NAMES.items()):
+        for seed in setup.SEEDS:
+            past = lambda d, row=row, seed=seed: d.history[row, seed]
+            show.line(time, range(len(ITERATIONS)), past, **setup.LOOKS[way], linewidth=1, alpha=0.6)
+        whole = lambda d, row=row: [*d.history[row, 0], d.final[row]]
+        show.line(time, range(len(PROGRESS)), whole, **setup.LOOKS[way], marker="s", markersize=4, end=name)
+    show.points(time, lambda d: PROGRESS.index(d.iteration), "share", **plots.HERE)
+    show.title(time, lambda d: f"The top {d.rank} over training, three seeds")
+    for panel in (share, time):
+        panel.set(ylabel="energy held", ylim=(0, 1.08))
+        panel.set_yticks([0, 0.5, 1], ["0", "50 %", "all"])
 
 
 def _short(iteration: int) -> str:
     return f"{iteration // 1000}k" if iteration >= 1000 else str(iteration)
 
 
-def alt(data: dict) -> str:
-    shares = ", ".join(f"{share:.0%}" for share in data["each"])
+def words(d) -> str:
     return (
-        f"{NAMES[data['way']]} training, after {data['iteration']:,} iterations. The first eight "
-        f"eigenfunctions of the tangent kernel hold {shares} of the sinusoids' energy; the top {data['rank']} "
-        f"together {data['shares'][data['rank'] - 1]:.0%}, before training {data['before'][data['rank'] - 1]:.0%}. "
-        f"The kernel's alignment with the family is {data['aligned']:.2f}."
+        f"{WAYS[d.way]}, after {d.iteration:,} iterations. The first eight eigenfunctions of the tangent kernel hold "
+        f"{', '.join(f'{share:.0%}' for share in d.each)} of the sinusoids' energy; the top {d.rank} together "
+        f"{d.share:.0%}, before training {d.before[d.rank - 1]:.0%}. The kernel's alignment with the family is "
+        f"{d.aligned:.2f}."
     )
 
 
-def demo() -> Demo:
-    """The showpiece of notebook 05; its default view is MAML's network at the end of its training."""
-    return Demo(
-        "Principal tangent features over training",
-        controls=[
-            Choice("way", WAYS, "maml", "trained by"),
-            Notches("iteration", PROGRESS, PROGRESS[-1], "training iterations"),
-            Slider("rank", 1, MAX_RANK, 2, "eigenfunction r"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.6, 5.6),
-    )
+demo = declare(
+    "Principal tangent features over training",
+    [
+        Choice("way", WAYS, "maml", "trained by"),
+        Notches("iteration", PROGRESS, PROGRESS[-1], "training iterations"),
+        Slider("rank", 1, MAX_RANK, 2, "eigenfunction r"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 5.2),
+    views={
+        "before training": {"iteration": 0},
+        "after MAML": {},
+        "after ordinary training": {"way": "plain"},
+    },
+    play="iteration",
+)

@@ -10,7 +10,7 @@ from course_lib.chapters.features import setup as setup
 from course_lib.chapters.features.setup import GRID, PROGRESS, WAYS, X
 from course_lib.inner_loop import adapt, predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Choice, Demo, Notches, Slider
+from course_lib.kit.demo import Choice, Notches, Slider, declare
 from course_lib.losses import mse
 
 NUM_VALUES = 20
@@ -32,98 +32,75 @@ def compute(values: SimpleNamespace) -> dict:
     column = 2 * values.inner_lr * now.kernel[:, nearest]  # [200] what the linearised network does
     family = torch.cos(GRID[:, 0] - values.x)  # [200] E f(x) f(x0) / E f(x0)^2: the best guess from one point
     return {
-        "way": values.way,
-        "iteration": values.iteration,
-        "x": values.x,
-        "kernel": (now.kernel / now.kernel.abs().max())[::EVERY, ::EVERY].numpy(),  # [67, 67]
+        "kernel": (now.kernel / now.kernel.abs().max())[::EVERY, ::EVERY],  # [67, 67]
         "values": now.values[:NUM_VALUES].clamp(min=1e-6).numpy(),
         "before": setup.spectrum(values.way, 0).values[:NUM_VALUES].clamp(min=1e-6).numpy(),
         "moved": moved.numpy(),
         "linear": column.numpy(),
-        "family": family.numpy(),
+        "family": family,
         "similar": torch.nn.functional.cosine_similarity(column, family, dim=0).item(),
         "aligned": now.aligned,
+        "here": moved[nearest].item(),
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    heat, push, values = fig.subplots(1, 3, width_ratios=(1, 1.15, 0.85))
+def picture(fig, show) -> None:
+    heat, push, values = fig.subplots(1, 3, width_ratios=(1, 1.15, 0.75))
     heat.set(xlabel="x", ylabel=X0, xlim=(-5, 5), ylim=(-5, 5), xticks=[-5, 0, 5], yticks=[-5, 0, 5])
     heat.grid(False)
-    blank = torch.zeros(2, 2).numpy()
-    image = heat.imshow(blank, origin="lower", extent=(-5, 5, -5, 5), **LOOK)
+    image = show.image(heat, "kernel", origin="lower", extent=(-5, 5, -5, 5), **LOOK)
     bar = fig.colorbar(image, ax=heat, location="bottom", aspect=30, ticks=[-1, 0, 1])
     bar.ax.set_xticklabels(["against", "alone", "along"])
-    where = heat.plot([], [], color=plots.BLACK, linestyle="-", linewidth=1.2)[0]
+    show.line(heat, (-5, 5), lambda d: (d.x, d.x), color=plots.BLACK, linestyle="-", linewidth=1.2)
+    show.handle(heat, "x", "x", moves=(None, "x"), label=X0, color=plots.BLACK)
+    show.title(heat, lambda d: f"Alignment {d.aligned:.2f}")
 
-    push.set(xlabel="x", ylabel="change of the output", xlim=(-5, 5), ylim=(-1.8, 2.2), xticks=[-5, 0, 5])
+    push.set(xlabel="x", ylabel="change of the output", xlim=(-5, 5), ylim=(-1.6, 1.9), xticks=[-5, 0, 5])
     push.axhline(0, **plots.REFERENCE)
-    family = push.plot([], [], **plots.TRUTH, label=f"the family's answer: cos(x - {X0})")[0]
-    real = push.plot([], [], color=plots.BLUE, linestyle="-", label="the network")[0]
-    linear = push.plot([], [], color=plots.BLACK, linestyle=":", label=f"linearised: 2{ALPHA} K(x, {X0})")[0]
-    target = push.plot([], [], **plots.SUPPORT, label=f"target: 1 higher at {X0}")[0]
+    show.line(push, X, "family", **plots.TRUTH, end="family")
+    show.line(push, X, "linear", color=plots.BLACK, linestyle=":", end="linear")
+    look = setup.LOOKS["maml"] | {"color": lambda d: setup.LOOKS[d.way]["color"]}
+    show.line(push, X, "moved", **look, end="network", pin=True)
+    show.handle(push, "x", 1, moves=("x", None), label=X0, color=plots.BLACK)
+    show.text(push, lambda d: min(max(d.x, -3), 3), 1.25, f"drag {X0}: 1 higher", ha="center", fontsize=9)
+    show.title(push, lambda d: f"A push at {d.x:.1f} lifts it by {d.here:.2f}")
 
     values.set(xlabel="index", ylabel="eigenvalue \N{GREEK SMALL LETTER LAMDA}", yscale="log")
-    values.set(xlim=(0, NUM_VALUES + 1), ylim=(1e-4, 3e2), xticks=[1, 5, 10, 15, 20])
+    values.set(xlim=(0, NUM_VALUES + 1), ylim=(1e-4, 3e2), xticks=[1, 10, 20])
     index = range(1, NUM_VALUES + 1)
-    ones, now_look = [1] * NUM_VALUES, {"color": plots.BLUE, "marker": "o", "markersize": 4, "linestyle": "-"}
-    grey = {"color": plots.GREY, "linestyle": "-.", "label": "eigenvalues before training"}
-    before = values.plot(index, ones, **grey)[0]
-    now = values.plot(index, ones, **now_look, label="eigenvalues now")[0]
-    fig.legend(loc="outside lower center", ncols=3)
-    titles = (heat.set_title(" "), push.set_title(" "), values.set_title("Spectrum"))
-    return SimpleNamespace(
-        image=image,
-        where=where,
-        family=family,
-        real=real,
-        linear=linear,
-        target=target,
-        before=before,
-        now=now,
-        titles=titles,
-    )
+    show.line(values, index, "before", color=plots.GREY, linestyle="-.", end="before")
+    show.line(values, index, "values", **look, marker="o", markersize=4, end="now", pin=True)
+    grown = lambda d: d["values"][0] / d.before[0]
+    show.title(values, lambda d: f"\N{GREEK SMALL LETTER LAMDA}\N{SUBSCRIPT ONE}: {grown(d):.2g} × before")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    artists.image.set_data(data["kernel"])
-    artists.where.set_data([-5, 5], [data["x"]] * 2)
-    artists.real.set_data(X, data["moved"])
-    artists.linear.set_data(X, data["linear"])
-    artists.family.set_data(X, data["family"])
-    artists.target.set_data([data["x"]], [1])
-    artists.before.set_ydata(data["before"])
-    artists.now.set_ydata(data["values"])
-    artists.titles[0].set_text(f"K(x, {X0}), alignment {data['aligned']:.2f}")
-    artists.titles[1].set_text(f"One step on a point at {data['x']:.1f}")
-
-
-def alt(data: dict) -> str:
-    way = {"maml": "MAML", "plain": "Ordinary training"}[data["way"]]
-    at = int(abs(data["x"] - X).argmin())
+def words(d) -> str:
     return (
-        f"{way} after {data['iteration']:,} iterations. The tangent kernel's alignment with the family of "
-        f"sinusoids is {data['aligned']:.2f}, its largest eigenvalue {data['values'][0]:.3g} (before "
-        f"training {data['before'][0]:.3g}). One step on a point at x = {data['x']:.1f} moves the output "
-        f"there by {data['moved'][at]:.2f}; the linearised network's change has cosine {data['similar']:.2f} with "
-        f"cos(x - x0)."
+        f"{WAYS[d.way]}, after {d.iteration:,} iterations. The tangent kernel's alignment with the family of sinusoids "
+        f"is {d.aligned:.2f}, its largest eigenvalue {d['values'][0]:.3g} (before training {d.before[0]:.3g}). One "
+        f"step on a point at x = {d.x:.1f} moves the output there by {d.here:.2f}; the linearised network's change has "
+        f"cosine {d.similar:.2f} with cos(x - x0)."
     )
 
 
-def demo() -> Demo:
-    """The second demo of notebook 05; its default view is MAML's network, pushed at x = 1."""
-    return Demo(
-        "Push one output, and others follow",
-        controls=[
-            Choice("way", WAYS, "maml", "trained by"),
-            Notches("iteration", PROGRESS, PROGRESS[-1], "training iterations"),
-            Slider("x", -5.0, 5.0, 1.0, f"the point {X0}", step=0.1),
-            Slider("inner_lr", 1e-4, 0.02, 0.003, f"inner rate {ALPHA}", log=True),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.6, 4.8),
-        hint="The step was too large: choose a smaller inner rate.",
-    )
+demo = declare(
+    "Push one output, and others follow",
+    [
+        Choice("way", WAYS, "maml", "trained by"),
+        Notches("iteration", PROGRESS, PROGRESS[-1], "training iterations"),
+        Slider("x", -5.0, 5.0, 1.0, f"the point {X0}", step=0.1),
+        Slider("inner_lr", 1e-4, 0.02, 0.003, f"inner rate {ALPHA}", log=True),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 4.6),
+    hint="The step was too large: choose a smaller inner rate.",
+    views={
+        "before training": {"iteration": 0},
+        "after MAML": {},
+        "after ordinary training": {"way": "plain"},
+        "too long a step": {"inner_lr": 0.01},
+    },
+    play="x",
+)

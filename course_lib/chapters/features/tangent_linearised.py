@@ -14,13 +14,19 @@ from course_lib.chapters.features import setup as setup
 from course_lib.chapters.features.setup import STARTS
 from course_lib.inner_loop import predict, stack_params, trajectory
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Demo, Slider
+from course_lib.kit.demo import Button, Several, Slider, declare
 from course_lib.losses import mse
 
 NUM_TASKS, SHOTS, MAX_STEPS = 50, 10, 50
 EVERY = 2  # one grid point of two is enough here: 100 of them
 ALPHA, LAMBDA = "\N{GREEK SMALL LETTER ALPHA}", "\N{GREEK SMALL LETTER LAMDA}"
 MODELS = ("the network", "linearised", "linearised, gradient flow")
+ENDS = ("network", "linearised", "gradient flow")
+LOOKS = (
+    {"color": plots.BLUE, "linestyle": "-", "linewidth": 2.4},
+    {"color": plots.BLACK, "linestyle": "--", "linewidth": 1.8},
+    {"color": plots.ORANGE, "linestyle": (0, (1, 1.2)), "linewidth": 2.4},
+)
 
 
 class Measured(NamedTuple):
@@ -64,12 +70,9 @@ def compute(values: SimpleNamespace) -> dict:
     task = values.task % NUM_TASKS
     medians = now.errors.nan_to_num(nan=torch.inf).median(-1).values  # [3, 51]
     return {
-        "start": values.start,
-        "steps": values.steps,
-        "inner_lr": values.inner_lr,
-        "fits": now.fits[:, values.steps, task].clamp(-1e3, 1e3).numpy(),  # [3, 100]
-        "truth": truth[task, ::EVERY].numpy(),
-        "support": (batch.support_x[task, :, 0].numpy(), batch.support_y[task, :, 0].numpy()),
+        "fits": now.fits[:, values.steps, task].clamp(-1e3, 1e3),  # [3, 100]
+        "truth": truth[task, ::EVERY],
+        "support": torch.stack([batch.support_x[task, :, 0], batch.support_y[task, :, 0]], 1),  # [S, 2]
         "medians": medians.numpy(),
         "zero": float(truth.square().mean(-1).median()),
         "border": now.border.median().item(),
@@ -77,68 +80,54 @@ def compute(values: SimpleNamespace) -> dict:
     }
 
 
-def figure(fig) -> SimpleNamespace:
+def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.1, 1))
     left.set(xlabel="x", ylabel="y", xlim=(-5, 5), ylim=(-6.5, 6.5))
-    truth = left.plot([], [], **plots.TRUTH, label="true curve")[0]
     right.set(xlabel="inner steps k", ylabel=f"held-out error, median of {NUM_TASKS} tasks", yscale="log")
-    right.set(xlim=(-1, MAX_STEPS + 1), ylim=(0.02, 60))
-    zero = right.plot([], [], **plots.REFERENCE, label="predicting zero")[0]
-    looks = [(plots.BLUE, "-", 2.4), (plots.BLACK, "--", 1.8), (plots.ORANGE, (0, (1, 1.2)), 2.4)]
-    fits, curves, marks = [], [], []
-    for text, (color, dash, width) in zip(MODELS, looks):
-        fits.append(left.plot([], [], color=color, linestyle=dash, linewidth=width)[0])
-        curves.append(right.plot([], [], color=color, linestyle=dash, linewidth=width, label=text)[0])
-        marks.append(right.plot([], [], "o", color=color, markerfacecolor="white", markersize=8)[0])
-    support = left.plot([], [], **plots.SUPPORT, label="support points")[0]
-    fig.legend(loc="outside lower center", ncols=3)
-    titles = (left.set_title(" "), right.set_title(" "))
-    return SimpleNamespace(
-        truth=truth, zero=zero, fits=fits, curves=curves, marks=marks, support=support, titles=titles
-    )
-
-
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    at, steps = data["steps"], range(MAX_STEPS + 1)
+    right.set(xlim=(-1, MAX_STEPS + 1))
+    show.limits(right, y=lambda d: (0.02, 5 if d.medians.max() <= 5 else 60))
     grid = setup.X[::EVERY]
-    artists.truth.set_data(grid, data["truth"])
-    artists.support.set_data(*data["support"])
-    artists.zero.set_data([-1, MAX_STEPS + 1], [data["zero"]] * 2)
-    for fit, curve, mark, outputs, errors in zip(
-        artists.fits, artists.curves, artists.marks, data["fits"], data["medians"]
-    ):
-        fit.set_data(grid, outputs)
-        curve.set_data(steps, errors)
-        mark.set_data([at], [errors[at]])
-    artists.titles[0].set_text(f"From {STARTS[data['start']][0]}, k = {at}")
-    artists.titles[1].set_text(f"{ALPHA} above 2 / {LAMBDA}max in {data['over']:.0%} of the tasks")
+    show.line(left, grid, "truth", color=plots.FAINT, linestyle="-", linewidth=5, end="true curve")
+    show.level(right, "zero", "predicting zero")
+    for row, (name, end, look) in enumerate(zip(MODELS, ENDS, LOOKS)):
+        shown = lambda d, name=name: name in d.models
+        look = look | {"end": end, "shown": shown, "pin": row == 0}
+        show.line(left, grid, lambda d, row=row: d.fits[row], **look)
+        errors = lambda d, row=row: d.medians[row]
+        show.line(right, range(MAX_STEPS + 1), errors, **look)
+        show.points(right, "steps", lambda d, e=errors: e(d)[d.steps], **plots.HERE, shown=shown)
+    show.points(left, "support", **plots.SUPPORT)
+    show.title(left, lambda d: f"From {STARTS[d.start][0]}, k = {d.steps}")
+    show.title(right, lambda d: f"{ALPHA} is above 2 / {LAMBDA}max in {d.over:.0%} of tasks")
 
 
-def alt(data: dict) -> str:
-    errors = ", ".join(
-        f"{text} {error:.3g}" for text, error in zip(MODELS, data["medians"][:, data["steps"]])
-    )
+def words(d) -> str:
+    errors = ", ".join(f"{text} {error:.3g}" for text, error in zip(MODELS, d.medians[:, d.steps]))
     return (
-        f"From {STARTS[data['start']][0]}, k = {data['steps']} with rate {data['inner_lr']:g}. Median "
-        f"held-out error: {errors}; predicting zero {data['zero']:.3g}. The border 2 / lambda_max has median "
-        f"{data['border']:.2g}, and the rate lies above it in {data['over']:.0%} of the tasks."
+        f"From {STARTS[d.start][0]}, k = {d.steps} with rate {d.inner_lr:g}. Median held-out error: {errors}; "
+        f"predicting zero {d.zero:.3g}. The border 2 / lambda_max has median {d.border:.2g}; the rate lies above it "
+        f"in {d.over:.0%} of the tasks."
     )
 
 
-def demo() -> Demo:
-    """The third demo of notebook 05; its default view is MAML's network, ten steps, far below the border."""
-    return Demo(
-        "The linearised network against the real one",
-        controls=[
-            setup.start_choice("start from"),
-            Slider("steps", 0, MAX_STEPS, 10, "inner steps k"),
-            Slider("inner_lr", 1e-4, 0.1, 0.001, f"inner rate {ALPHA}", log=True),
-            Button("task", "another task"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.6),
-        may_diverge=("fits", "medians"),
-    )
+demo = declare(
+    "The linearised network against the real one",
+    [
+        setup.start_choice("start from"),
+        Slider("steps", 0, MAX_STEPS, 10, "inner steps k"),
+        Slider("inner_lr", 1e-4, 0.1, 0.001, f"inner rate {ALPHA}", log=True),
+        Several("models", {name: name for name in MODELS}, label="show"),
+        Button("task", "another task"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 4.6),
+    may_diverge=("fits", "medians"),
+    views={
+        "small steps: they agree": {},
+        "and part later": {"steps": 50},
+        "MAML's own rate": {"inner_lr": 0.01, "steps": 50},
+        "beyond the border": {"inner_lr": 0.03, "steps": 5},
+    },
+)

@@ -12,7 +12,7 @@ from course_lib.analysis.tangent import minimum_norm_fit, principal_directions, 
 from course_lib.chapters.features import setup as setup
 from course_lib.chapters.features.setup import GRID, STARTS
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Demo, Notches, Slider
+from course_lib.kit.demo import Button, Notches, Several, Slider, declare
 
 NUM_TASKS, MOST_SHOTS = 60, 20
 RANKS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 17, 20, 25, 30, 40, 60, 100, 200)
@@ -52,100 +52,74 @@ def compute(values: SimpleNamespace) -> dict:
     """One task's fit with r features, and the median error against r for the three starts."""
     batch, truth = setup.test_tasks(NUM_TASKS, MOST_SHOTS)
     task, shots = values.task % NUM_TASKS, values.shots
-    curves = torch.stack([medians(start, shots) for start in STARTS])  # [3, 22]
-    chosen = curves[list(STARTS).index(values.start)]
+    curves = {start: medians(start, shots) for start in STARTS}  # [22] each
+    chosen = curves[values.start]
     return {
-        "start": values.start,
-        "shots": shots,
-        "rank": values.rank,
-        "fit": fits(values.start, shots, values.rank)[task].numpy(),
-        "before": coordinates(values.start)[2].numpy(),
-        "truth": truth[task].numpy(),
-        "support": (batch.support_x[task, :shots, 0].numpy(), batch.support_y[task, :shots, 0].numpy()),
-        "medians": curves.numpy(),
+        "fit": fits(values.start, shots, values.rank)[task],
+        "before": coordinates(values.start)[2],
+        "truth": truth[task],
+        "support": torch.stack([batch.support_x[task, :shots, 0], batch.support_y[task, :shots, 0]], 1),  # [S, 2]
+        "medians": curves,
         "error": chosen[RANKS.index(values.rank)].item(),
         "best": (RANKS[int(chosen.argmin())], chosen.min().item()),
         "zero": float(truth.square().mean(-1).median()),
     }
 
 
-def figure(fig) -> SimpleNamespace:
+def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.1))
     left.set(xlabel="x", ylabel="y", xlim=(-5, 5), ylim=(-6.5, 6.5))
-    truth = left.plot([], [], **plots.TRUTH, label="true curve")[0]
-    before = left.plot([], [], color=plots.SKY, linestyle=":", label="before")[0]
-    fit = left.plot([], [], color=plots.BLUE, linestyle="-")[0]
-    support = left.plot([], [], **plots.SUPPORT, label="support points")[0]
+    show.line(left, setup.X, "truth", color=plots.FAINT, linestyle="-", linewidth=5, end="true curve")
+    show.line(left, setup.X, "before", color=plots.SKY, linestyle=":", end="before")
+    color = lambda d: setup.LOOKS[d.start]["color"]
+    show.line(left, setup.X, "fit", color=color, linestyle="-", end="fit", pin=True)
+    show.points(left, "support", **plots.SUPPORT)
+    show.title(left, lambda d: f"{d.shots} points, {_features(d.rank)}")
+
     right.set(xlabel="principal features r", ylabel=f"held-out error, median of {NUM_TASKS} tasks")
     right.set(xscale="log", yscale="log", xlim=(0.9, 230), ylim=(0.05, 2e3))
-    right.set_xticks([1, 2, 3, 5, 10, 20, 50, 100, 200], ["1", "2", "3", "5", "10", "20", "50", "100", "all"])
+    right.set_xticks([1, 2, 3, 5, 10, 20, 50, 200], ["1", "2", "3", "5", "10", "20", "50", "all"])
     right.minorticks_off()
-    zero = right.plot([], [], **plots.REFERENCE, label="predicting zero")[0]
-    thin = {"color": plots.GREY, "linestyle": "-", "linewidth": 1}
-    peak = right.plot([], [], **thin, label="r = number of support points")[0]
-    curves = [
-        right.plot([], [], color=setup.COLORS[s], linestyle=setup.DASHES[s], label=text)[0]
-        for s, (text, _, _) in STARTS.items()
-    ]
-    here = right.plot([], [], "o", color=plots.BLACK, markerfacecolor="white", markersize=9)[0]
-    fig.legend(loc="outside lower center", ncols=4)
-    titles = (left.set_title(" "), right.set_title(" "))
-    return SimpleNamespace(
-        truth=truth,
-        before=before,
-        fit=fit,
-        support=support,
-        zero=zero,
-        peak=peak,
-        curves=curves,
-        here=here,
-        titles=titles,
-    )
-
-
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    artists.truth.set_data(setup.X, data["truth"])
-    artists.before.set_data(setup.X, data["before"])
-    artists.fit.set_data(setup.X, data["fit"])
-    artists.fit.set_color(setup.COLORS[data["start"]])
-    artists.support.set_data(*data["support"])
-    artists.zero.set_data([0.9, 230], [data["zero"]] * 2)
-    artists.peak.set_data([data["shots"]] * 2, [0.05, 2e3])
-    for curve, errors in zip(artists.curves, data["medians"]):
-        curve.set_data(RANKS, errors)
-    artists.here.set_data([data["rank"]], [data["error"]])
-    artists.titles[0].set_text(f"{data['shots']} points, {_features(data['rank'])}")
-    artists.titles[1].set_text(
-        f"Here {data['error']:.2g}; best {data['best'][1]:.2g}, at r = {data['best'][0]}"
-    )
+    show.level(right, "zero", "predicting zero")
+    show.mark(right, "shots", "r = number of points", linestyle="-", linewidth=1)
+    for start, (text, _, _) in STARTS.items():
+        shown = lambda d, start=start: start in d.networks
+        width = lambda d, start=start: 3 if d.start == start else 1.4
+        errors = lambda d, start=start: d.medians[start]
+        show.line(right, RANKS, errors, **setup.LOOKS[start], linewidth=width, shown=shown, end=text.split(",")[0])
+    show.points(right, "rank", "error", **plots.HERE)
+    show.title(right, lambda d: f"Here {d.error:.3g}; best {d.best[1]:.2g}, {_features(d.best[0])}")
 
 
 def _features(rank: int) -> str:
     return "all features" if rank == RANKS[-1] else f"top {rank} feature{'s' * (rank > 1)}"
 
 
-def alt(data: dict) -> str:
+def words(d) -> str:
     return (
-        f"From {STARTS[data['start']][0]}, {data['shots']} support points, {_features(data['rank'])}: median "
-        f"held-out error {data['error']:.3g}. The best r is {data['best'][0]} with {data['best'][1]:.3g}; "
-        f"all features give {data['medians'][list(STARTS).index(data['start'])][-1]:.3g}; predicting zero "
-        f"{data['zero']:.3g}."
+        f"From {STARTS[d.start][0]}, {d.shots} support points, {_features(d.rank)}: median held-out error "
+        f"{d.error:.3g}. The best r is {d.best[0]} with {d.best[1]:.3g}; all features give "
+        f"{float(d.medians[d.start][-1]):.3g}; predicting zero {d.zero:.3g}."
     )
 
 
-def demo() -> Demo:
-    """The fourth demo of notebook 05; its default view is MAML's network and its top three features."""
-    return Demo(
-        "The shortest fit from the top r features",
-        controls=[
-            setup.start_choice("features of"),
-            Notches("rank", RANKS, 3, "principal features r"),
-            Slider("shots", 2, MOST_SHOTS, 10, "support points S"),
-            Button("task", "another task"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.6),
-    )
+demo = declare(
+    "The shortest fit from the top r features",
+    [
+        setup.start_choice("features of"),
+        Notches("rank", RANKS, 3, "principal features r"),
+        Slider("shots", 2, MOST_SHOTS, 10, "support points S"),
+        Several("networks", {start: text for start, (text, _, _) in STARTS.items()}, label="show"),
+        Button("task", "another task"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 4.6),
+    views={
+        "three features": {},
+        "as many as points": {"rank": 10},
+        "all of them": {"rank": RANKS[-1]},
+        "random weights": {"start": "random"},
+    },
+)

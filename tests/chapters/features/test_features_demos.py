@@ -110,7 +110,7 @@ def test_a_small_step_moves_the_network_along_the_kernels_column():
 def test_a_push_moves_mamls_network_and_hardly_the_random_one():
     moved = {}
     for iteration in (0, 70_000):
-        data = tangent_kernel.compute(values(tangent_kernel, iteration=iteration))
+        data = tangent_kernel.demo(iteration=iteration).set().data
         moved[iteration] = data["moved"][abs(setup.X - data["x"]).argmin()]
     assert abs(moved[0]) < 0.1 and 0.6 < moved[70_000] < 1.6
 
