@@ -91,7 +91,7 @@ def percent(part: float) -> str:
 def words(d) -> str:
     real = ", ".join(f"{NAMES[m]} {d.now[m]:.3f}" for m in METHODS if m != d.to)
     fits = ", ".join(
-        f"{NAMES[m]} {d.fitted[m][1]:.2f} (theory {coefficient(m, d.steps) + 0.0:g}) beside {d.fitted[m][0]:.2f} AvgGrad"
+        f"{NAMES[m]} {d.fitted[m][1]:.2f} (theory {coefficient(m, d.steps) + 0.0:g}) with {d.fitted[m][0]:.2f} AvgGrad"
         for m in METHODS[:3]
     )
     return (

@@ -78,9 +78,7 @@ class Racer:
         endless = iter(lambda: method.tasks.sample(method.meta_batch, generator=generator), None)
         if len(self.seen) == 1:
             self.updates = method.optimizer(parameters.values(), method.outer_lr)
-        steps = outer_loop(
-            lambda batch: learner.meta_gradient(self.network, batch), parameters, self.updates, endless
-        )
+        steps = outer_loop(lambda batch: learner.meta_gradient(self.network, batch), parameters, self.updates, endless)
         started = time.perf_counter() - self.seconds
         try:
             while self.seconds < until:

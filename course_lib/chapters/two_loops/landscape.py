@@ -2,7 +2,7 @@
 
     F_k(theta) = mean_i L_i(theta'_i; query),   theta'_i = k steps from theta on task i's support set
 
-on the two-parameter problem of ``two_loops_plane``, with the path that each method takes through it. All
+on the two-parameter problem of ``two_parameters``, with the path that each method takes through it. All
 live: every point of the plane is an initialisation, and all of them are adapted to all tasks in one batch.
 """
 
@@ -15,7 +15,6 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from contourpy import contour_generator
-from matplotlib.collections import LineCollection
 from matplotlib.colors import BoundaryNorm
 from matplotlib.patheffects import withStroke
 from torch import Tensor
@@ -23,7 +22,7 @@ from torch import Tensor
 from course_lib.chapters.two_loops import two_parameters as plane
 from course_lib.inner_loop import adapt, predict
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Demo, Slider
+from course_lib.kit.demo import Button, Several, Slider, declare
 from course_lib.losses import mse
 
 NUM_TASKS, OUTER_STEPS = 12, 40  # tasks, the same at every outer step
@@ -31,12 +30,7 @@ SIZE = 41  # points of the landscape a side
 LEVELS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 1.6, 2.4, 3.2)  # of its contours, mean squared error
 HIGHEST = 4.0  # where its shades end
 FRAME = 4  # outer steps between two pictures
-LOOKS = {
-    "maml": (plots.BLUE, "o"),
-    "fomaml": (plots.SKY, "^"),
-    "reptile": (plots.AMBER, "s"),
-    "union": (plots.PINK, "D"),
-}
+HALO = [withStroke(linewidth=4.5, foreground="white")]
 
 
 @lru_cache(maxsize=8)
@@ -63,17 +57,17 @@ def landscape(steps: int, inner_lr: float, draw: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=20_000)
-def outer_step(
-    theta: tuple[float, float], method: str, steps: int, inner_lr: float, outer_lr: float, draw: int
-):
+def outer_step(theta: tuple[float, float], method: str, steps: int, inner_lr: float, outer_lr: float, draw: int):
     """Where one outer step on all tasks leads from ``theta``."""
     way = plane.direction(method, plane.wave(*theta), tasks(draw), steps, inner_lr)
     return tuple((torch.tensor(theta, dtype=torch.float64) - outer_lr * way).tolist())
 
 
-def descents(steps: int, inner_lr: float, outer_lr: float, draw: int) -> Iterator[dict[str, np.ndarray]]:
+def descents(
+    start: tuple[float, float], steps: int, inner_lr: float, outer_lr: float, draw: int
+) -> Iterator[dict[str, np.ndarray]]:
     """The paths {method: [n + 1, 2]} of all methods after n = 0, FRAME, 2 FRAME, ... outer steps."""
-    paths = {method: [plane.START] for method in plane.METHODS}
+    paths = {method: [start] for method in plane.METHODS}
     for count in range(OUTER_STEPS + 1):
         if count % FRAME == 0:
             yield {method: np.array(path) for method, path in paths.items()}
@@ -87,106 +81,93 @@ def compute(values: SimpleNamespace) -> Iterator[dict]:
     info = tasks(values.new_tasks).info
     phases, amplitudes, _ = plane.grid(SIZE)
     lines = contour_generator(phases, amplitudes, landscape(*settings))
+    heights = landscape(*settings)
+    low = int(heights.argmin())
     fixed = {
-        "steps": values.steps,
-        "inner_lr": values.inner_lr,
-        "landscape": landscape(*settings),
+        "landscape": heights,
         "contours": [line for level in LEVELS for line in lines.lines(level)],
-        "optima": torch.stack([info["phase"], info["amplitude"]]).numpy(),  # [2, T]
+        "optima": torch.stack([info["phase"], info["amplitude"]], 1).numpy(),  # [T, 2]
+        "lowest": float(heights.min()),
+        "bottom": (phases[low % SIZE], amplitudes[low // SIZE]),
     }
-    for paths in descents(values.steps, values.inner_lr, values.outer_lr, values.new_tasks):
+    for paths in descents(values.theta, values.steps, values.inner_lr, values.outer_lr, values.new_tasks):
         points = torch.from_numpy(np.concatenate(list(paths.values())))
         losses = query_loss(points, *settings).reshape(len(paths), -1)  # [methods, n + 1]
         yield fixed | {"paths": paths, "losses": dict(zip(paths, losses))}
 
 
-def figure(fig) -> SimpleNamespace:
-    left, right = fig.subplots(1, 2, width_ratios=(1.25, 1))
+def picture(fig, show) -> None:
+    left, right = fig.subplots(1, 2, width_ratios=(1.35, 1))
     left.set(xlabel="phase", ylabel="amplitude")
     extent = (*plane.PHASE_RANGE, *plane.AMPLITUDE_RANGE)
     shades = BoundaryNorm([0, *LEVELS, HIGHEST], 256, extend="max")  # as in a map: one between two contours
-    look = {"cmap": "Greys", "norm": shades, "interpolation": "bilinear", "interpolation_stage": "data"}
-    look |= {"origin": "lower", "extent": extent, "aspect": "auto", "alpha": 0.55}
-    image = left.imshow(np.zeros((SIZE, SIZE)), **look)
+    look = {"cmap": "Purples", "norm": shades, "interpolation": "bilinear", "interpolation_stage": "data"}
+    show.image(left, "landscape", **look, origin="lower", extent=extent, aspect="auto", alpha=0.5)
     left.grid(False)
-    contours = LineCollection([], colors=plots.GREY, linewidths=0.7)
-    left.add_collection(contours, autolim=False)
+    show.paths(left, "contours", colors=plots.VIOLET, linewidths=0.6, alpha=0.6)
     left.set(xlim=plane.PHASE_RANGE, ylim=plane.AMPLITUDE_RANGE)
-    optima = left.plot(
-        [], [], "*", color=plots.GREEN, markersize=10, markeredgecolor="white", label="optimum of a task"
-    )[0]
-    right.set(
-        xlabel="outer step", ylabel=r"$F_k(\theta)$", xlim=(0, OUTER_STEPS), ylim=(0.03, 10), yscale="log"
-    )
-    paths, curves, ends = {}, {}, {}
-    for method, (color, marker) in LOOKS.items():
-        paths[method] = left.plot([], [], "-", color=color, linewidth=2.5)[0]
-        paths[method].set_path_effects([withStroke(linewidth=4.5, foreground="white")])
-        ends[method] = left.plot([], [], marker, color=color, markersize=10, markeredgecolor="white")[0]
-        style = {"color": color, "marker": marker, "markevery": 5, "linestyle": "-"}
-        curves[method] = right.plot([], [], **style, label=plane.METHODS[method])[0]
-    start = left.plot(*plane.START, "o", color=plots.BLACK, markersize=8, zorder=6, label="start")[0]
-    fig.legend(loc="outside lower center", ncols=6)
-    titles = SimpleNamespace(left=left.set_title(" "), right=right.set_title(" "))
-    return SimpleNamespace(
-        image=image,
-        contours=contours,
-        optima=optima,
-        paths=paths,
-        ends=ends,
-        start=start,
-        curves=curves,
-        titles=titles,
-    )
+    show.points(left, "optima", marker="*", color=plots.INK, markersize=10, markeredgecolor="white")
+    plots.name_region(left, 0.98, 0.04, "dark is high; a star solves a task", ha="right", path_effects=HALO)
+    show.points(left, lambda d: d.bottom, marker="+", color=plots.INK, markersize=13, markeredgewidth=2)
+    beside = {"fontsize": 9, "ha": "center", "va": "top", "path_effects": HALO, "clip_on": True, "zorder": 6}
+    show.text(left, lambda d: np.add(d.bottom, (0, 0.3)), None, "lowest", **beside)
+    right.set(xlabel="outer step", ylabel=r"$F_k(\theta)$", xlim=(0, OUTER_STEPS), yscale="log")
+    right.set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10"])
+    right.minorticks_off()
+    show.limits(right, y=lambda d: (0.7 * d.lowest, plots.nice_ceiling(max(map(max, d.losses.values())))))
+    show.level(right, "lowest")
+    under = {"fontsize": 9, "ha": "right", "va": "top", "color": plots.QUIET}
+    show.text(right, OUTER_STEPS, lambda d: 0.97 * d.lowest, "lowest point of the plane", **under)
+    for method, name in plane.METHODS.items():
+        look, shown = plots.METHODS[method], lambda d, method=method: method in d.methods
+        path, losses = (lambda d, method=method: d.paths[method]), (lambda d, method=method: d.losses[method])
+        show.line(
+            left, path, color=look["color"], linestyle="-", linewidth=2.5, path_effects=HALO, shown=shown, pin=True
+        )
+        end = {"marker": look["marker"], "color": look["color"], "markeredgecolor": "white", "markersize": 10}
+        show.points(left, lambda d, path=path: path(d)[-1], **end, zorder=5, shown=shown)
+        steps = lambda d, losses=losses: np.arange(len(losses(d)))
+        show.line(right, steps, losses, **look, markevery=5, shown=shown, end=name)
+    show.handle(left, "theta", moves="theta", label="start of theta", color=plots.BLACK)
+    show.text(left, lambda d: np.add(d.theta, (0, -0.12)), None, r"drag $\theta$", **beside)
+    show.title(left, lambda d: f"Query loss after k = {d.steps} step{'s' * (d.steps != 1)} from here")
+    show.title(right, lambda d: "Lowest now: {}, {:.2f}".format(*lowest(d)))
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    artists.image.set_data(data["landscape"])
-    artists.contours.set_segments(data["contours"])
-    artists.optima.set_data(*data["optima"])
-    for method, path in data["paths"].items():
-        artists.paths[method].set_data(*path.T)
-        artists.ends[method].set_data(*path[-1][:, None])
-        artists.curves[method].set_data(range(len(path)), data["losses"][method])
-    k = data["steps"]
-    artists.titles.left.set_text(
-        f"Query loss after k = {k} step{'s' * (k > 1)} from here"
-        if k
-        else "Query loss, nothing adapts (k = 0)"
-    )
-    last = {plane.METHODS[m]: losses[-1] for m, losses in data["losses"].items()}
-    artists.titles.right.set_text(
-        f"Now: MAML {last['MAML']:.2f}, union of tasks {last['union of tasks']:.2f}"
-    )
+def lowest(d) -> tuple[str, float]:
+    best = min(d.losses, key=lambda method: d.losses[method][-1])
+    return plane.METHODS[best], d.losses[best][-1]
 
 
-def alt(data: dict) -> str:
-    count = len(data["paths"]["maml"]) - 1
+def words(d) -> str:
     ends = [
-        f"{plane.METHODS[m]} at ({p[-1][0]:.2f}, {p[-1][1]:.2f}) with {data['losses'][m][-1]:.2f}"
-        for m, p in data["paths"].items()
+        f"{name} at ({d.paths[m][-1][0]:.2f}, {d.paths[m][-1][1]:.2f}) with {d.losses[m][-1]:.2f}"
+        for m, name in plane.METHODS.items()
     ]
     return (
-        f"The mean query loss of {NUM_TASKS} tasks after k = {data['steps']} steps of rate "
-        f"{data['inner_lr']:.2g} over the "
-        f"plane of initial weights (phase, amplitude); its lowest point on the grid is "
-        f"{data['landscape'].min():.2f}. "
-        f"After {count} outer steps: {'; '.join(ends)}."
+        f"The mean query loss of {NUM_TASKS} tasks after k = {d.steps} steps of rate {d.inner_lr:.2g} over the plane "
+        f"of initial weights (phase, amplitude); its lowest point on the grid is {d.lowest:.2f}. After "
+        f"{len(d.paths['maml']) - 1} outer steps: {'; '.join(ends)}."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 02; its default view has one inner step, where the methods part most."""
-    return Demo(
-        "What the outer loop descends",
-        controls=[
-            Slider("steps", 0, 5, 1, "inner steps k"),
-            *plane.rate_sliders(highest_inner=0.3, highest_outer=0.6, outer=0.3),
-            Button("new_tasks", "other tasks"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.6, 4.8),
-    )
+demo = declare(
+    "What the outer loop descends",
+    [
+        Slider("steps", 0, 5, 1, "inner steps k"),
+        *plane.rate_sliders(highest_inner=0.3, highest_outer=0.6, outer=0.3),
+        Several("methods", plane.METHODS, label="show"),
+        Button("new_tasks", "other tasks"),
+        plane.start_point(),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.8, 4.8),
+    views={
+        "one inner step": {},
+        "nothing adapts": {"steps": 0},
+        "a wide valley": {"steps": 3},
+        "MAML is caught by a wrinkle": {"steps": 5, "inner_lr": 0.3},
+    },
+)

@@ -16,9 +16,7 @@ def algorithm(fig: Figure) -> None:
     places = (378, 338, 302, 266, 230, 194, 158, 110, 62)  # of the lines; the sum in line 8 needs room
     at = dict(enumerate(places, 1))
     canvas.text(24, 428, r"$\mathbf{Algorithm\ 1}$   Model-Agnostic Meta-Learning", ha="left")
-    require = (
-        r"$\mathbf{Require\!:}$  $p(\mathcal{T})$: distribution over tasks;  $\alpha, \beta$: step sizes"
-    )
+    require = r"$\mathbf{Require\!:}$  $p(\mathcal{T})$: distribution over tasks;  $\alpha, \beta$: step sizes"
     canvas.text(816, 428, require, ha="right", size="small")
     for y in (446, 410, 26):
         canvas.axes.plot([20, 820], [y, y], color=plots.BLACK, linestyle="-", linewidth=1.4)
@@ -64,27 +62,21 @@ def training_loop(fig: Figure) -> None:
         words = r"$k$ steps of SGD" + "\n" + rf"on the support set of task ${task}$"
         steps = canvas.box(198, y, 212, 54, words, "task", size="small")
         adapted = canvas.box(446, y, 60, 54, rf"$\theta'_{task}$", "task")
-        held_out = canvas.box(
-            558, y, 130, 54, "held-out loss:\n" + rf"query set of task ${task}$", size="small"
-        )
+        held_out = canvas.box(558, y, 130, 54, "held-out loss:\n" + rf"query set of task ${task}$", size="small")
         canvas.arrow(steps.right, adapted.left)
         canvas.arrow(adapted.right, held_out.left)
         if middle == level:
             canvas.arrow(start.right, steps.left)
             canvas.arrow(held_out.right, total.left)
         else:
-            near_start, near_total = (
-                (start.top, total.top) if middle > level else (start.bottom, total.bottom)
-            )
+            near_start, near_total = (start.top, total.top) if middle > level else (start.bottom, total.bottom)
             canvas.arrow(near_start, (near_start[0], middle), steps.left)
             canvas.arrow(held_out.right, (near_total[0], middle), near_total)
     for x in (304, 476, 623):
         canvas.dots(x, level - apart / 2, vertical=True, spread=7)
     canvas.arrow((792, level - 42), (792, 66), (52, 66), (52, level - 42), back=True)
     update = r"$\theta \leftarrow \theta - \eta_{\mathrm{outer}}\,\nabla_{\theta}\,\mathcal{L}$"
-    canvas.text(
-        420, 42, rf"gradient of the held-out loss, back through the $k$ steps:   {update}", color=plots.BLUE
-    )
+    canvas.text(420, 42, rf"gradient of the held-out loss, back through the $k$ steps:   {update}", color=plots.BLUE)
 
 
 MOST_STEPS = 4  # drawn one by one in figure 24.5; of more, the first two and the last
@@ -111,9 +103,7 @@ def draw_unrolled(axes: Axes, k: int) -> None:
     canvas.text(20, 296, f"one cell:  {update}", ha="left")
     canvas.text(820, 296, "dashed: the gradient on its way back", ha="right", color=plots.BLUE)
     if k:
-        support = canvas.box(
-            first + 40, 20, last - first - 80, low - 20, "support set: the same input at every step"
-        )
+        support = canvas.box(first + 40, 20, last - first - 80, low - 20, "support set: the same input at every step")
     for column, step in enumerate(steps):
         here, there = first + gap * column, first + gap * (column + 1)
         middle = (here + there) / 2
@@ -129,9 +119,7 @@ def draw_unrolled(axes: Axes, k: int) -> None:
         factor = r"$\cdots$" if step is None else rf"$I - \alpha H_{{{step}}}$"
         canvas.text(middle, high + 17, factor, size="small", color=plots.BLUE)
     for column, state in enumerate(states):
-        canvas.circle(
-            first + gap * column, y, RADIUS, rf"$\theta_{{{state}}}$", "task" if state else "shared"
-        )
+        canvas.circle(first + gap * column, y, RADIUS, rf"$\theta_{{{state}}}$", "task" if state else "shared")
     end = first + gap * (len(states) - 1)
     canvas.note(first, y - 37, "initial\nweights", va="top")
     if k:

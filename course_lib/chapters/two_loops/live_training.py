@@ -15,10 +15,9 @@ import numpy as np
 import torch
 
 from course_lib.algorithms import MAML
-from course_lib.engine.run import threads_for
 from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Demo, Run, Slider, Switch
+from course_lib.kit.demo import Run, Slider, Switch, declare
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -34,26 +33,25 @@ GRID = torch.linspace(*X_RANGE, 101)[None, :, None]  # [1, 101, 1]
 
 
 def train(steps: int, inner_lr: float, outer_lr: float, second_order: bool) -> Iterator[dict]:
-    """Meta-train from seed 0 and yield what the picture shows, every few outer steps."""
+    """Meta-train from seed 0 and yield its state every few outer steps."""
     model, learner = MLP(seed=SEED), MAML(steps, inner_lr, second_order)
     generator = torch.Generator().manual_seed(SEED)
     batches = (TASKS.sample(META_BATCH, generator=generator) for _ in range(ITERATIONS))
     parameters = dict(model.named_parameters())
     updates = adam(parameters.values(), outer_lr)
     losses: list[float] = []
-    yield picture(model, learner, losses)
+    yield state(model, learner, losses)
     updated = outer_loop(lambda batch: learner.meta_gradient(model, batch), parameters, updates, batches)
     try:
-        with threads_for(model, torch.device("cpu")):
-            for iteration, info in updated:
-                losses.append(info["loss"].item())
-                if iteration % LOOK_EVERY == 0:
-                    yield picture(model, learner, losses)
+        for iteration, info in updated:
+            losses.append(info["loss"].item())
+            if iteration % LOOK_EVERY == 0:
+                yield state(model, learner, losses)
     except Diverged:
-        yield picture(model, learner, losses, diverged=True)
+        yield state(model, learner, losses, diverged=True)
 
 
-def picture(model: MLP, learner: MAML, losses: list[float], diverged: bool = False) -> dict:
+def state(model: MLP, learner: MAML, losses: list[float], diverged: bool = False) -> dict:
     """The losses so far, and the new curve before and after the inner loop."""
     unit = torch.rand(1, 10, 1, generator=torch.Generator().manual_seed(5))
     x = X_RANGE[0] + (X_RANGE[1] - X_RANGE[0]) * unit  # [1, 10, 1]
@@ -67,13 +65,12 @@ def picture(model: MLP, learner: MAML, losses: list[float], diverged: bool = Fal
         )  # [1, 101, 1]
     return {
         "losses": np.array(losses),
-        "support": (x[0, :, 0].numpy(), y[0, :, 0].numpy()),
-        "truth": truth[0, :, 0].numpy(),
-        "before": before[0, :, 0].numpy(),
-        "after": after[0, :, 0].numpy(),
+        "support": torch.cat([x, y], 2)[0],  # [10, 2]
+        "truth": truth[0, :, 0],
+        "before": before[0, :, 0],
+        "after": after[0, :, 0],
         "error": float(mse(after, truth)),
         "diverged": diverged,
-        "settings": {"steps": learner.inner_steps, "inner_lr": learner.inner_lr},
     }
 
 
@@ -86,7 +83,7 @@ def default_run() -> dict:
 
 @lru_cache(maxsize=64)
 def untrained(steps: int, inner_lr: float, second_order: bool) -> dict:
-    return picture(MLP(seed=SEED), MAML(steps, inner_lr, second_order), [])
+    return state(MLP(seed=SEED), MAML(steps, inner_lr, second_order), [])
 
 
 def compute(values: SimpleNamespace) -> Iterator[dict]:
@@ -108,95 +105,65 @@ def running_mean(losses: np.ndarray) -> np.ndarray:
     return (sums[last] - sums[first]) / (last - first)
 
 
-def figure(fig) -> SimpleNamespace:
+def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
-    left.set(
-        xlabel="outer step",
-        ylabel="query loss after the inner loop",
-        xlim=(0, ITERATIONS),
-        ylim=(0.2, 20),
-        yscale="log",
-    )
-    left.axhline(ZERO_PREDICTOR_MSE, **plots.REFERENCE, label="predicting zero")
-    losses = left.plot([], [], color=plots.SKY, linestyle="-", linewidth=0.8, label="meta-batch of 25 tasks")[
-        0
-    ]
-    mean = left.plot([], [], color=plots.BLUE, linestyle="-", label=f"mean of the last {WINDOW}")[0]
+    left.set(xlabel="outer step", ylabel="query loss after the inner loop", yscale="log")
+    left.set(xlim=(0, ITERATIONS), ylim=(0.2, 20))
+    left.set_yticks([0.2, 0.5, 1, 2, 5, 10, 20], ["0.2", "0.5", "1", "2", "5", "10", "20"])
+    show.level(left, ZERO_PREDICTOR_MSE, "predicting zero")
+    color = lambda d: plots.METHODS["maml" if d.second_order else "fomaml"]["color"]
+    steps = lambda d: np.arange(1, len(d.losses) + 1)
+    show.line(left, steps, "losses", color=color, linestyle="-", linewidth=0.8, alpha=0.4)
+    mean = lambda d: running_mean(d.losses)
+    words = f"mean of\nthe last {WINDOW}"
+    show.line(left, steps, mean, color=color, linestyle="-", linewidth=2.6, end=words, pin=True)
+    plots.name_region(left, 0.97, 0.97, f"thin: each meta-batch of {META_BATCH} tasks", ha="right", va="top")
+    show.title(left, progress)
+
     right.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-6, 6))
-    artists = SimpleNamespace(
-        losses=losses,
-        mean=mean,
-        truth=right.plot([], [], **plots.TRUTH, label="a new curve")[0],
-        before=right.plot([], [], color=plots.SKY, linestyle=":", label=r"$f_\theta$, before")[0],
-        after=right.plot([], [], color=plots.ORANGE, linestyle="-", label=r"$f_{\theta'}$, adapted")[0],
-        support=right.plot([], [], **plots.SUPPORT, label="support")[0],
-        titles=(left.set_title(" "), right.set_title(" ")),
-    )
-    fig.legend(loc="outside lower center", ncols=4)
-    return artists
+    x = GRID[0, :, 0]
+    show.line(right, x, "truth", **plots.TRUTH, end="a new curve")
+    show.line(right, x, "before", color=color, linestyle=":", linewidth=1.6, end=r"$f_\theta$, before")
+    show.line(right, x, "after", color=color, linestyle="-", linewidth=2.6, end=r"$f_{\theta'}$, adapted", pin=True)
+    show.points(right, "support", **plots.SUPPORT)
+    show.title(right, lambda d: f"New curve, k = {d.steps}: error {d.error:.2f}")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    steps = np.arange(1, len(data["losses"]) + 1)
-    artists.losses.set_data(steps, data["losses"])
-    artists.mean.set_data(steps, running_mean(data["losses"]))
-    x = GRID[0, :, 0].numpy()
-    for name in ("truth", "before", "after"):
-        getattr(artists, name).set_data(x, data[name])
-    artists.support.set_data(*data["support"])
-    artists.titles[0].set_text(progress(data))
-    k = data["settings"]["steps"]
-    artists.titles[1].set_text(f"Error on the new curve after k = {k}: {data['error']:.2f}")
-
-
-def progress(data: dict) -> str:
-    count = len(data["losses"])
+def progress(d) -> str:
+    count = len(d.losses)
     if count == 0:
         return "Not trained: press the button"
-    if data["diverged"]:
+    if d.diverged:
         return f"Diverged at outer step {count + 1}"
-    return f"Outer step {count}: loss {running_mean(data['losses'])[-1]:.2f}"
+    return f"Outer step {count}: loss {running_mean(d.losses)[-1]:.2f}"
 
 
-def alt(data: dict) -> str:
-    k, rate = data["settings"]["steps"], data["settings"]["inner_lr"]
+def words(d) -> str:
     return (
-        f"{progress(data)}; predicting zero costs {ZERO_PREDICTOR_MSE:.2f}. On a new curve the "
-        f"network's error after "
-        f"k = {k} steps of rate {rate:.2g} on ten points is {data['error']:.2f}."
+        f"{progress(d)}; predicting zero costs {ZERO_PREDICTOR_MSE:.2f}. On a new curve the network's error after "
+        f"k = {d.steps} steps of rate {d.inner_lr:.2g} on ten points is {d.error:.2f}."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 02; its default view is a finished run."""
-    return Demo(
-        "Train MAML live",
-        controls=[
-            Slider(
-                "inner_lr",
-                1e-3,
-                0.1,
-                DEFAULT["inner_lr"],
-                "\N{GREEK SMALL LETTER ALPHA} = \N{GREEK SMALL LETTER ETA} inner",
-                log=True,
-            ),
-            Slider(
-                "outer_lr",
-                1e-4,
-                0.1,
-                DEFAULT["outer_lr"],
-                "\N{GREEK SMALL LETTER BETA} = \N{GREEK SMALL LETTER ETA} outer (Adam)",
-                log=True,
-            ),
-            Slider("steps", 0, 5, DEFAULT["steps"], "inner steps k"),
-            Switch("second_order", DEFAULT["second_order"], "second derivatives (off: FOMAML)"),
-            Run("train", f"train {ITERATIONS} outer steps"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.4, 4.6),
-        may_diverge=("after", "before", "error"),
-        hint="The training diverged: choose smaller rates.",
-    )
+demo = declare(
+    "Train MAML live",
+    [
+        Slider("inner_lr", 1e-3, 0.1, DEFAULT["inner_lr"], "α = η inner", log=True),
+        Slider("outer_lr", 1e-4, 0.1, DEFAULT["outer_lr"], "β = η outer (Adam)", log=True),
+        Slider("steps", 0, 5, DEFAULT["steps"], "inner steps k"),
+        Switch("second_order", DEFAULT["second_order"], "second derivatives (off: FOMAML)"),
+        Run("train", f"train {ITERATIONS} outer steps"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 4.6),
+    may_diverge=("after", "before", "error"),
+    hint="The training diverged: choose smaller rates.",
+    views={
+        "a finished run": {},
+        "train: small β": {"outer_lr": 1e-3, "train": True},
+        "train: long inner step": {"inner_lr": 0.1, "train": True},
+        "train: k = 0": {"steps": 0, "train": True},
+    },
+)

@@ -13,14 +13,13 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from contourpy import contour_generator
-from matplotlib.collections import LineCollection
 from torch import Tensor
 
 from course_lib.algorithms import MAML
 from course_lib.analysis.curvature import random_like
 from course_lib.inner_loop import Params, predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
+from course_lib.kit.demo import Button, Choice, Notches, Slider, declare
 from course_lib.losses import accuracy, cross_entropy
 from course_lib.models import MLP
 from course_lib.tasks import TaskBatch
@@ -28,7 +27,7 @@ from course_lib.tasks import TaskBatch
 SHOTS, QUERIES, INNER_LR = 5, 20, 0.5  # points of each of the two classes; rate for a mean cross-entropy
 REACH, POINTS = 3.0, 241  # half width of the line in units of weight, points on it
 EDGE = 3.2  # of the square in which the points are drawn
-LOOKS = ((plots.BLUE, "o"), (plots.ORANGE, "s"))  # of the two classes
+LOOKS = ((plots.GREEN, "o"), (plots.VIOLET, "s"))  # of the two classes
 WAYS = {"downhill": "against the meta-gradient", "random": "random direction"}
 
 
@@ -61,10 +60,7 @@ def adapt_from(way: str, steps: int, draw: int, t: Tensor) -> tuple[MLP, Params,
     """The weights after the inner loop from theta + t d, for every t [G], and the task, G times."""
     model, learner, batch, direction = line_of(way, steps, draw)
     start = stack_params(model, len(t))
-    start = {
-        name: p.detach() + t.view(-1, *[1] * direction[name].ndim) * direction[name]
-        for name, p in start.items()
-    }
+    start = {name: p.detach() + t.view(-1, *[1] * direction[name].ndim) * direction[name] for name, p in start.items()}
     repeated = batch[torch.zeros(len(t), dtype=torch.long)]
     start = start if t.requires_grad else {name: p.requires_grad_() for name, p in start.items()}
     return model, learner.adapt(model, repeated.support_x, repeated.support_y, start), repeated
@@ -112,120 +108,80 @@ def compute(values: SimpleNamespace) -> dict:
     t, smooth, mistakes = losses_along(*setting, centre - half, centre + half)
     batch = two_clouds(values.new_task)
     return here(*setting, values.t) | {
-        "t": t,
+        "line": t,
         "cross_entropy": smooth,
         "error": mistakes,
-        "at": values.t,
-        "zoom": values.zoom,
         "limits": (centre - half, centre + half),
-        "steps": values.steps,
-        "support": batch.support_x[0].numpy(),
-        "support_y": batch.support_y[0].numpy(),
-        "query": batch.query_x[0].numpy(),
-        "query_y": batch.query_y[0].numpy(),
+        "support": by_class(batch.support_x[0], batch.support_y[0]),
+        "query": by_class(batch.query_x[0], batch.query_y[0]),
+        "query_x": batch.query_x[0],  # [N, 2]
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    left, right = fig.add_gridspec(1, 2, width_ratios=(1, 1.25))
+def by_class(x: Tensor, labels: Tensor) -> list[Tensor]:
+    return [x[labels == label] for label in range(len(LOOKS))]
+
+
+def picture(fig, show) -> None:
+    left, cells = fig.add_gridspec(1, 2, width_ratios=(1, 1.25))
     points = fig.add_subplot(left)
     points.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), xlabel="first input", ylabel="second input")
-    boundary = LineCollection([], colors=plots.BLACK, linewidths=2)
-    points.add_collection(boundary, autolim=False)
-    points.plot([], [], color=plots.BLACK, linestyle="-", label="boundary after k steps")
-    clouds = []
+    show.paths(points, "boundary", colors=plots.BLACK, linewidths=2)
     for label, (color, marker) in enumerate(LOOKS):
-        support = points.plot([], [], marker, color=color, linestyle="none", markersize=8)[0]
-        query = points.plot(
-            [], [], marker, color=color, markerfacecolor="white", linestyle="none", markersize=6
-        )[0]
-        clouds.append((support, query))
-    points.plot([], [], "o", color=plots.GREY, markersize=8, label="support")
-    points.plot([], [], "o", color=plots.GREY, markerfacecolor="white", label="query")
-    wrong = points.plot([], [], "x", color=plots.BLACK, markersize=8, markeredgewidth=1.5, label="a mistake")[
-        0
-    ]
-    upper, lower = (fig.add_subplot(cell) for cell in right.subgridspec(2, 1))
+        look = {"color": color, "marker": marker}
+        show.points(points, lambda d, label=label: d.support[label], **look, markersize=8)
+        show.points(points, lambda d, label=label: d.query[label], **look, markerfacecolor="white")
+    look = {"color": plots.BLACK, "marker": "x", "markersize": 8, "markeredgewidth": 1.5}
+    show.points(points, lambda d: d.query_x[d.mistakes], **look)
+    plain = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    plots.name_region(points, 0.5, 0.03, "filled: support, open: query, ×: wrong", bbox=plain)
+    show.title(points, lambda d: f"{d.mistakes.sum()} of {2 * QUERIES} queries wrong after k = {d.steps}")
+
+    upper, lower = (fig.add_subplot(cell) for cell in cells.subgridspec(2, 1))
     upper.set(ylabel="cross-entropy")
-    lower.set(
-        ylabel="share of mistakes", xlabel=r"$t$ in initial weights $\theta + t\,d$", ylim=(-0.05, 1.05)
-    )
-    smooth = upper.plot([], [], color=plots.BLUE, linestyle="-")[0]
-    stairs = lower.plot([], [], color=plots.ORANGE, linestyle="-", drawstyle="steps-mid")[0]
-    tangents = [
-        axes.plot([], [], color=plots.BLACK, linestyle="--", linewidth=1.5)[0] for axes in (upper, lower)
-    ]
-    upper.plot([], [], color=plots.BLACK, linestyle="--", linewidth=1.5, label="slope at t")
-    dots = [axes.plot([], [], "o", color=plots.BLACK, markersize=8)[0] for axes in (upper, lower)]
-    fig.legend(loc="outside lower center", ncols=5)
-    titles = SimpleNamespace(
-        points=points.set_title(" "), upper=upper.set_title(" "), lower=lower.set_title(" ")
-    )
-    return SimpleNamespace(
-        axes=(upper, lower),
-        boundary=boundary,
-        clouds=clouds,
-        wrong=wrong,
-        smooth=smooth,
-        stairs=stairs,
-        tangents=tangents,
-        dots=dots,
-        titles=titles,
-    )
+    lower.set(ylabel="share of mistakes", xlabel=r"$t$ in initial weights $\theta + t\,d$", ylim=(-0.05, 1.05))
+    show.line(upper, "line", "cross_entropy", color=plots.BLUE, linestyle="-")
+    show.line(lower, "line", "error", color=plots.INK, linestyle="-", drawstyle="steps-mid")
+    top = lambda d: max(1.6, plots.nice_ceiling(float(d.cross_entropy.max())))
+    near = lambda d: (0.0, top(d)) if d.zoom == 1 else (d.loss - 0.6 / d.zoom, d.loss + 0.6 / d.zoom)
+    show.limits(upper, x=lambda d: d.limits, y=near)
+    show.limits(lower, x=lambda d: d.limits)
+    share = lambda d: float(d.mistakes.mean())
+    for axes, value, slope in ((upper, lambda d: d.loss, lambda d: d.slope), (lower, share, lambda d: 0.0)):
+        way = lambda d: 0.35 * (d.limits[1] - d.limits[0]) * np.array([-1, 1])
+        tangent = lambda d, value=value, slope=slope, way=way: value(d) + slope(d) * way(d)
+        look = {"color": plots.ORANGE, "linestyle": "--", "linewidth": 1.8}
+        show.line(axes, lambda d, way=way: d.t + way(d), tangent, **look)
+        show.points(axes, "t", value, **plots.HERE)
+    show.title(upper, lambda d: f"Cross-entropy {d.loss:.3f}: slope {d.slope:+.3f}")
+    show.title(lower, lambda d: f"0/1 error {share(d):.3f}: level, slope 0")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    artists.boundary.set_segments(data["boundary"])
-    for label, (support, query) in enumerate(artists.clouds):
-        support.set_data(*data["support"][data["support_y"] == label].T)
-        query.set_data(*data["query"][data["query_y"] == label].T)
-    artists.wrong.set_data(*data["query"][data["mistakes"]].T)
-    artists.smooth.set_data(data["t"], data["cross_entropy"])
-    artists.stairs.set_data(data["t"], data["error"])
-    share = float(data["mistakes"].mean())
-    half = 0.35 * (data["limits"][1] - data["limits"][0])
-    for tangent, dot, value, slope in zip(
-        artists.tangents, artists.dots, (data["loss"], share), (data["slope"], 0)
-    ):
-        ends = data["at"] - half, data["at"] + half
-        tangent.set_data(ends, [value + slope * (end - data["at"]) for end in ends])
-        dot.set_data([data["at"]], [value])
-    upper, lower = artists.axes
-    zoomed = (data["loss"] - 0.6 / data["zoom"], data["loss"] + 0.6 / data["zoom"])
-    top = max(1.6, plots.nice_ceiling(float(data["cross_entropy"].max())))
-    plots.set_limits(upper, data["limits"], (0.0, top) if data["zoom"] == 1 else zoomed)
-    plots.set_limits(lower, data["limits"])
-    artists.titles.points.set_text(
-        f"After k = {data['steps']}: {data['mistakes'].sum()} of {2 * QUERIES} queries wrong"
-    )
-    artists.titles.upper.set_text(f"Cross-entropy {data['loss']:.3f}, slope {data['slope']:+.3f}")
-    artists.titles.lower.set_text(f"0/1 error {share:.3f}, slope 0")
-
-
-def alt(data: dict) -> str:
+def words(d) -> str:
     return (
-        f"Initial weights at t = {data['at']:.2f}, adapted in {data['steps']} steps: "
-        f"{data['mistakes'].sum()} of "
-        f"{2 * QUERIES} query points are wrong, a share that moves in steps and has slope 0; the "
-        f"cross-entropy is "
-        f"{data['loss']:.3f}, a smooth curve with slope {data['slope']:+.3f}. Magnified {data['zoom']} times."
+        f"Initial weights at t = {d.t:.2f}, adapted in {d.steps} steps: {d.mistakes.sum()} of {2 * QUERIES} query "
+        f"points are wrong, a share that moves in steps and has slope 0; the cross-entropy is {d.loss:.3f}, a smooth "
+        f"curve with slope {d.slope:+.3f}. Magnified {d.zoom} times."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 02; its default view has the whole line, where the stairs are seen."""
-    return Demo(
-        "Two losses along a line of initial weights",
-        controls=[
-            Slider("t", -REACH, REACH, 0.0, "place on the line t", step=0.02),
-            Notches("zoom", [1, 4, 16, 64, 256, 1024], 1, "magnify"),
-            Slider("steps", 0, 10, 1, "inner steps k"),
-            Choice("way", {text: name for name, text in WAYS.items()}, "downhill", "the line goes"),
-            Button("new_task", "another task"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.4, 5.0),
-    )
+demo = declare(
+    "Two losses along a line of initial weights",
+    [
+        Slider("t", -REACH, REACH, 0.0, "place on the line t", step=0.02),
+        Notches("zoom", [1, 4, 16, 64, 256, 1024], 1, "magnify"),
+        Slider("steps", 0, 10, 1, "inner steps k"),
+        Choice("way", WAYS, "downhill", "the line goes"),
+        Button("new_task", "another task"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.6, 4.9),
+    views={
+        "a staircase and a slope": {},
+        "magnified 16 times": {"zoom": 16},
+        "magnified: level and straight": {"zoom": 1024},
+        "after five inner steps": {"steps": 5},
+    },
+)

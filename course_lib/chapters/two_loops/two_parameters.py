@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from course_lib.algorithms import MAML, Reptile, UnionOfTasks
 from course_lib.algorithms.base import Learner
 from course_lib.inner_loop import predict
-from course_lib.kit.first_edition import Slider
+from course_lib.kit.demo import Point, Slider
 from course_lib.losses import mse
 from course_lib.tasks import TaskBatch
 from course_lib.tasks.sinusoid import X_RANGE, sinusoid
@@ -108,6 +108,11 @@ def rate_sliders(highest_inner: float, highest_outer: float, outer: float) -> tu
         Slider("inner_lr", 0.02, highest_inner, 0.2, "α = η inner", 0.02),
         Slider("outer_lr", 0.05, highest_outer, outer, "β = η outer", 0.05),
     )
+
+
+def start_point() -> Point:
+    """theta before the first update, which is dragged in the plane."""
+    return Point("theta", START, PHASE_RANGE, AMPLITUDE_RANGE)
 
 
 @lru_cache(maxsize=4)

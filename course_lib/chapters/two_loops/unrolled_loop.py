@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 
 from course_lib import checkpoints
@@ -20,7 +21,7 @@ from course_lib.analysis.unrolling import unroll
 from course_lib.chapters.two_loops.lecture_figures import draw_unrolled
 from course_lib.inner_loop import stack_params
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Slider
+from course_lib.kit.demo import Button, Choice, Slider, declare
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -39,9 +40,7 @@ def network(start: str) -> MLP:
 
 def one_task(draw: int):
     """A batch of one sinusoid task in float64."""
-    batch = SinusoidTasks(shots=SHOTS, queries=20).sample(
-        1, generator=torch.Generator().manual_seed(1 + draw)
-    )
+    batch = SinusoidTasks(shots=SHOTS, queries=20).sample(1, generator=torch.Generator().manual_seed(1 + draw))
     return batch.map(torch.Tensor.double)
 
 
@@ -68,89 +67,90 @@ def compute(values: SimpleNamespace) -> dict:
     if diverged:
         product = torch.full_like(product, torch.nan)
     return {
-        "start": values.start,
-        "steps": values.steps,
-        "inner_lr": values.inner_lr,
-        "norms": product.norm(dim=1).numpy(),
-        "cosines": torch.cosine_similarity(product, product[-1:], dim=1).numpy(),
+        "norms": product.norm(dim=1),  # [k + 1]
+        "cosines": torch.cosine_similarity(product, product[-1:], dim=1),  # [k + 1]
         "difference": difference,
         "diverged": diverged,
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    upper, lower = fig.add_gridspec(2, 1, height_ratios=(1.55, 1))
-    picture = fig.add_subplot(upper)
-    norm_axes, cosine_axes = (fig.add_subplot(cell) for cell in lower.subgridspec(1, 2))
-    for axes in (norm_axes, cosine_axes):
-        axes.set(
-            xlabel=r"t: the gradient has come back to $\theta_t$",
-            xlim=(-0.5, MAX_STEPS + 0.5),
-            xticks=range(0, MAX_STEPS + 1, 2),
-        )
-    norm_axes.set(ylabel="length of the gradient", yscale="log", ylim=(0.1, 1e3))
-    cosine_axes.set(ylabel="cosine to FOMAML", ylim=(-1.1, 1.1))
-    cosine_axes.axhline(0, **plots.REFERENCE)
-    curves = SimpleNamespace(
-        norms=norm_axes.plot(
-            [], [], "o-", color=plots.BLUE, label=r"MAML: times $I - \alpha H_t$ at every step back"
-        )[0],
-        flat=norm_axes.plot([], [], "s--", color=plots.ORANGE, markersize=4, label=r"FOMAML: times $I$")[0],
-        cosines=cosine_axes.plot([], [], "o-", color=plots.BLUE)[0],
-    )
-    fig.legend(loc="outside lower center", ncols=2)
-    titles = SimpleNamespace(norms=norm_axes.set_title(" "), cosines=cosine_axes.set_title(" "))
-    return SimpleNamespace(picture=picture, curves=curves, titles=titles, drawn=[None])
+def picture(fig, show) -> None:
+    upper, lower = fig.add_gridspec(2, 1, height_ratios=(1.3, 1))
+    network_axes = fig.add_subplot(upper)
+    drawn = []  # the numbers of steps drawn so far, since drawing a network takes as long as all the rest
+
+    def unrolled(d) -> None:
+        if drawn[-1:] != [d.steps]:
+            draw_unrolled(network_axes, d.steps)
+            drawn.append(d.steps)
+
+    show.also(unrolled)
+    left, right = (fig.add_subplot(cell) for cell in lower.subgridspec(1, 2))
+    for axes in (left, right):
+        axes.set(xlabel=r"t: the gradient has come back to $\theta_t$", xlim=(-0.5, MAX_STEPS + 0.5))
+        axes.set_xticks(range(0, MAX_STEPS + 1, 2))
+    steps = lambda d: np.arange(d.steps + 1)
+    maml, fomaml = plots.METHODS["maml"], plots.METHODS["fomaml"]
+    left.set(ylabel="length of the gradient", yscale="log")
+    show.limits(left, y=limits)
+    show.line(left, steps, lambda d: d.norms[-1].expand(d.steps + 1), **fomaml)
+    show.line(left, steps, "norms", **maml, pin=True)
+    grows = lambda d: d.norms[0] > d.norms[-1]  # then the upper right corner is free, else the lower one
+    for row, (text, look) in enumerate(((r"MAML: times $I - \alpha H_t$", maml), (r"FOMAML: times $I$", fomaml))):
+        height = lambda d, row=row: (0.95 if grows(d) else 0.28) - 0.15 * row
+        place = {"transform": left.transAxes, "ha": "right", "va": "top", "color": look["color"], "fontsize": 9.5}
+        show.text(left, 0.98, height, text, **place)
+    right.set(ylabel="cosine to FOMAML", ylim=(-1.1, 1.1))
+    show.level(right, 0, "at right angles")
+    show.line(right, steps, "cosines", **maml, pin=True)
+    show.title(left, lambda d: "The inner loop diverged: α is too large" if d.diverged else lengths(d))
+    show.title(right, lambda d: "" if d.diverged else f"Its cosine at $\\theta_0$: {d.cosines[0]:.2f}")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    k = data["steps"]
-    if artists.drawn[0] != k:
-        draw_unrolled(artists.picture, k)
-        artists.drawn[0] = k
-    steps = range(k + 1)
-    artists.curves.norms.set_data(steps, data["norms"])
-    artists.curves.flat.set_data(steps, [data["norms"][-1]] * (k + 1))
-    artists.curves.cosines.set_data(steps, data["cosines"])
-    if data["diverged"]:
-        artists.titles.norms.set_text("The inner loop diverged: alpha is too large")
-        return artists.titles.cosines.set_text(" ")
-    artists.titles.norms.set_text(
-        f"Length at $\\theta_0$: {data['norms'][0]:.3g}; FOMAML {data['norms'][-1]:.3g}"
-    )
-    artists.titles.cosines.set_text(f"Cosine at $\\theta_0$: {data['cosines'][0]:.2f}")
+def limits(d) -> tuple[float, float]:
+    """Whole powers of ten around all lengths, with room for words."""
+    if d.diverged:
+        return 0.1, 10.0
+    low, high = (d.norms.min() / 2).log10().floor(), (2 * d.norms.max()).log10().ceil()
+    return float(10.0**low), float(10.0**high)
 
 
-def alt(data: dict) -> str:
-    k = data["steps"]
-    if data["diverged"]:
-        return f"{k} steps of rate {data['inner_lr']:.2g} from {STARTS[data['start']]}: the loop diverges."
+def lengths(d) -> str:
+    ratio = float(d.norms[0] / d.norms[-1])
+    if d.steps == 0:
+        return f"Nothing to go back through: {d.norms[0]:.3g}"
+    return f"From {d.norms[-1]:.3g} to {d.norms[0]:.3g}: {ratio:.2g} times as long"
+
+
+def words(d) -> str:
+    if d.diverged:
+        return f"{d.steps} steps of rate {d.inner_lr:.2g} from {STARTS[d.start]}: the loop diverges."
     return (
-        f"The inner loop unrolled over {k} step{'s' * (k != 1)} from {STARTS[data['start']]}, rate "
-        f"{data['inner_lr']:.2g}. "
-        f"The query gradient is {data['norms'][-1]:.3g} long at theta {k} and "
-        f"{data['norms'][0]:.3g} at theta 0, with a "
-        f"cosine of {data['cosines'][0]:.2f} between the two. The product of (I - alpha H_t) and "
-        f"autograd differ by "
-        f"{data['difference']:.0e} of its length."
+        f"The inner loop unrolled over {d.steps} step{'s' * (d.steps != 1)} from {STARTS[d.start]}, rate "
+        f"{d.inner_lr:.2g}. The query gradient is {d.norms[-1]:.3g} long at theta {d.steps} and {d.norms[0]:.3g} at "
+        f"theta 0, with a cosine of {d.cosines[0]:.2f} between the two. The product of (I - alpha H_t) and autograd "
+        f"differ by {d.difference:.0e} of its length."
     )
 
 
-def demo() -> Demo:
-    """The demo of notebook 02; its default view is four steps from random weights: the gradient turns."""
-    return Demo(
-        "The inner loop is a recurrent network",
-        controls=[
-            Choice("start", {text: name for name, text in STARTS.items()}, "random", "inner loop from"),
-            Slider("steps", 0, MAX_STEPS, 4, "inner steps k"),
-            Slider("inner_lr", 1e-3, 0.1, 0.03, "inner rate \N{GREEK SMALL LETTER ALPHA}", log=True),
-            Button("new_task", "another task"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 6.2),
-        hint="The inner loop diverged: choose a smaller inner rate or fewer steps.",
-        may_diverge=("norms", "cosines", "difference"),
-    )
+demo = declare(
+    "The inner loop is a recurrent network",
+    [
+        Choice("start", STARTS, "random", "inner loop from"),
+        Slider("steps", 0, MAX_STEPS, 4, "inner steps k"),
+        Slider("inner_lr", 1e-3, 0.1, 0.03, "inner rate \N{GREEK SMALL LETTER ALPHA}", log=True),
+        Button("new_task", "another task"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 5.6),
+    hint="The inner loop diverged: choose a smaller inner rate or fewer steps.",
+    may_diverge=("norms", "cosines", "difference"),
+    views={
+        "shorter, and turned": {},
+        "a small rate: nearly FOMAML": {"inner_lr": 1e-3},
+        "from MAML's weights it grows": {"start": "maml"},
+        "too large a rate": {"start": "maml", "inner_lr": 0.1, "steps": 12},
+    },
+)

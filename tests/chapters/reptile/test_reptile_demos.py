@@ -53,9 +53,7 @@ def test_plane_goes_from_joint_training_to_the_nearest_point():
     demo = reptile_plane.demo()
     one, many = (demo.set(steps=k).data for k in (1, 100))
     np.testing.assert_allclose(one["rest"], one["joint"])
-    assert (
-        np.linalg.norm(many["rest"] - many["nearest"]) < 0.02 < np.linalg.norm(one["rest"] - one["nearest"])
-    )
+    assert np.linalg.norm(many["rest"] - many["nearest"]) < 0.02 < np.linalg.norm(one["rest"] - one["nearest"])
 
 
 def test_plane_rests_where_the_two_flat_lines_cross_when_the_steep_task_is_solved():
@@ -88,9 +86,7 @@ def test_directions_are_the_librarys(few):
     batch = directions.TaskBatch(x.flatten(1, 2), y.flatten(1, 2), x[:, 0], y[:, 0])
     batch.info["minibatches"] = torch.arange(30).view(1, 3, 10).expand(4, -1, -1)
     expected = joined(Reptile(3, 0.01, inner_batch=10).gradient(model, batch, len(batch))[0]) / 0.03
-    torch.testing.assert_close(
-        directions.in_sequence(model, x, y, 0.01)["reptile"], expected, rtol=0, atol=1e-12
-    )
+    torch.testing.assert_close(directions.in_sequence(model, x, y, 0.01)["reptile"], expected, rtol=0, atol=1e-12)
 
 
 def test_the_second_term_is_half_the_gradient_of_agreement(few):
@@ -106,9 +102,7 @@ def test_the_second_term_is_half_the_gradient_of_agreement(few):
         products = []
         for task_x, task_y in zip(x, y):
             losses = [(moved(a) - b).square().mean() for a, b in zip(task_x, task_y)]
-            g = torch.stack(
-                [joined(dict(enumerate(torch.autograd.grad(v, list(moved.parameters()))))) for v in losses]
-            )
+            g = torch.stack([joined(dict(enumerate(torch.autograd.grad(v, list(moved.parameters()))))) for v in losses])
             products.append(((g @ g.T).sum() - g.square().sum()) / 6)
         return torch.stack(products).mean()
 

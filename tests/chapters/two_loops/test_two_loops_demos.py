@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 from course_lib.algorithms import MAML
 from course_lib.chapters.two_loops import landscape as landscape
@@ -26,9 +25,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(
-    "module", [stepper, landscape, loss, unrolled, training], ids=lambda m: m.__name__[-9:]
-)
+@pytest.mark.parametrize("module", [stepper, landscape, loss, unrolled, training], ids=lambda m: m.__name__[-9:])
 def test_every_corner(module):
     check(module.demo())
 
@@ -73,9 +70,7 @@ def test_the_arrow_is_the_slope_of_the_query_loss_after_adapting():
     def loss_at(point):
         return learner.meta_loss(plane.wave(*point), batch).item()
 
-    slopes = [
-        (loss_at(theta + h * e) - loss_at(theta - h * e)) / (2 * h) for e in torch.eye(2, dtype=torch.float64)
-    ]
+    slopes = [(loss_at(theta + h * e) - loss_at(theta - h * e)) / (2 * h) for e in torch.eye(2, dtype=torch.float64)]
     assert np.allclose(plane.direction("maml", plane.wave(*theta), batch, 3, 0.2), slopes, atol=1e-8)
 
 
@@ -96,7 +91,7 @@ def test_without_inner_steps_maml_fomaml_and_the_landscape_agree():
 def test_zero_one_error_is_flat_where_cross_entropy_slopes():
     data = loss.compute(values_of(loss, zoom=1024))
     assert len(set(data["error"])) == 1
-    slope = (data["cross_entropy"][-1] - data["cross_entropy"][0]) / (data["t"][-1] - data["t"][0])
+    slope = (data["cross_entropy"][-1] - data["cross_entropy"][0]) / (data["line"][-1] - data["line"][0])
     assert slope == pytest.approx(data["slope"], rel=1e-3) and data["slope"] < -0.1
     assert set(np.round(loss.compute(values_of(loss))["error"] * 2 * loss.QUERIES, 9)) <= set(
         range(2 * loss.QUERIES + 1)
@@ -115,15 +110,13 @@ def test_the_product_of_jacobians_is_the_meta_gradient(start):
     for steps in (0, 1, 4, 10):
         data = unrolled.compute(values_of(unrolled, start=start, steps=steps, inner_lr=0.01))
         assert (
-            data["difference"] < 1e-10
-            and len(data["norms"]) == steps + 1
-            and data["cosines"][-1] == pytest.approx(1)
+            data["difference"] < 1e-10 and len(data["norms"]) == steps + 1 and data["cosines"][-1] == pytest.approx(1)
         )
 
 
 def test_a_runaway_inner_loop_is_told_in_words():
-    data = unrolled.compute(values_of(unrolled, start="maml", steps=12, inner_lr=0.1))
-    assert data["diverged"] and "diverges" in unrolled.alt(data)
+    demo = unrolled.demo(start="maml", steps=12, inner_lr=0.1).set()
+    assert demo.data.diverged and "diverges" in demo.alt
 
 
 def test_a_live_run_is_repeatable_and_can_be_left(monkeypatch):
@@ -134,8 +127,8 @@ def test_a_live_run_is_repeatable_and_can_be_left(monkeypatch):
     frames = training.train(1, 0.01, 0.01, True)
     next(frames), next(frames)
     frames.close()
-    *_, last = training.train(5, 0.1, 0.1, True)
-    assert last["diverged"] and "Diverged" in training.alt(last)
+    demo = training.demo(steps=5, inner_lr=0.1, outer_lr=0.1).set(train=True)
+    assert demo.data.diverged and "Diverged" in demo.alt
 
 
 def test_the_default_run_learns():
@@ -147,9 +140,19 @@ def test_the_default_run_learns():
     assert len(fresh["losses"]) == 0
 
 
-def test_the_legend_names_both_curves_of_the_small_panels():
-    figure = Figure()
-    stepper.figure(figure)
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert any(name.startswith("network at") for name in names)
-    assert any(name.startswith("adapted") for name in names)
+def test_the_start_of_theta_is_dragged_in_both_planes():
+    for module in (stepper, landscape):
+        demo = module.demo().set()
+        demo.set(**demo.touched(0, 0, (2.0, 2.5)))
+        assert demo.values["theta"] == (2.0, 2.5) and "theta=(2.0, 2.5)" in demo.call
+    assert tuple(demo.data.paths["maml"][0]) == (2.0, 2.5)
+    data = stepper.demo(theta=(2.0, 2.5)).set().data
+    assert (data["from"] == (2.0, 2.5)).all() and (data.paths[:, 0] == (2.0, 2.5)).all()
+
+
+def test_names_of_arrows_keep_apart():
+    demo = stepper.demo()
+    for draw in range(8):
+        data = demo.set(new_tasks=draw).data
+        heights = sorted(y for _, y in stepper.names_at(data).values())
+        assert len(heights) == 4 and min(np.diff(heights)) >= 0.2 - 1e-9

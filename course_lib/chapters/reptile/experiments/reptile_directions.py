@@ -183,9 +183,7 @@ def as_episode(x: Tensor, y: Tensor) -> TaskBatch:
 def sharpness(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """lambda_max of each task's loss on all its minibatches x, y [T, k, B, ...], the mean over tasks."""
     theta = detached(stack_params(model, x.shape[0]))
-    return float(
-        Curvature(model, theta, x.flatten(1, 2), y.flatten(1, 2), mse).extreme_eigenvalues()[1].mean()
-    )
+    return float(Curvature(model, theta, x.flatten(1, 2), y.flatten(1, 2), mse).extreme_eigenvalues()[1].mean())
 
 
 def table(names: Sequence[str], seeds: Sequence[int], steps: Sequence[int], rates: Sequence[float]) -> dict:

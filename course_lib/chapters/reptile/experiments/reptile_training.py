@@ -127,8 +127,7 @@ def train(
     model, learner = networks[0], method.learner
     names = [name for name, _ in model.named_parameters()]
     theta = {
-        name: torch.stack([net.get_parameter(name).detach() for net in networks]).requires_grad_()
-        for name in names
+        name: torch.stack([net.get_parameter(name).detach() for net in networks]).requires_grad_() for name in names
     }  # [R, ...]
     together = Together.from_settings(learner.settings()) if isinstance(learner, Reptile) else None
     rates = torch.full((len(networks) * method.meta_batch,), float(learner.inner_lr))  # [R T]
@@ -145,9 +144,7 @@ def train(
             for name, p in theta.items():
                 p.grad = grads[name]
             if method.schedule is not None:
-                updates.param_groups[0]["lr"] = method.outer_lr * method.schedule(
-                    (iteration - 1) / iterations
-                )
+                updates.param_groups[0]["lr"] = method.outer_lr * method.schedule((iteration - 1) / iterations)
             updates.step()
             if iteration in at or iteration == iterations:
                 of_run = lambda r: {name: p[r] for name, p in theta.items()}
@@ -212,9 +209,7 @@ def main(names: Sequence[str] = ()) -> None:
         started, rows = time.perf_counter(), []  # [moments] of [seeds] of scores
         for _, networks in train(method, SEEDS, at=method.moments()):
             rows.append([score(method.learner, network) for network in networks])
-        table["scores"][name] = {
-            key: [[of_seed[key] for of_seed in row] for row in rows] for key in rows[0][0]
-        }
+        table["scores"][name] = {key: [[of_seed[key] for of_seed in row] for row in rows] for key in rows[0][0]}
         table["moments"][name] = method.moments()
         command = f"python -m course_lib.chapters.reptile.experiments.reptile_training {name}"
         table["records"][name] = checkpoints.provenance(command, time.perf_counter() - started)
