@@ -151,8 +151,8 @@ def adapt(
         x, y: the support sets, [T, S, ...] each.
         loss_fn: (outputs, targets) -> one mean per task [T].
         steps: k, at least 0; 0 returns ``params`` as they are.
-        lr: alpha, one rate or one per task [T], any sign; or a function (name, gradient [T, ...]) -> rates that
-            multiply the gradient, such as Adam's (see ``reptile.AdamRate``).
+        lr: alpha, one rate or one per task [T], any sign; or a function (name, gradient [T, ...]) -> what multiplies
+            the gradient, such as Adam's rates (see ``reptile.AdamRate``).
         only: which parameters may change (see ``select``); None is all of them, "head" is ANIL. Those that do not
             require a gradient, as after ``model.features.requires_grad_(False)``, stay as they are.
         second_order: keep the graph of every inner gradient, so that the outer loop can differentiate through it.
@@ -186,7 +186,7 @@ def adapt(
             grads = torch.autograd.grad(
                 losses.sum(), [params[n] for n in names], create_graph=second_order, materialize_grads=True
             )
-        rates = [lr(n, g) for n, g in zip(names, grads)] if callable(lr) else [lr] * len(names)
+        rates = [lr(n, g) if callable(lr) else per_task(lr, g) for n, g in zip(names, grads)]
         params = params | {n: descend(params[n], rate, g) for n, rate, g in zip(names, rates, grads)}
     return params
 
@@ -227,11 +227,8 @@ def backward(device: torch.device):
 
 
 def descend(theta: Tensor, rate: float | Tensor, grad: Tensor) -> Tensor:
-    """theta - rate * grad, for theta [T, ...] and a rate that is one number (then it is one operation), one per task
-    [T] or one per entry [T, ...]."""
-    if not isinstance(rate, Tensor):
-        return torch.sub(theta, grad, alpha=rate)
-    return theta - per_task(rate, grad) * grad
+    """theta - rate * grad, as one operation where the rate is a number (on small networks that shows)."""
+    return theta - rate * grad if isinstance(rate, Tensor) else torch.sub(theta, grad, alpha=rate)
 
 
 def per_task(rate: float | Tensor, like: Tensor) -> float | Tensor:

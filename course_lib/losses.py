@@ -1,8 +1,18 @@
 """Losses for stacked tasks. Each returns one MEAN per task [T]; summing those gives each task its own gradient.
 
 The mean matters: the inner rate is measured against it. MAML's released code adds the cross-entropies of N ways
-where these take the mean, so its alpha = 0.4 at 5-way is 2.0 here. Any callable of (outputs, targets) that returns one
-mean per task is a loss: your own function, a ``functools.partial``, an ``nn.Module``.
+where these take the mean, so its alpha = 0.4 at 5-way is 2.0 here.
+
+Any callable of (outputs, targets) that returns one mean per task is a loss: your own function, an ``nn.Module`` (whose
+parameters are then learnt), a ``functools.partial``:
+
+>>> def huber(outputs, targets, delta):  # [T, N, D] twice -> [T]
+...     return F.huber_loss(outputs, targets, reduction="none", delta=delta).flatten(1).mean(1)
+>>> from course_lib import MAML, MLP, SinusoidTasks, meta_train
+>>> learner = MAML(loss_fn=partial(huber, delta=0.5))
+>>> model, history = meta_train(learner, MLP(), SinusoidTasks(), iterations=3, progress=False)
+>>> history.iterations
+3
 """
 
 from __future__ import annotations

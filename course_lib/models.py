@@ -1,7 +1,27 @@
 """The two networks of the course. Each is ``features`` followed by ``head``, and nothing else.
 
-Any ``nn.Module`` with children named ``features`` and ``head`` works wherever these do; ``config`` holds the
-constructor's arguments, so that a checkpoint's record can rebuild the network.
+``config`` holds the constructor's arguments, so that a checkpoint's record can rebuild the network. Any ``nn.Module``
+with children named ``features`` and ``head`` works wherever these do, whatever its own ``forward`` does:
+
+>>> class Reader(nn.Module):
+...     "A sequence [N, L, 1] to one number [N, 1]."
+...
+...     def __init__(self):
+...         super().__init__()
+...         self.features, self.head = nn.LSTM(1, 8, batch_first=True), nn.Linear(8, 1)
+...
+...     def forward(self, x):
+...         states, _ = self.features(x)  # [N, L, 8]
+...         return self.head(states[:, -1])
+>>> import warnings
+>>> from course_lib import MAML
+>>> from course_lib.tasks import TaskBatch
+>>> x, y = torch.randn(4, 10, 6, 1), torch.randn(4, 10, 1)  # four tasks of ten sequences
+>>> with warnings.catch_warnings():
+...     warnings.simplefilter("ignore")  # recurrent layers say that they take tasks one after another
+...     grads, info = MAML().meta_gradient(Reader(), TaskBatch(x, y, x, y))
+>>> grads["features.weight_hh_l0"].shape, info["task_losses"].shape
+(torch.Size([32, 8]), torch.Size([4]))
 """
 
 from __future__ import annotations

@@ -1,4 +1,24 @@
-"""The methods of the lecture, one a file. Each is a ``Learner``: start, adapt, meta_loss, meta_gradient."""
+"""The methods of the lecture, one a file. Each is a ``Learner``: start, adapt, meta_loss, meta_gradient.
+
+A method of your own is one more. Meta-SGD (Li et al. 2017, arXiv 1707.09835) learns a rate for every parameter:
+
+>>> import torch
+>>> from torch import nn
+>>> class MetaSGD(MAML):
+...     def __init__(self, model, **settings):
+...         super().__init__(**settings)
+...         rates = {name.replace(".", " "): torch.full_like(p, self.inner_lr) for name, p in model.named_parameters()}
+...         self.rates = nn.ParameterDict(rates)
+...
+...     def rate(self, model):
+...         return lambda name, grad: self.rates[name.replace(".", " ")]
+>>> from course_lib import MLP, SinusoidTasks, meta_train
+>>> model = MLP(seed=0)
+>>> learner = MetaSGD(model, inner_lr=0.01)
+>>> _ = meta_train(learner, model, SinusoidTasks(), iterations=3, progress=False)
+>>> bool((learner.rates["head weight"] != 0.01).any())
+True
+"""
 
 from course_lib.algorithms.anil import ANIL
 from course_lib.algorithms.base import Learner

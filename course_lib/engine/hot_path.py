@@ -29,7 +29,7 @@ from torch.func import functional_call
 
 from course_lib.algorithms.base import Compute, Learner, Sums, in_pieces, one_after_another
 from course_lib.engine.compiler import compiler_name
-from course_lib.engine.self_check import check_predict
+from course_lib.engine.self_check import check_predict, warn_of_explosion
 from course_lib.models import has_convolutions, plain_attention, set_buffers
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_choice, check_count, check_model
@@ -79,10 +79,13 @@ def make_meta_gradient(
 
     def meta_gradient(batch: TaskBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         nonlocal checked
-        if not checked:
-            check_predict(model, batch.support_x)
-            checked = True
-        return step(batch)
+        if checked:
+            return step(batch)
+        check_predict(model, batch.support_x)
+        grads, info = step(batch)
+        warn_of_explosion(learner, model, batch, info["loss"])
+        checked = True
+        return grads, info
 
     return meta_gradient
 

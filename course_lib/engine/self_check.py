@@ -1,14 +1,20 @@
-"""One comparison before a run begins: the networks of many tasks at once against the plain module, one at a time."""
+"""Looked at once, at the first step of a run: do the networks of many tasks at once compute what the plain module does,
+and does the inner loop explode?"""
 
 from __future__ import annotations
+
+import warnings
 
 import torch
 from torch import Tensor, nn
 
+from course_lib.algorithms.base import Learner
 from course_lib.engine.run import modes
-from course_lib.inner_loop import TOGETHER, Params, predict, take_one_by_one
+from course_lib.inner_loop import TOGETHER, Params, predict, stack_params, take_one_by_one
 from course_lib.models import set_buffers
+from course_lib.tasks.base import TaskBatch
 
+EXPLODED = 1000
 Compared = tuple[Tensor, list[Tensor]]  # outputs [T, N, ...] and the gradients of a weighed sum of them
 
 
@@ -42,6 +48,23 @@ def check_predict(model: nn.Module, x: Tensor) -> None:
             f"for many tasks at once {type(model).__name__} computes something else than it does for one: {problem}. "
             "Nothing was trained. A model may keep state in its parameters and buffers alone, its output for a point "
             "may depend on the points of the same task but on nothing else, and it must differentiate twice"
+        )
+
+
+@torch.no_grad()
+def warn_of_explosion(learner: Learner, model: nn.Module, batch: TaskBatch, loss: Tensor) -> None:
+    """A warning where gradient steps make the first meta-batch's loss ``EXPLODED`` times what it was without them."""
+    if learner.head is not None or type(learner).start is not Learner.start:
+        return
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    with torch.random.fork_rng(devices=[loss.device] if loss.device.type == "cuda" else []):
+        before = learner.judge(model, stack_params(model, len(batch)), batch).mean()
+    set_buffers(model, buffers)
+    if not loss <= EXPLODED * before:  # a NaN is not
+        warnings.warn(
+            f"the inner loop explodes: without it the first meta-batch's loss is {float(before):.3g}, after it "
+            f"{float(loss):.3g}. Numbers that follow mean nothing: try a smaller inner_lr ({learner.describe()})",
+            stacklevel=3,
         )
 
 
