@@ -121,7 +121,7 @@ def only_writer(path: str | os.PathLike) -> Iterator[None]:
                 raise InUse(
                     f"{path} is being written by another run (process {who}): wait for it, or name another place"
                 ) from error
-            if not (lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat())):
+            if not _is_there(lock, file.fileno()):
                 continue  # its last owner removed it while we waited
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -132,6 +132,14 @@ def only_writer(path: str | os.PathLike) -> Iterator[None]:
                 with suppress(OSError):  # Windows removes no open file
                     lock.unlink()
             return
+
+
+def _is_there(path: Path, descriptor: int) -> bool:
+    """Whether the open file is still the one at ``path``."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(descriptor: int) -> None:
