@@ -20,7 +20,7 @@ from course_lib.analysis.transduction import has_running_statistics, predict_one
 from course_lib.evaluation import test_start
 from course_lib.inner_loop import Params, predict, trajectory
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, declare
+from course_lib.kit.demo import Button, Choice, Slider, declare
 from course_lib.kit.drawing_pad import BLANK, Drawing, Strokes
 from course_lib.tasks import TaskBatch
 from course_lib.tasks import strokes as pen
@@ -34,8 +34,9 @@ NETWORKS = {
     "omniglot/r2d2": "R2D2",
     "omniglot/protonet": "ProtoNet",
     "omniglot/union": "union of tasks",
-    "omniglot/maml": "MAML, 3 steps",
+    "omniglot/maml": "MAML",
 }
+MAML, MAML_STEPS = "omniglot/maml", 3  # as many as in its recipe
 LONGER, DOT = 0.65, 0.03  # pads: the longer side that a drawing is brought to, and what is a dot
 EVERY = 5  # of an example stroke's points, so many are left out but one
 ELSEWHERE = 0.6, np.array([0.05, 0.32])  # an example's query: its size, and where it begins
@@ -62,29 +63,31 @@ def network(checkpoint: str) -> tuple:
 
 
 @lru_cache(maxsize=32)
-def adapted(checkpoint: str, drawn: tuple[Strokes, ...]) -> Params:
-    """The network after its inner loop on one drawing of each character."""
+def adapted(checkpoint: str, drawn: tuple[Strokes, ...]) -> list[Params]:
+    """The network after 0, 1, ... steps of its inner loop on one drawing of each character."""
     model, learner, steps = network(checkpoint)
     x = torch.stack([seen(strokes) for strokes in drawn])[None]  # [1, W, 1, 28, 28]
     y = torch.arange(len(drawn))[None]  # [1, W]
     with torch.no_grad():
         start = test_start(learner, model, TaskBatch(x, y, x, y), "ready", None)
     rate, loss_fn = learner.rate(model), learner.loss_fn
-    *_, params = trajectory(model, start, x, y, loss_fn=loss_fn, steps=steps, lr=rate, only=learner.only)
-    return params
+    return list(trajectory(model, start, x, y, loss_fn=loss_fn, steps=steps, lr=rate, only=learner.only))
 
 
-def recognise(drawn: Sequence[Strokes], query: Strokes, checkpoint: str = "omniglot/r2d2") -> Tensor | None:
+def recognise(
+    drawn: Sequence[Strokes], query: Strokes, checkpoint: str = "omniglot/r2d2", steps: int = -1
+) -> Tensor | None:
     """The probability that ``query`` is the same character as each of ``drawn``: [W], where a blank one has 0.
 
-    None if there is nothing to tell apart: fewer than two characters, or a blank query.
+    ``steps`` of the inner loop, -1 for all. None if there is nothing to tell apart: fewer than two characters, or a
+    blank query.
     """
     filled = [i for i, strokes in enumerate(drawn) if strokes]
     if len(filled) < 2 or not query:
         return None
     model, _, _ = network(checkpoint)
     support = tuple(drawn[i] for i in filled)
-    params = adapted(checkpoint, support)
+    params = adapted(checkpoint, support)[steps]
     x = seen(query)[None, None]  # [1, 1, 1, 28, 28]
     with torch.no_grad():
         if has_running_statistics(model):
@@ -122,17 +125,29 @@ def _strokes(legs: Tensor, place=lambda points: points) -> Strokes:
     return tuple(strokes)
 
 
+def nearest_pixels(drawn: Sequence[Strokes], query: Strokes) -> int:
+    """Which drawing shares most with the query, pixel by pixel; there is one."""
+    far = [float((seen(strokes) - seen(query)).norm()) if strokes else np.inf for strokes in drawn]
+    return int(np.argmin(far))
+
+
 def compute(values: SimpleNamespace) -> dict:
-    """Probabilities of the sixth drawing, and what the network sees of all six."""
+    """Probabilities of the sixth drawing, of MAML after each number of steps; and what the network sees of all six."""
     drawn = tuple(getattr(values, box) for box in BOXES)
-    probabilities = recognise(drawn, values.query, values.network)
+    steps = range(MAML_STEPS + 1) if values.network == MAML else (-1,)
+    path = [recognise(drawn, values.query, values.network, k) for k in steps]  # of [W] each
+    probabilities = path[values.steps if values.network == MAML else 0]
+    known = probabilities is not None
     return {
         "pictures": torch.stack([seen(strokes)[0] for strokes in drawn]).numpy(),  # [5, 28, 28]
         "query": seen(values.query)[0].numpy(),
         "filled": sum(bool(strokes) for strokes in drawn),
-        "known": probabilities is not None,
-        "best": 0 if probabilities is None else int(probabilities.argmax()),
-        "probabilities": np.zeros(WAYS) if probabilities is None else probabilities.numpy(),
+        "known": known,
+        "learning": known and values.network == MAML,
+        "best": int(probabilities.argmax()) if known else 0,
+        "nearest": nearest_pixels(drawn, values.query) if known else 0,
+        "path": torch.stack(path).numpy() if known else np.zeros((len(path), WAYS)),
+        "probabilities": probabilities.numpy() if known else np.zeros(WAYS),
     }
 
 
@@ -154,6 +169,15 @@ def picture(fig, show) -> None:
         text = lambda d, share=share: f"{share(d):.0%}" if d.known else ""
         show.text(below, i, lambda d, share=share: share(d) + 0.03, text, ha="center", va="bottom", fontsize=9)
         show.image(below, lambda d, i=i: d.pictures[i], **ink, extent=(i - 0.38, i + 0.38, -1.2, -0.1))
+        look = {"color": plots.ORANGE, "linestyle": "-", "marker": ".", "linewidth": 1.2}
+        path = lambda d, i=i: d.path[:, i]
+        at = lambda d, i=i: i + np.linspace(-0.3, 0.3, len(d.path))
+        show.line(below, at, path, **look, shown=lambda d: d.learning)
+        here = lambda d, at=at: at(d)[min(d.steps, len(d.path) - 1)]
+        show.points(below, here, share, **plots.HERE | {"markersize": 6}, shown=lambda d: d.learning)
+    frame = np.array([(-0.4, -1.22), (0.4, -1.22), (0.4, -0.08), (-0.4, -0.08), (-0.4, -1.22)])
+    framed = {"color": plots.GREY, "linestyle": "--", "linewidth": 2, "clip_on": False}
+    show.line(below, lambda d: frame + (d.nearest, 0), **framed, shown=lambda d: d.known)
     show.title(above, verdict)
 
 
@@ -162,12 +186,15 @@ def verdict(d) -> str:
         return "Draw characters in the boxes 1 to 5:\none in each, at least two"
     if not d.known:
         return "Now draw one of them again,\nin the sixth box"
-    return f"{NETWORKS[d.network]}: this is character {d.best + 1}\n({d.probabilities[d.best]:.0%})"
+    after = f", k = {d.steps}" if d.learning else ""
+    said = f"{NETWORKS[d.network]}{after}: this is character {d.best + 1}"
+    return f"{said}\nNearest pixels (framed): character {d.nearest + 1}"
 
 
 def words(d) -> str:
     shares = ", ".join(f"{i + 1}: {share:.0%}" for i, share in enumerate(d.probabilities))
-    return verdict(d).replace("\n", " ") + "." + (f" Probabilities: {shares}." if d.known else "")
+    said = verdict(d).replace("\nNearest", "; nearest").replace("\n", " ")
+    return said + "." + (f" Probabilities: {shares}." if d.known else "")
 
 
 FIRST = example(0)
@@ -176,12 +203,19 @@ demo = declare(
     [
         *(Drawing(box, FIRST[box], f"character {i + 1}") for i, box in enumerate(BOXES)),
         Drawing("query", FIRST["query"], "which one is this?"),
-        Choice("network", NETWORKS, "omniglot/r2d2", "network"),
+        Choice("network", NETWORKS, MAML, "network"),
+        Slider("steps", 0, MAML_STEPS, MAML_STEPS, "MAML's inner steps k"),
         Button("clear_all", "clear everything and draw your own", sets=lambda _: dict.fromkeys(PADS, BLANK)),
         Button("examples", "other examples", sets=example),
     ],
     compute,
     picture,
     words,
-    size=(4.6, 4.4),
+    size=(4.8, 4.4),
+    views={
+        "MAML has learnt nothing yet": {"steps": 0},
+        "one step": {"steps": 1},
+        "three steps": {},
+        "a solved head": {"network": "omniglot/r2d2"},
+    },
 )

@@ -10,16 +10,11 @@ from torch import Tensor
 from course_lib import checkpoints
 from course_lib.chapters.omniglot.setup import PLAIN, RIGHT, WRONG, Sheet, episode, name, pool
 from course_lib.inner_loop import predict
-from course_lib.kit.first_edition import Button, Choice, Demo, Slider, Switch
+from course_lib.kit.demo import Button, Choice, Slider, Switch, declare
 from course_lib.tasks import TaskBatch
 
 MOST_WAYS, MOST_SHOTS, QUERIES = 20, 5, 25  # about so many query pictures are shown
-JUDGES = {
-    "nobody: you try": "nobody",
-    "the truth": "truth",
-    "nearest pixels": "pixels",
-    "R2D2": "omniglot/r2d2",
-}
+JUDGES = {"nobody": "nobody: you try", "truth": "the truth", "pixels": "nearest pixels", "omniglot/r2d2": "R2D2"}
 
 
 @torch.no_grad()
@@ -53,70 +48,62 @@ def compute(values: SimpleNamespace) -> dict:
         "query": task.query_x[0, shuffled, 0],  # [Q, 28, 28]
         "truth": task.query_y[0, shuffled],  # [Q]
         "said": said,
-        "judge": values.judge,
         "names": [tasks.class_name(c) for c in task.info["classes"][0]],
         "pictures": name(),
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    fig.get_layout_engine().set(h_pad=0.08)  # inches, for titles right above the pictures
+def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2)
     support, query = Sheet(left, MOST_WAYS), Sheet(right, 2 * QUERIES)
-    titles = left.set_title(" "), right.set_title(" ")
-    moving = [support.artists, query.artists]
-    return SimpleNamespace(support=support, query=query, moving=moving, titles=titles)
+    numbers = lambda d: [str(way + 1) for way in range(d.ways)]
+    show.also(lambda d: support.show(d.support, numbers(d), d.ways * [PLAIN]), *support.artists)
+    show.also(lambda d: query.show(d.query[:, None], *answered(d)), *query.artists)
+    show.title(left, lambda d: f"{d.pictures.capitalize()}: {d.ways} characters, {d.shots} of each")
+    show.title(right, result)
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    ways, shots = data["support"].shape[:2]
-    artists.support.show(data["support"], [str(w + 1) for w in range(ways)], ways * [PLAIN])
-    said, truth = data["said"], data["truth"]
-    if said is None:
-        labels, colors = len(truth) * ["?"], len(truth) * [PLAIN]
-    else:
-        labels = [str(int(label) + 1) for label in said]
-        colors = [RIGHT if right else WRONG for right in said == truth]
-    artists.query.show(data["query"][:, None], labels, colors)
-    artists.titles[0].set_text(f"Support: {ways} characters of {data['pictures']}, {shots} of each")
-    artists.titles[1].set_text(f"Query: {result(data)}")
+def answered(d) -> tuple[list[str], list[str]]:
+    """Labels and colours of the queries."""
+    if d.said is None:
+        return len(d.truth) * ["?"], len(d.truth) * [PLAIN]
+    return [str(int(label) + 1) for label in d.said], [RIGHT if right else WRONG for right in d.said == d.truth]
 
 
-def result(data: dict) -> str:
-    count = len(data["truth"])
-    if data["said"] is None:
-        return f"which is which? ({count} drawings)"
-    right = int((data["said"] == data["truth"]).sum())
-    who = next(words for words, judge in JUDGES.items() if judge == data["judge"])
-    return f"{who}, {right} of {count} right"
+def result(d) -> str:
+    count = len(d.truth)
+    if d.said is None:
+        return f"Which is which? ({count} drawings)"
+    return f"{JUDGES[d.judge]}: {int((d.said == d.truth).sum())} of {count} right"
 
 
-def alt(data: dict) -> str:
-    ways, shots = data["support"].shape[:2]
-    named = "; ".join(f"{i + 1}: {words}" for i, words in enumerate(data["names"][:5]))
-    named += " and others" if ways > 5 else ""
-    drawings = "1 drawing" if shots == 1 else f"{shots} drawings"
+def words(d) -> str:
+    named = "; ".join(f"{i + 1}: {words}" for i, words in enumerate(d.names[:5])) + " and others" * (d.ways > 5)
+    drawings = "1 drawing" if d.shots == 1 else f"{d.shots} drawings"
     return (
-        f"An episode of {data['pictures']}: on the left {ways} characters, {drawings} of each, numbered "
-        f"({named}). On the right the query set, shuffled: {result(data)}."
+        f"An episode of {d.pictures}: on the left {d.ways} characters, {drawings} of each, numbered ({named}). On the "
+        f"right the query set, shuffled. {result(d)}."
     )
 
 
-def demo() -> Demo:
-    """The first demo of notebook 09; nobody has labelled the queries yet."""
-    return Demo(
-        "An episode",
-        controls=[
-            Slider("ways", 2, MOST_WAYS, 5, "ways"),
-            Slider("shots", 1, MOST_SHOTS, 1, "shots"),
-            Choice("judge", JUDGES, "nobody", "labels by"),
-            Switch("rotations", False, "turned characters are classes too"),
-            Switch("within", False, "all of one alphabet"),
-            Button("new_episode", "another episode"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.7),
-    )
+demo = declare(
+    "An episode",
+    [
+        Slider("ways", 2, MOST_WAYS, 5, "ways"),
+        Slider("shots", 1, MOST_SHOTS, 1, "shots"),
+        Choice("judge", JUDGES, "nobody", "labels by"),
+        Switch("rotations", False, "turned characters are classes too"),
+        Switch("within", False, "all of one alphabet"),
+        Button("new_episode", "another episode"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.0, 4.6),
+    views={
+        "you try": {},
+        "nearest pixels": {"judge": "pixels"},
+        "a network": {"judge": "omniglot/r2d2"},
+        "a network, twenty ways": {"judge": "omniglot/r2d2", "ways": 20},
+    },
+)

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from course_lib import checkpoints
-from course_lib.chapters.omniglot.setup import RIGHT, WRONG, Sheet, episode, name
+from course_lib.chapters.omniglot.setup import PLAIN, RIGHT, WRONG, Sheet, episode, name
 from course_lib.evaluation import test_start
 from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Slider
+from course_lib.kit.demo import Button, Choice, Notches, Slider, declare
 from course_lib.models import Conv4
 
 WAYS, EACH = 5, 3  # classes, and queries of each
 MAX_STEPS = 10
 RATES = (0.02, 0.1, 0.4, 1.0, 2.0)  # 0.4 in training
-STARTS = {"MAML's weights": "omniglot/maml", "untrained weights": "untrained"}
+STARTS = {"omniglot/maml": "MAML's weights", "untrained": "untrained weights"}
 SHOTS = 1
 
 
@@ -52,87 +52,78 @@ def compute(values: SimpleNamespace) -> dict:
         "flipped": now != before,
         "accuracy": (said == task.query_y[0]).float().mean(1).numpy(),  # [11]
         "shares": shares[:, values.watch - 1].numpy(),  # [11, W]
-        "watch": values.watch - 1,
-        "steps": values.steps,
-        "start": next(words for words, start in STARTS.items() if start == values.start),
-        "inner_lr": values.inner_lr,
+        "watched": int(task.query_y[0, values.watch - 1]),  # its character
         "pictures": name(),
     }
 
 
-def figure(fig) -> SimpleNamespace:
-    fig.get_layout_engine().set(h_pad=0.08)  # inches, for titles right above the pictures
-    left, right = fig.subplots(1, 2, width_ratios=(1.2, 1))
+def picture(fig, show) -> None:
+    left, right = fig.subplots(1, 2, width_ratios=(1.25, 1))
     sheet = Sheet(left, WAYS * (EACH + 1), aspect=1.3)
-    right.set(xlim=(-0.2, MAX_STEPS + 0.2), ylim=(-0.02, 1.02), xlabel="inner steps k", ylabel="probability")
-    lines = [
-        right.plot([], [], color=color, linestyle=dash, marker=mark, markersize=4, label=f"character {i + 1}")[0]
-        for i, (color, dash, mark) in enumerate(zip(plots.COLORS, plots.DASHES, plots.MARKERS[:WAYS]))
-    ]
-    whole = right.plot([], [], color=plots.BLACK, linewidth=3, alpha=0.35, label="share of queries right")[0]
-    now = right.axvline(0, color=plots.BLACK, linewidth=1)
-    fig.legend(loc="outside lower center", ncols=3)
-    titles = left.set_title(" "), right.set_title(" ")
-    return SimpleNamespace(
-        sheet=sheet, moving=sheet.artists, lines=lines, whole=whole, now=now, titles=titles
-    )
+    show.also(lambda d: sheet.show(*labelled(d), columns=EACH + 1, marked=place(d)), *sheet.artists)
+    show.title(left, lambda d: f"{d.pictures.capitalize()}, k = {d.steps}: {counted(d)}")
 
-
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    groups, labels, colors = [], [], []
-    for column in range(EACH + 1):  # column by column: the support pictures, then the queries
-        for row in range(WAYS):
-            index = row * EACH + column - 1
-            if column == 0:
-                groups.append(data["support"][row : row + 1])
-                labels.append(f"{row + 1}:")
-                colors.append("#000000")
-                continue
-            said, right = int(data["said"][index]), bool(data["said"][index] == data["truth"][index])
-            groups.append(data["query"][index : index + 1])
-            labels.append(f"{'*' if data['flipped'][index] else ''}{said + 1}")
-            colors.append(RIGHT if right else WRONG)
-    row, column = divmod(data["watch"], EACH)
-    artists.sheet.show(groups, labels, colors, columns=EACH + 1, marked=(column + 1) * WAYS + row)
+    right.set(xlim=(0, MAX_STEPS), ylim=(-0.02, 1.02), xlabel="inner steps k", ylabel="probability")
+    right.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    show.mark(right, "steps", linestyle="-", linewidth=1)
     k = range(MAX_STEPS + 1)
-    for way, line in enumerate(artists.lines):
-        line.set_data(k, data["shares"][:, way])
-        line.set_linewidth(3.2 if way == data["truth"][data["watch"]] else 1.6)
-    artists.whole.set_data(k, data["accuracy"])
-    artists.now.set_xdata([data["steps"]] * 2)
-    artists.titles[0].set_text(f"{data['pictures']}, k = {data['steps']}: {counted(data)}")
-    artists.titles[1].set_text(f"The framed query, a drawing of {int(data['truth'][data['watch']]) + 1}")
+    show.line(right, k, "accuracy", color=plots.FAINT, linestyle="-", linewidth=4, end="queries right", zorder=1.5)
+    for way, (dash, mark) in enumerate(zip(plots.DASHES, plots.MARKERS)):
+        if way < WAYS:
+            own = lambda yes, no, way=way: lambda d: yes if d.watched == way else no
+            look = {"color": own(plots.BLUE, "#9a9a9a"), "linewidth": own(3, 1.2), "zorder": own(3, 2)}
+            look |= {"linestyle": dash, "marker": mark, "markersize": 4, "end": f"character {way + 1}"}
+            show.line(right, k, lambda d, way=way: d.shares[:, way], **look)
+    show.points(right, "steps", lambda d: d.shares[d.steps, d.watched], **plots.HERE, zorder=5, clip_on=False)
+    show.title(right, lambda d: f"The framed one is a {d.watched + 1}: {d.shares[d.steps, d.watched]:.0%}")
 
 
-def counted(data: dict) -> str:
-    right, flips = int((data["said"] == data["truth"]).sum()), int(data["flipped"].sum())
+def labelled(d) -> tuple[list, list[str], list[str]]:
+    """Pictures, labels and colours column by column: the support pictures, then the queries."""
+    queries = [row * EACH + column for column in range(EACH) for row in range(WAYS)]
+    groups = [d.support[row : row + 1] for row in range(WAYS)] + [d.query[i : i + 1] for i in queries]
+    said = [f"{'*' * bool(d.flipped[i])}{int(d.said[i]) + 1}" for i in queries]
+    colors = [RIGHT if d.said[i] == d.truth[i] else WRONG for i in queries]
+    return groups, [f"{row + 1}:" for row in range(WAYS)] + said, WAYS * [PLAIN] + colors
+
+
+def place(d) -> int:
+    """Of the watched query among the pictures."""
+    row, column = divmod(d.watch - 1, EACH)
+    return (column + 1) * WAYS + row
+
+
+def counted(d) -> str:
+    right, flips = int((d.said == d.truth).sum()), int(d.flipped.sum())
     return f"{right} of {WAYS * EACH} right, {flips} flipped (*)"
 
 
-def alt(data: dict) -> str:
-    watched = data["shares"][data["steps"]]
-    shares = ", ".join(f"{i + 1}: {share:.0%}" for i, share in enumerate(watched))
+def words(d) -> str:
+    shares = ", ".join(f"{i + 1}: {share:.0%}" for i, share in enumerate(d.shares[d.steps]))
     return (
-        f"A 5-way 1-shot episode of {data['pictures']} from {data['start']}, alpha {data['inner_lr']:g}. After k = "
-        f"{data['steps']} steps {counted(data)} in this step. Query {data['watch'] + 1} is a drawing of character "
-        f"{int(data['truth'][data['watch']]) + 1}; its probabilities: {shares}."
+        f"A 5-way 1-shot episode of {d.pictures} from {STARTS[d.start]}, alpha {d.inner_lr:g}. After k = {d.steps} "
+        f"steps {counted(d)} in this step. Query {d.watch} is a drawing of character {d.watched + 1}; its "
+        f"probabilities: {shares}."
     )
 
 
-def demo() -> Demo:
-    """The k slider of notebook 09; in its default view one step has just been taken from MAML's weights."""
-    return Demo(
-        "The inner loop on an episode",
-        controls=[
-            Slider("steps", 0, MAX_STEPS, 1, "inner steps k"),
-            Notches("inner_lr", RATES, 0.4, "inner rate alpha"),
-            Slider("watch", 1, WAYS * EACH, 1, "watch query"),
-            Choice("start", STARTS, "omniglot/maml", "start from"),
-            Button("new_episode", "another episode"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.7),
-    )
+demo = declare(
+    "The inner loop on an episode",
+    [
+        Slider("steps", 0, MAX_STEPS, 1, "inner steps k"),
+        Notches("inner_lr", RATES, 0.4, "inner rate \N{GREEK SMALL LETTER ALPHA}"),
+        Slider("watch", 1, WAYS * EACH, 1, "watch query"),
+        Choice("start", STARTS, "omniglot/maml", "start from"),
+        Button("new_episode", "another episode"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 4.5),
+    views={
+        "before a step: chance": {"steps": 0},
+        "one step": {"steps": 1},
+        "steps too long": {"steps": 3, "inner_lr": 2.0},
+        "untrained weights": {"steps": 10, "start": "untrained"},
+    },
+)

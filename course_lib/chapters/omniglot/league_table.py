@@ -13,14 +13,15 @@ from matplotlib.ticker import NullLocator
 from course_lib.chapters.omniglot import league
 from course_lib.chapters.omniglot.league_figure import reported, task_of
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Choice, Demo, Switch
+from course_lib.kit.demo import Choice, Switch, declare
 
-NETWORKS = {"two CPU cores, minutes": "omniglot", "the papers' recipes, one GPU": "papers"}
+NETWORKS = {"omniglot": "two CPU cores, minutes", "papers": "the papers' recipes, one GPU"}
 SPLITS = {"omniglot": "new alphabets", "papers": "alphabets mixed (papers' split)"}
-METHODS = (  # from the top down; the floors last
-    "MAML", "FOMAML", "ANIL", "Reptile", "R2D2", "MetaOptNet", "ProtoNet", "union of tasks",
-    "nearest neighbour, pixels", "nearest neighbour, random features",
-)  # fmt: skip
+METHODS = {  # and whose colour in the course
+    "MAML": "maml", "FOMAML": "fomaml", "ANIL": "anil", "Reptile": "reptile", "R2D2": "ridge", "MetaOptNet": "svm",
+    "ProtoNet": "means", "union of tasks": "union", "nearest neighbour, pixels": "random",
+    "nearest neighbour, random features": "random",
+}  # fmt: skip
 TASKS = {
     "5-way 1-shot": (5, 1, False),
     "5-way 5-shot": (5, 5, False),
@@ -28,15 +29,11 @@ TASKS = {
     "20-way 5-shot": (20, 5, False),
     "20-way 1-shot, one alphabet": (20, 1, True),
 }
-NORMALISED = {
-    "both": ("yes", "no"),
-    "together (transductive)": ("yes",),
-    "alone or by running statistics": ("no",),
-}
+NORMALISED = {"both": "both", "yes": "together (transductive)", "no": "alone or by running statistics"}
 MIXED = "Not measured: this split mixes the characters of all alphabets."
 PEOPLE = 95.5  # % right: 4.5 % errors of people, 20-way 1-shot within alphabets (Lake et al. 2015)
 TICKS = (10, 30, 60, 85, 95, 99, 99.9)  # %
-LOOKS = {"yes": (plots.BLUE, "o", -0.16), "no": (plots.ORANGE, "s", 0.16)}
+MARKS = {"yes": ("o", -0.14), "no": ("s", 0.14)}  # by "transductive": marker, filled or not, and shift
 
 
 def table(networks: str) -> list[league.Row]:
@@ -61,87 +58,94 @@ def cells(
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """What is drawn: {"yes" | "no": {method: (mean, half width)}} of ours and of the papers', and a note where
-    nothing was measured."""
-    task, networks, shown = TASKS[values.task], values.networks, NORMALISED[values.normalised]
-    ours = {t: cells(task, t, networks=networks) if t in shown else {} for t in LOOKS}
+    """What is drawn: {"yes" | "no": {method: (mean, half width)}} of ours and of the papers', the methods from the
+    best to the worst, and a note where nothing was measured."""
+    task, networks = TASKS[values.task], values.networks
+    shown = [t for t in MARKS if values.normalised in ("both", t)]
+    ours = {t: cells(task, t, networks=networks) if t in shown else {} for t in MARKS}
+    best = {m: max(ours[t].get(m, (-1.0,))[0] for t in MARKS) for m in METHODS}
     return {
-        "task": values.task,
-        "split": SPLITS[networks],
         "ours": ours,
+        "order": sorted(METHODS, key=best.get, reverse=True),
         "note": "" if any(ours.values()) else MIXED if networks == "papers" and task[2] else "Nothing measured.",
-        "papers": {
-            t: cells(task, t, published=True) if values.published and t in shown else {} for t in LOOKS
-        },
+        "papers": {t: cells(task, t, published=True) if values.published and t in shown else {} for t in MARKS},
         "people": networks == "omniglot" and task == TASKS["20-way 1-shot, one alphabet"],
     }
 
 
-def figure(fig) -> SimpleNamespace:
+def picture(fig, show) -> None:
     panel = fig.subplots()
-    panel.set(xscale="logit", xlim=(0.1, 0.9993), xlabel="accuracy, % (logit scale)")
+    panel.set(xscale="logit", xlim=(0.1, 0.9993), xlabel="accuracy, % (logit scale)", yticks=[])
     panel.set_ylim(len(METHODS) - 0.4, -0.6)
     panel.set_xticks([tick / 100 for tick in TICKS], [f"{tick:g}" for tick in TICKS])
     panel.xaxis.set_minor_locator(NullLocator())
-    panel.set_yticks(range(len(METHODS)), [method.replace(" neighbour", "") for method in METHODS])
-    marks = {}
-    for transductive, (color, shape, _) in LOOKS.items():
-        words = "normalised together" if transductive == "yes" else "alone or running statistics"
-        fill = {"linestyle": "none"} | ({} if transductive == "yes" else {"markerfacecolor": "white"})
-        marks[transductive] = (
-            panel.plot([], [], marker=shape, color=color, label=words, **fill)[0],
-            panel.plot([], [], linewidth=2, color=color, linestyle="-")[0],  # all intervals as one broken line
-            panel.plot([], [], marker="D", color=plots.GREY, label=f"published, {words}", **fill)[0],
-        )
-    people = panel.axvline(PEOPLE / 100, **plots.REFERENCE, label="people (Lake et al. 2015)")
-    fig.legend(loc="outside lower center", ncols=2)
-    note = panel.text(0.5, 0.5, "", ha="center", va="center", transform=panel.transAxes)
-    return SimpleNamespace(marks=marks, people=people, note=note, title=panel.set_title(" "))
+    for row in range(len(METHODS)):
+        name = lambda d, row=row: d.order[row].replace(" neighbour", "")
+        known = lambda d, row=row: plots.INK if any(d.order[row] in d.ours[t] for t in MARKS) else "#9a9a9a"
+        beside = {"ha": "right", "va": "center", "fontsize": 10, "transform": panel.get_yaxis_transform()}
+        show.text(panel, -0.015, row, name, color=known, **beside)
+    people = {"at": 0.06, "shown": lambda d: d.people}
+    show.mark(panel, PEOPLE / 100, lambda d: "people" * d.people, **people)
+    for t, (mark, shift) in MARKS.items():
+        papers = lambda d, t=t, shift=shift: places(d, d.papers[t], shift)
+        hollow = {"markerfacecolor": plots.FAINT if t == "yes" else "white"}
+        show.points(panel, papers, marker="D", markersize=6, color="#9a9a9a", **hollow)
+        colors = lambda d, t=t: [plots.METHODS[METHODS[method]]["color"] for method in d.ours[t]]
+        show.paths(panel, lambda d, t=t, shift=shift: intervals(d, t, shift), color=colors, linewidth=1.4)
+        look = {"marker": mark, "s": 42, "zorder": 3, "linewidth": 1.4, "edgecolor": colors}
+        filled = colors if t == "yes" else lambda d, colors=colors: ["white"] * len(colors(d))
+        show.scatter(panel, lambda d, t=t, shift=shift: places(d, d.ours[t], shift), **look, facecolor=filled)
+    note = "filled: normalised together\nhollow: alone, or by running statistics\ngrey: published"
+    panel.text(0.99, 0.03, note, transform=panel.transAxes, ha="right", fontsize=9, color=plots.QUIET)
+    show.text(panel, 0.5, 0.5, lambda d: d.note, ha="center", transform=panel.transAxes)
+    show.title(panel, lambda d: f"{d.task}, {SPLITS[d.networks]}: {leader(d)}")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    for transductive, (points, intervals, papers) in artists.marks.items():
-        shift = LOOKS[transductive][2]
-        ours = data["ours"][transductive]
-        rows = np.array([METHODS.index(method) + shift for method in ours])
-        means, halves = np.array([*ours.values()]).reshape(-1, 2).T / 100
-        points.set_data(means, rows)
-        ends = np.stack([means - halves, np.minimum(means + halves, 0.9992), np.full_like(means, np.nan)], 1)
-        intervals.set_data(ends.ravel(), np.repeat(rows, 3))
-        published = data["papers"][transductive]
-        papers.set_data(
-            [mean / 100 for mean, _ in published.values()], [METHODS.index(m) + shift for m in published]
-        )
-    artists.people.set_visible(data["people"])
-    artists.note.set_text(data["note"])
-    artists.title.set_text(f"Omniglot, {data['task']}, {data['split']}: 95 % intervals")
+def places(d, found: dict, shift: float) -> np.ndarray:
+    """Of the dots [n, 2]; ``found`` {method: (mean, half width)}."""
+    at = [(mean / 100, d.order.index(method) + shift) for method, (mean, _) in found.items()]
+    return np.array(at).reshape(-1, 2)
 
 
-def alt(data: dict) -> str:
+def intervals(d, transductive: str, shift: float) -> np.ndarray:
+    """Ends of the 95 % intervals [n, 2, 2], within the axes."""
+    middle, found = places(d, d.ours[transductive], shift), d.ours[transductive].values()
+    half = np.array([[half / 100, 0] for _, half in found]).reshape(-1, 2)
+    return np.stack([middle - half, np.minimum(middle + half, (0.9992, np.inf))], 1)
+
+
+def leader(d) -> str:
+    return f"{d.order[0]} leads" if any(d.ours.values()) else "not run"
+
+
+def words(d) -> str:
     said = [
-        f"{method} {mean:.1f} +- {half:.1f}" + (" (transductive)" if transductive == "yes" else "")
-        for transductive, ours in data["ours"].items()
+        f"{method} {mean:.1f} +- {half:.1f}" + " (transductive)" * (transductive == "yes")
+        for transductive, ours in d.ours.items()
         for method, (mean, half) in ours.items()
     ]
-    missing = [m for m in METHODS if not any(m in ours for ours in data["ours"].values())]
-    words = f"Accuracy on Omniglot in %, {data['task']}, {data['split']}: {data['note'] or '; '.join(said) + '.'}"
-    words += f" Not run: {', '.join(missing)}." if said and missing else ""
-    return words + (f" People: {PEOPLE}." if data["people"] else "")
+    missing = [m for m in METHODS if not any(m in ours for ours in d.ours.values())]
+    text = f"Accuracy on Omniglot in %, {d.task}, {SPLITS[d.networks]}: {d.note or '; '.join(said) + '.'}"
+    text += f" Not run: {', '.join(missing)}." if said and missing else ""
+    return text + (f" People: {PEOPLE}." if d.people else "")
 
 
-def demo() -> Demo:
-    """The league table of notebook 09."""
-    return Demo(
-        "League table",
-        controls=[
-            Choice("networks", NETWORKS, "omniglot", "networks"),
-            Choice("task", list(TASKS), "5-way 1-shot", "task"),
-            Choice("normalised", list(NORMALISED), "both", "queries"),
-            Switch("published", True, "published values"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.9),
-    )
+demo = declare(
+    "League table",
+    [
+        Choice("networks", NETWORKS, "omniglot", "networks"),
+        Choice("task", list(TASKS), "5-way 1-shot", "task"),
+        Choice("normalised", NORMALISED, "both", "queries"),
+        Switch("published", True, "published values"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.0, 4.6),
+    views={
+        "after minutes": {},
+        "twenty ways": {"task": "20-way 1-shot"},
+        "against people": {"task": "20-way 1-shot, one alphabet"},
+        "the papers' recipes": {"networks": "papers"},
+    },
+)

@@ -7,7 +7,6 @@ title says which of the two it shows.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -18,8 +17,9 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from course_lib.kit import plots
-from course_lib.tasks import TaskBatch, character_tasks
+from course_lib.tasks import GlyphTasks, OmniglotTasks, TaskBatch
 from course_lib.tasks.episodes import CharacterTasks
+from course_lib.tasks.omniglot_files import OmniglotMissing
 
 TILE, FRAME = 28, 3  # pixels: a picture, and the frame around it
 LABEL = 0.62  # width of a number beside a picture, in pictures
@@ -29,9 +29,10 @@ RIGHT, WRONG, PLAIN = plots.BLUE, plots.ORANGE, "#bbbbbb"
 @lru_cache(maxsize=16)
 def pool(**settings) -> CharacterTasks:
     """Tasks of characters never trained on: of Omniglot's evaluation alphabets, or of drawn glyphs."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that glyphs stand in: the titles say so
-        return character_tasks("test", download=False, **settings)
+    try:
+        return OmniglotTasks("test", download=False, **settings)
+    except OmniglotMissing:  # the titles say so
+        return GlyphTasks("test", **settings)
 
 
 def name() -> str:

@@ -16,13 +16,13 @@ from course_lib.chapters.omniglot.setup import RIGHT, WRONG, Sheet, episode, nam
 from course_lib.evaluation import test_start
 from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Button, Choice, Demo, Notches, Switch
+from course_lib.kit.demo import Button, Choice, Notches, Switch, declare
 
 WAYS, EACH = 5, 5
 NETWORKS = {
-    "MAML, batch statistics": "maml",
-    "R2D2, batch statistics": "r2d2",
-    "R2D2, running statistics": "running",
+    "maml": "MAML, batch statistics",
+    "r2d2": "R2D2, batch statistics",
+    "running": "R2D2, running statistics",
 }
 TOGETHER = (1, 5, 25)
 FIRST_EPISODE = 11  # one in which company changes some labels
@@ -70,75 +70,84 @@ def compute(values: SimpleNamespace) -> dict:
         "truth": task.query_y[0],
         "said": now,
         "changed": now != usual,
-        "line": next((LINES[settings[:n]] for n in (1, 2, 3) if settings[:n] in LINES), None),
-        "network": next(words for words, network in NETWORKS.items() if network == values.network),
+        "line": next((LINES[settings[:n]] for n in (1, 2, 3) if settings[:n] in LINES), ""),
         "company": "" if values.network == "running" else company(values.together, values.one_class),
         "pictures": name(),
     }
 
 
 def company(together: int, one_class: bool) -> str:
-    if together == 1:
-        return ", one query at a time"
     if together == 5:
         return ", 5 queries at a time, " + ("one class" if one_class else "mixed")
-    return ", all queries together"
+    return ", one query at a time" if together == 1 else ", all queries together"
 
 
-def figure(fig) -> SimpleNamespace:
-    fig.get_layout_engine().set(h_pad=0.08)  # inches, for titles right above the pictures
-    left, right = fig.subplots(1, 2, width_ratios=(1.25, 1))
+def table() -> dict[str, list[float]]:
+    """{line: [mean, half width]} of accuracies over many tasks of Omniglot, in %."""
+    return dont_match.load()["questions"]["transduction"]
+
+
+def picture(fig, show) -> None:
+    left, right = fig.subplots(1, 2, width_ratios=(1.35, 1))
     sheet = Sheet(left, WAYS * EACH, aspect=1.5)
-    table = dont_match.load()["questions"]["transduction"]
-    for row, (label, (mean, half)) in enumerate(table.items()):
-        color = plots.BLUE if label.startswith("MAML") else plots.GREEN
-        right.errorbar(mean, row, xerr=half, color=color, marker="os"[label[0] == "R"], linestyle="none")
-    right.set_yticks(range(len(table)), table)
-    right.set(ylim=(len(table) - 0.5, -0.5), xlabel="accuracy, %")
-    right.set_title(f"Omniglot, {dont_match.load()['tasks']} tasks")
-    now = right.axhspan(-0.4, 0.4, color=plots.AMBER, alpha=0.25, linewidth=0)
-    return SimpleNamespace(sheet=sheet, moving=sheet.artists, now=now, title=left.set_title(" "))
+    show.also(lambda d: sheet.show(*labelled(d), columns=EACH), *sheet.artists)
+    show.title(left, lambda d: f"{d.pictures.capitalize()}: {counted(d)}")
+
+    rows = table()
+    lowest, highest = min(mean - half for mean, half in rows.values()), max(mean + half for mean, half in rows.values())
+    right.set(xlim=(lowest - 4, min(highest + 1, 100)), ylim=(len(rows) - 0.5, -0.6), xlabel="accuracy, %")
+    right.set_yticks(range(len(rows)), [line.partition(", ")[2].replace(" queries", "") for line in rows])
+    right.grid(False, axis="y")
+    for row, (line, (mean, half)) in enumerate(rows.items()):
+        look = plots.METHODS["maml" if line.startswith("MAML") else "ridge"]
+        show.line(right, [mean - half, mean + half], [row, row], color=look["color"], linestyle="-", linewidth=1.2)
+        chosen = lambda d, line=line: d.line == line
+        size = lambda d, chosen=chosen: 11 if chosen(d) else 6
+        show.points(right, mean, row, color=look["color"], marker=look["marker"], markersize=size)
+        value = f"{mean:.1f} \N{PLUS-MINUS SIGN} {half:.1f}"
+        show.text(right, mean, row - 0.28, value, shown=chosen, ha="center", va="bottom", fontsize=9)
+    for words, method, row in (("MAML", "maml", 0), ("R2D2", "ridge", 4)):
+        right.text(0.03, row, words, color=plots.METHODS[method]["color"], transform=right.get_yaxis_transform())
+    change, _ = dont_match.load()["differences"]["transduction"]["MAML, 5 at a time, one class"]
+    right.set_title(f"One class: {-change:.0f} points lost")
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    said = [f"{'*' * bool(c)}{int(s) + 1}" for s, c in zip(data["said"], data["changed"])]
-    colors = [RIGHT if right else WRONG for right in data["said"] == data["truth"]]
-    by_row = [row * EACH + column for column in range(EACH) for row in range(WAYS)]  # a class to each row
-    groups = [data["query"][i : i + 1] for i in by_row]
-    artists.sheet.show(groups, [said[i] for i in by_row], [colors[i] for i in by_row], columns=EACH)
-    artists.now.set_visible(data["line"] is not None)
-    if data["line"] is not None:
-        artists.now.set_y(list(dont_match.load()["questions"]["transduction"]).index(data["line"]) - 0.4)
-    artists.title.set_text(f"{data['pictures']}: {counted(data)}")
+def labelled(d) -> tuple[list, list[str], list[str]]:
+    """Pictures, labels and colours, a class to each row."""
+    by_row = [row * EACH + column for column in range(EACH) for row in range(WAYS)]
+    said = [f"{'*' * bool(d.changed[i])}{int(d.said[i]) + 1}" for i in by_row]
+    return [d.query[i : i + 1] for i in by_row], said, [RIGHT if d.said[i] == d.truth[i] else WRONG for i in by_row]
 
 
-def counted(data: dict) -> str:
-    right, changed = int((data["said"] == data["truth"]).sum()), int(data["changed"].sum())
+def counted(d) -> str:
+    right, changed = int((d.said == d.truth).sum()), int(d.changed.sum())
     return f"{right} of {WAYS * EACH} right, {changed} changed (*)"
 
 
-def alt(data: dict) -> str:
-    table = dont_match.load()["questions"]["transduction"]
-    words = f"{data['network']}{data['company']}: {counted(data)} against all queries together, on {data['pictures']}. "
-    if data["line"] is None:
-        return words + "This setting is not in the table on the right."
-    mean, half = table[data["line"]]
-    return words + f"In the table on the right, measured on Omniglot: {mean:.1f} % +- {half:.1f}."
+def words(d) -> str:
+    said = f"{NETWORKS[d.network]}{d.company}: {counted(d)} against all queries together, on {d.pictures}. "
+    if not d.line:
+        return said + "This setting is not in the table on the right."
+    mean, half = table()[d.line]
+    return said + f"In the table on the right, measured on Omniglot: {mean:.1f} % +- {half:.1f}."
 
 
-def demo() -> Demo:
-    """The transduction switch of notebook 09; by default five queries of one class share a batch."""
-    return Demo(
-        "Who else is in the batch?",
-        controls=[
-            Choice("network", NETWORKS, "maml", "network"),
-            Notches("together", TOGETHER, 5, "queries together"),
-            Switch("one_class", True, "groups of one class"),
-            Button("new_episode", "another episode"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.3),
-    )
+demo = declare(
+    "Who else is in the batch?",
+    [
+        Choice("network", NETWORKS, "maml", "network"),
+        Notches("together", TOGETHER, 5, "queries together"),
+        Switch("one_class", True, "groups of one class"),
+        Button("new_episode", "another episode"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.4, 4.3),
+    views={
+        "five of one class": {},
+        "five, mixed": {"one_class": False},
+        "one at a time": {"together": 1},
+        "running statistics": {"network": "running"},
+    },
+)

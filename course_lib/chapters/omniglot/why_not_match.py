@@ -13,13 +13,18 @@ from course_lib.chapters.omniglot.experiments import dont_match
 from course_lib.chapters.omniglot.experiments.dont_match import ALPHA, MAML, SOLVED, Rules, same_tasks
 from course_lib.chapters.omniglot.setup import name, pool
 from course_lib.kit import plots
-from course_lib.kit.first_edition import Choice, Demo, Notches, Run, Switch
+from course_lib.kit.demo import Choice, Notches, Run, Switch, declare
 
 FEW, MANY = 16, 120  # tasks judged at once, and after a press of the button
 FIRST, EVERY = 2, 4  # tasks to the first frame of a measurement, and to each further one
 QUERIES = 5
 USUAL = {"omniglot/maml": replace(MAML, queries=QUERIES), "omniglot/r2d2": replace(SOLVED, queries=QUERIES)}
-TOGETHER = {"the usual": "usual", "one at a time": 1, "all together": "all"}
+NETWORKS = {"omniglot/maml": "MAML", "omniglot/r2d2": "R2D2"}
+TOGETHER = {"usual": "the usual", 1: "one at a time", "all": "all together"}
+LOOKS = {
+    "usual": {"color": plots.GREY, "linestyle": "--"},
+    "yours": {"color": plots.BLUE, "linestyle": "-", "linewidth": 2.6},
+}
 CHANGED = {  # rules in words
     "steps": "steps", "lr": "alpha", "together": "queries in a batch", "queries": "queries of a class",
     "rotations": "turned characters are classes", "within_alphabet": "all of one alphabet", "inverted": "ink is 0",
@@ -93,7 +98,6 @@ def compute(values: SimpleNamespace) -> Iterator[dict]:
             "paired": paired,
             "changed": changes(rules, usual),
             "limit": MANY if values.more else FEW,
-            "network": "MAML" if values.network == MAML.network else "R2D2",
             "pictures": name(),
         }
 
@@ -112,63 +116,77 @@ def interval(values: np.ndarray) -> np.ndarray:
     return half
 
 
-def figure(fig) -> SimpleNamespace:
+def picture(fig, show) -> None:
     panel = fig.subplots()
-    panel.set(xlim=(1, FEW), ylim=(40, 101), xlabel="tasks judged", ylabel="mean accuracy, %")
-    lines, bands = {}, {}
-    for which, color, dash, words in (
-        ("usual", plots.GREY, "--", "the usual rules"),
-        ("yours", plots.BLUE, "-", "the rules you chose"),
-    ):
-        lines[which] = panel.plot([], [], color=color, linestyle=dash, label=f"{words}, and 95 % interval")[0]
-        bands[which] = panel.fill_between([0], [1], [1], color=color, alpha=0.2, linewidth=0)
-    fig.legend(loc="outside lower center", ncols=2)
-    return SimpleNamespace(lines=lines, bands=bands, panel=panel, title=panel.set_title(" "))
+    panel.set(xlabel="tasks judged", ylabel="mean accuracy, %")
+    show.limits(panel, lambda d: (1, d.limit), lambda d: (bottom(d), 101))
+    for which, words in (("usual", "usual"), ("yours", "yours")):
+        look = LOOKS[which]
+        mean = lambda d, which=which: d["mean"][which]
+        show.line(panel, "tasks", mean, **look, end=lambda d, which=which, words=words: f"{words}: {number(d, which)}")
+        show.paths(panel, lambda d, which=which: [whisker(d, which)], color=look["color"], linewidth=1.2)
+    panel.text(0.01, 0.03, "upright at the end: 95 % intervals", transform=panel.transAxes, fontsize=9)
+    show.title(panel, verdict)
 
 
-def draw(artists: SimpleNamespace, data: dict) -> None:
-    for which, line in artists.lines.items():
-        mean, half = data["mean"][which], data["half"][which]
-        line.set_data(data["tasks"], mean)
-        artists.bands[which].set_data(data["tasks"], mean - half, np.minimum(mean + half, 100))
-    plots.set_limits(artists.panel, x=(1, data["limit"]))
-    artists.title.set_text(in_words(data))
+def whisker(d, which: str) -> np.ndarray:
+    """The interval of the last mean, a little before the end so that two of them stand side by side [2, 2]."""
+    mean, half = d["mean"][which][-1], d.half[which][-1]
+    x = d.tasks[-1] - (0.008 if which == "usual" else 0.0) * d.limit
+    return np.array([[x, mean - half], [x, min(mean + half, 100)]])
 
 
-def in_words(data: dict) -> str:
-    words = f"{data['pictures']}, {data['network']}: {data['mean']['yours'][-1]:.1f} %"
-    if not data["changed"]:
-        return f"{words} +- {data['half']['yours'][-1]:.1f} by the usual rules"
-    how = "on the same tasks" if data["paired"] else "on other tasks"
-    return f"{words}; {data['difference']:+.1f} +- {data['difference_half']:.1f} against the usual rules, {how}"
+def bottom(d) -> float:
+    """A multiple of ten below all means and their last intervals."""
+    lowest = [min(d["mean"][which].min(), d["mean"][which][-1] - d.half[which][-1]) for which in LOOKS]
+    return 10 * np.floor(min(min(lowest) - 3, 89) / 10)
 
 
-def alt(data: dict) -> str:
-    changed = f" Changed: {', '.join(data['changed'])}." if data["changed"] else ""
-    return f"Running mean of the accuracy over {len(data['tasks'])} tasks. {in_words(data)}.{changed}"
+def number(d, which: str) -> str:
+    return f"{d['mean'][which][-1]:.1f} \N{PLUS-MINUS SIGN} {d.half[which][-1]:.1f} %"
 
 
-def demo() -> Demo:
-    """The switches of notebook 09; by default MAML takes five times its step, as with a sum for the mean."""
-    return Demo(
-        "Change the rules, measure again",
-        controls=[
-            Choice("network", {"MAML": "omniglot/maml", "R2D2": "omniglot/r2d2"}, "omniglot/maml", "network"),
-            Choice("together", TOGETHER, "usual", "queries normalised"),
-            Notches("steps", [1, 3, 5, 10], 3, "MAML's steps"),
-            Notches("inner_lr", [ALPHA / 5, ALPHA, 5 * ALPHA], 5 * ALPHA, "MAML's alpha"),
-            Notches("queries", [1, QUERIES, 15], QUERIES, "queries of a class"),
-            Switch("inverted", False, "ink is 0"),
-            Switch("rotations", False, "turned characters are classes too"),
-            Switch("within", False, "all of one alphabet"),
-            Run("more", f"judge {MANY} tasks"),
-        ],
-        compute=compute,
-        figure=figure,
-        draw=draw,
-        alt=alt,
-        size=(9.0, 4.0),
+def verdict(d) -> str:
+    head = f"{d.pictures.capitalize()}, {NETWORKS[d.network]}"
+    if not d.changed:
+        return f"{head}: the usual rules"
+    what = d.changed[0] if len(d.changed) == 1 else f"{len(d.changed)} rules changed"
+    change = f"{d.difference:+.1f} \N{PLUS-MINUS SIGN} {d.difference_half:.1f} points"
+    return f"{head}: {what}, {change}, {'same' if d.paired else 'other'} tasks"
+
+
+def words(d) -> str:
+    changed = f" Changed: {', '.join(d.changed)}." if d.changed else ""
+    return (
+        f"Running mean of the accuracy over {len(d.tasks)} tasks. {verdict(d)}; by the usual rules "
+        f"{number(d, 'usual')}, by yours {number(d, 'yours')}.{changed}"
     )
+
+
+demo = declare(
+    "Change the rules, measure again",
+    [
+        Choice("network", NETWORKS, "omniglot/maml", "network"),
+        Choice("together", TOGETHER, "usual", "queries normalised"),
+        Notches("steps", [1, 3, 5, 10], 3, "MAML's steps"),
+        Notches("inner_lr", [ALPHA / 5, ALPHA, 5 * ALPHA], 5 * ALPHA, "MAML's \N{GREEK SMALL LETTER ALPHA}"),
+        Notches("queries", [1, QUERIES, 15], QUERIES, "queries of a class"),
+        Switch("inverted", False, "ink is 0"),
+        Switch("rotations", False, "turned characters are classes too"),
+        Switch("within", False, "all of one alphabet"),
+        Run("more", f"judge {MANY} tasks"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(8.6, 4.0),
+    views={
+        "a step five times too long": {},
+        "inverted pixels": {"inner_lr": ALPHA, "inverted": True},
+        "one query at a time": {"inner_lr": ALPHA, "together": 1},
+        "one alphabet": {"inner_lr": ALPHA, "within": True},
+    },
+)
 
 
 # The table
@@ -178,67 +196,58 @@ def table_of(values: SimpleNamespace) -> dict:
     """A question's lines of the shipped table."""
     table = dont_match.load()
     lines = table["questions"][values.question]
-    return {
-        "question": values.question,
-        "labels": list(lines),
-        "mean": np.array([mean for mean, _ in lines.values()]),
-        "half": np.array([half for _, half in lines.values()]),
-        "differences": table["differences"].get(values.question, {}),
-        "tasks": table["tasks"],
-    }
+    mean, half = np.array([*lines.values()]).T
+    differences = table["differences"].get(values.question, {})
+    return {"labels": list(lines), "mean": mean, "half": half, "differences": differences}
 
 
-def table_figure(fig) -> SimpleNamespace:
+def table_picture(fig, show) -> None:
     panel = fig.subplots()
-    panel.set(xlim=(0, 101), ylim=(ROWS - 0.5, -0.5), xlabel="accuracy, %", yticks=[])
-    panel.set_xticks(range(40, 101, 10))
-    points = panel.plot([], [], color=plots.BLUE, marker="o", linestyle="none")[0]
-    intervals = panel.plot([], [], color=plots.BLUE, linestyle="-")[0]
-    small = {"va": "center", "fontsize": "small"}
-    labels = [panel.text(0.5, row, "", **small) for row in range(ROWS)]
-    words = [panel.text(0, row, "", **small) for row in range(ROWS)]
-    return SimpleNamespace(
-        points=points, intervals=intervals, labels=labels, words=words, title=panel.set_title(" ")
-    )
+    panel.set(xlabel="accuracy, %", yticks=[])
+    show.limits(panel, reach, lambda d: (len(d.mean) - 0.5, -0.9))
+    rows = lambda d: np.arange(len(d.mean))
+    ends = lambda d: np.stack([np.stack([d["mean"] + side * d.half, rows(d)], 1) for side in (-1, 1)], 1)
+    show.paths(panel, ends, color=plots.BLUE, linewidth=1.4)
+    show.points(panel, "mean", rows, color=plots.BLUE)
+    for row in range(ROWS):
+        here = lambda d, row=row: len(d.mean) > row
+        above = {"va": "bottom", "fontsize": 9.5, "shown": here, "ha": lambda d, row=row: side(d, row)}
+        label = lambda d, row=row: f"{d.labels[row]}: {numbers(d, row)}" if len(d.mean) > row else ""
+        show.text(panel, lambda d, row=row: d["mean"][min(row, len(d.mean) - 1)], row - 0.2, label, **above)
+    show.title(panel, lambda d: f"{d.question.capitalize()}: Omniglot, 5-way 1-shot")
 
 
-def table_draw(artists: SimpleNamespace, data: dict) -> None:
-    mean, half, rows = data["mean"], data["half"], np.arange(len(data["mean"]))
-    artists.points.set_data(mean, rows)
-    artists.intervals.set_data(
-        np.stack([mean - half, mean + half, np.full_like(mean, np.nan)], 1).ravel(), rows.repeat(3)
-    )
-    for row, (label, text) in enumerate(zip(artists.labels, artists.words)):
-        label.set_text(data["labels"][row] if row < len(rows) else "")
-        text.set_visible(row < len(rows))
-        if row < len(rows):
-            left = mean[row] - half[row] > 75
-            text.set(text=_numbers(data, row), x=mean[row] + (-half[row] - 1 if left else half[row] + 1))
-            text.set_ha("right" if left else "left")
-    artists.title.set_text(f"{data['question']}: Omniglot, 5-way 1-shot")
+def reach(d) -> tuple[float, float]:
+    """In tens about the accuracies, at least twenty points."""
+    high = min(10 * np.ceil((d["mean"] + d.half).max() / 10), 100) + 0.5
+    return min(10 * np.floor((d["mean"] - d.half).min() / 10), high - 20.5), high
 
 
-def _numbers(data: dict, row: int) -> str:
-    words = f"{data['mean'][row]:.1f} +- {data['half'][row]:.1f}"
-    if data["labels"][row] in data["differences"]:
-        change, half = data["differences"][data["labels"][row]]
-        words += f"  (change {change:+.1f} +- {half:.1f})"
-    return words
+def side(d, row: int) -> str:
+    """Where words above a dot have room: to its left if it lies to the right."""
+    low, high = reach(d)
+    part = (d["mean"][min(row, len(d.mean) - 1)] - low) / (high - low)
+    return "left" if part < 0.35 else "right" if part > 0.65 else "center"
 
 
-def table_alt(data: dict) -> str:
-    lines = "; ".join(f"{label}: {_numbers(data, row)}" for row, label in enumerate(data["labels"]))
-    return f"Accuracy on Omniglot in %, 5-way 1-shot. {data['question'].capitalize()}: {lines}."
+def numbers(d, row: int) -> str:
+    said = f"{d['mean'][row]:.1f} \N{PLUS-MINUS SIGN} {d.half[row]:.1f}"
+    if d.labels[row] in d.differences:
+        change, half = d.differences[d.labels[row]]
+        said += f"  (change {change:+.1f} \N{PLUS-MINUS SIGN} {half:.1f})"
+    return said
 
 
-def table_demo() -> Demo:
-    """The shipped table of notebook 09, a question at a time."""
-    return Demo(
-        "What each disagreement is worth",
-        controls=[Choice("question", list(dont_match.load()["questions"]), "inverted pixels", "question")],
-        compute=table_of,
-        figure=table_figure,
-        draw=table_draw,
-        alt=table_alt,
-        size=(9.0, 3.6),
-    )
+def table_words(d) -> str:
+    lines = "; ".join(f"{label}: {numbers(d, row)}" for row, label in enumerate(d.labels))
+    return f"Accuracy on Omniglot in %, 5-way 1-shot. {d.question.capitalize()}: {lines}."
+
+
+table_demo = declare(
+    "What each disagreement is worth",
+    [Choice("question", list(dont_match.load()["questions"]), "inverted pixels", "question")],
+    table_of,
+    table_picture,
+    table_words,
+    size=(8.6, 4.0),
+)

@@ -26,7 +26,7 @@ from course_lib.tasks import GlyphTasks
 @pytest.fixture(autouse=True)
 def glyphs(monkeypatch):
     """Drawn glyphs everywhere, so that the tests see the same with and without Omniglot."""
-    monkeypatch.setattr(setup, "character_tasks", lambda split, download, **s: GlyphTasks(split, **s))
+    monkeypatch.setattr(setup, "OmniglotTasks", lambda split, download, **s: GlyphTasks(split, **s))
     caches = setup.pool, setup.episode, episode_steps.adapting, together_or_alone.labels
     for cached in (*caches, why_not_match.measured):
         cached.cache_clear()
@@ -39,7 +39,7 @@ def test_episodes_at_every_end_and_more_ways_or_shots_add_to_them():
     demo = episode_browser.demo()
     check(demo)
     first = demo.set().data
-    assert "glyphs" in demo.alt and "which is which" in demo.alt
+    assert "glyphs" in demo.alt and "Which is which" in demo.alt
     for changes in ({"ways": 9}, {"shots": 3}):
         more = demo.set(**changes).data["support"]
         assert torch.equal(more[: len(first["support"]), :1], first["support"])
@@ -70,7 +70,7 @@ def test_transduction_at_every_end_and_running_statistics_know_no_company():
 def test_league_at_every_end_with_nothing_guessed():
     demo = league_table.demo()
     check(demo)
-    for networks in league_table.NETWORKS.values():
+    for networks in league_table.NETWORKS:
         rows = league_table.table(networks)
         assert rows and {row["method"] for row in rows} <= set(league_table.METHODS)
     data = demo.set(task="20-way 1-shot, one alphabet").data
@@ -149,6 +149,15 @@ def test_drawing_at_every_end():
     assert "sixth box" in demo.set(query=()).alt
     with pytest.raises(ValueError, match="a stroke is a list"):
         demo.set(box1=[[(0.1, math.nan)]])
+
+
+def test_the_inner_loop_learns_the_drawings_and_pixels_stand_beside():
+    demo = draw_your_own.demo()
+    path = demo.set(network=draw_your_own.MAML).data.path  # [steps, W]
+    assert path[0].max() < 0.4 < 0.8 < path[3].max() and path.shape == (4, 5)
+    for k in range(4):
+        assert (demo.set(steps=k).data.probabilities == path[k]).all()
+    assert demo.set(query=demo.values["box2"]).data.nearest == 1  # the same drawing shares every pixel
 
 
 HANDS = {  # what a hand may do to a drawing: points [N, 2] in 0..1
