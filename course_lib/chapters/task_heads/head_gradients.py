@@ -109,7 +109,7 @@ def compute(values: SimpleNamespace) -> dict:
 
 
 def body_in_words(body: str, iteration: int) -> str:
-    return f"Body: {iteration:,} iterations, {BODIES[body]}" if iteration else f"Before training with {BODIES[body]}"
+    return f"Body: {iteration:,} iterations, {BODIES[body]}"
 
 
 def picture(fig, show) -> None:
@@ -124,7 +124,7 @@ def picture(fig, show) -> None:
     show.mark(right, "visit")
     for name, text in HEADS.items():
         panel, color = panels[name], LOOKS[name]["color"]
-        panel.set(xlim=(-1, 1), ylim=(0, 18), ylabel="tasks", xticks=(-1, -0.5, 0, 0.5, 1))
+        panel.set(xlim=(-1, 1), ylim=(0, 22), ylabel="tasks", xticks=(-1, -0.5, 0, 0.5, 1))
         panel.axvline(0, color=plots.GREY, linewidth=1, linestyle="-")
         counts = lambda d, name=name: np.histogram(d.tasks[name], BINS)[0]
         show.bars(panel, middles, counts, width=0.092, color=color)
@@ -132,7 +132,7 @@ def picture(fig, show) -> None:
         panel.text(0.02, 0.95, text, transform=panel.transAxes, va="top", color=color, fontsize=10)
         means = lambda d, name=name: (d.tasks[name].mean(), d.of_means[name])
         cosine = lambda d, means=means: "mean {:.2f}\nof the averaged\ngradients {:.2f}".format(*means(d))
-        show.text(panel, -0.96, 14.4, cosine, va="top", fontsize=9)
+        show.text(panel, -0.96, 18.2, cosine, va="top", fontsize=9)
         curve, half = (lambda d, name=name: d.mean[name]), (lambda d, name=name: d.half[name])
         whiskers = lambda d, curve=curve, half=half: [
             np.array([(v, m - h), (v, m + h)]) for v, m, h in zip(VISITS, curve(d), half(d))
@@ -141,8 +141,7 @@ def picture(fig, show) -> None:
         show.line(right, VISITS, curve, **LOOKS[name], marker="o", markersize=5, end=text.split()[0], pin=True)
     panels["fresh"].set_xticklabels([])
     panels["kept"].set_xlabel("cosine with the fitted head's gradient")
-    body = lambda d: f"Body of {d.iteration:,} iterations" if d.iteration else "Untrained body"
-    show.title(panels["fresh"], lambda d: f"{body(d)}, visit {d.visit}")
+    show.title(panels["fresh"], lambda d: body_in_words(d.body, d.iteration), fontsize=10)
     show.title(right, gained)
 
 

@@ -17,6 +17,7 @@ from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 HEADS = {"random": "fresh random heads", "written back": "stored heads", "meta": "one meta-learned head"}
 LOOKS = {name: plots.METHODS[look] for name, look in zip(HEADS, ("random", "union", "maml"))}
+ERRORS = {"ridge": "error on new tasks, of the body with a fitted head", "training_loss": "query loss in training"}
 LEADS = {"random": "random heads lead", "written back": "stored heads lead", "meta": "one head for all leads"}
 NUMBERS = {"ridge": "the body, with a head fitted to new tasks", "training_loss": "what training sees, heads and all"}
 FIRST = {"ridge": 0, "training_loss": training_heads.STOPS[1]}  # no training loss before the first iteration
@@ -69,6 +70,8 @@ def picture(fig, show) -> None:
         mean = lambda d, head=head: d.curves[head][0]
         place = lambda d, shift=shift: d.places + shift
         show.line(axes, place, mean, **LOOKS[head], markersize=5, end=text, pin=True, shown=shown)
+    low_left = {"style": "italic", "color": plots.QUIET, "fontsize": 10}
+    show.text(axes, 0, lambda d: 1.2 * FLOORS[d.number], lambda d: ERRORS[d.number], **low_left)
     show.title(axes, lambda d: f"{d.visits:g} visits a task: {leader(d)} ({numbers(d)})")
 
 

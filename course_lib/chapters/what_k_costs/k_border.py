@@ -110,7 +110,7 @@ def picture(fig, show) -> None:
     left.set_yticks(ks, labels=STEPS)
     left.grid(False)
     bar = fig.colorbar(image, ax=left, pad=0.02, aspect=30, ticks=[-1, 0, 2, 4, 6, 9])
-    bar.ax.set_yticklabels(["0.1", "1", "$10^2$", "$10^4$", "$10^6$", "over"])
+    bar.ax.set_yticklabels(["0.1", "1", "$10^2$", "$10^4$", "$10^6$", "∞"])
     log_border = lambda d: np.log10(d.border)
     show.mark(left, log_border, color=plots.BLACK, linestyle="--")
     borders = lambda d: np.log10(within(d.borders, 1e-9, 1e9))

@@ -115,6 +115,12 @@ def test_a_push_moves_mamls_network_and_hardly_the_random_one():
     assert abs(moved[0]) < 0.1 and 0.6 < moved[70_000] < 1.6
 
 
+def test_the_pushed_point_is_dragged_in_both_panels():
+    demo = tangent_kernel.demo().set()
+    assert demo.touched(0, 0, (3.0, -2.0)) == {"x": -2.0} and demo.touched(1, 0, (3.0, -2.0)) == {"x": 3.0}
+    assert [handle.where(demo.data).tolist() for handle in demo.picture.show.handles] == [[[1.0, 1.0]], [[1.0, 1.0]]]
+
+
 def test_linearised_and_real_agree_below_the_border_and_part_above():
     low, high = tangent_linearised.measure("maml", 0.001), tangent_linearised.measure("maml", 0.02)
     real, linear, flow = low.errors[:, 5].median(-1).values

@@ -103,6 +103,14 @@ def test_default_view_counts_visits():
     assert data["visits"] == 640 and data["now"]["written back"][2] < data["now"]["meta"][1]
 
 
+def test_the_title_names_a_leader_only_if_three_seeds_show_one():
+    few = {"num_tasks": 5000, "iteration": 800}
+    said = {"stored heads lead": {}, "one head for all leads": few, "no clear leader": {"iteration": 100}}
+    for words, where in said.items():
+        assert curves.leader(curves.demo(**where).set().data) == words
+    assert curves.leader(curves.demo(steps=5).set().data) == "no clear leader"
+
+
 @pytest.mark.parametrize("number", curves.NUMBERS)
 def test_every_seed_lies_on_the_axis_at_every_stop(number):
     demo = curves.demo()
@@ -142,6 +150,14 @@ def test_a_remembered_head_goes_below_a_ridge_head_on_one_visit():
     assert abs(np.log(errors["fresh"] / errors["fresh"].mean())).max() < 0.3  # a fresh head gains nothing
 
 
+def test_the_title_says_from_which_visit_on_remembering_pays():
+    data = visits.demo().set().data
+    first = int(visits.beaten(data).split()[-1])
+    ahead = data.errors["kept"] < data.errors["solved_visit"].mean()
+    assert ahead[first - 1 :].all() and not ahead[first - 2]
+    assert visits.beaten(visits.demo(rate=0.001).set().data) == "Remembering does not beat ridge"
+
+
 def test_moving_the_visit_keeps_the_draws():
     first, later = (visits.compute(defaults(visits, visit=v)) for v in (3, 8))
     assert np.array_equal(first["truth"], later["truth"]) and len(later["earlier"]) == 70
@@ -172,5 +188,5 @@ def test_a_random_head_has_no_direction_and_a_remembered_one_gains_it():
 
 
 def test_the_body_is_named_after_its_training():
-    assert gradients.body_in_words("meta", 0) == "Before training with one meta-learned head"
+    assert gradients.body_in_words("meta", 0) == "Body: 0 iterations, one meta-learned head"
     assert gradients.body_in_words("written back", 3200) == "Body: 3,200 iterations, remembered heads"

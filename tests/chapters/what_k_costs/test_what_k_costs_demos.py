@@ -71,6 +71,17 @@ def test_networks_are_calm_well_below_the_border_and_explode_far_beyond():
         assert not (relative[RATES > 8 * scape.border, k_border.STEPS.index(10)] < 10).any()
 
 
+def test_the_title_names_the_last_calm_rate():
+    data = k_border.demo().set().data
+    at = k_border.RATES.index(data.calm)
+    assert data.calm < data.border < k_border.RATES[at + 1]  # the head's border is exact
+    for problem in ("random", "maml"):
+        scape = k_border.landscape(problem)
+        calm = (scape.norms < 10 * scape.norms[:, :1]).all(1)
+        at = k_border.RATES.index(k_border.demo(problem=problem).set().data.calm)
+        assert calm[: at + 1].all() and not calm[at + 1]
+
+
 def test_the_words_say_what_overflowed():
     demo = k_border.demo()
     demo.render(problem="maml", inner_lr=1.0, steps=50)
