@@ -88,7 +88,7 @@ def picture(fig, show) -> None:
         errors = lambda d, start=start: d.medians[start]
         show.line(right, RANKS, errors, **setup.LOOKS[start], linewidth=width, shown=shown, end=text.split(",")[0])
     show.points(right, "rank", "error", **plots.HERE)
-    show.title(right, lambda d: f"Here {d.error:.3g}; best {d.best[1]:.2g}, {_features(d.best[0])}")
+    show.title(right, lambda d: f"Here {d.error:.3g}; best {d.best[1]:.3g}, {_features(d.best[0])}")
 
 
 def _features(rank: int) -> str:
