@@ -135,9 +135,9 @@ def meta_train(
     save_every = check_count("save_every", save_every, 1)
     device = pick_device(device, model)
     model.to(device)
-    learner.to(device)
-    tasks = tasks.to(device) if device.type != "cpu" and hasattr(tasks, "to") else tasks  # pictures picked where used
     dtype = next(model.parameters()).dtype
+    learner.to(device, dtype)
+    tasks = tasks.to(device) if device.type != "cpu" and hasattr(tasks, "to") else tasks  # pictures picked where used
     parameters = trainable(learner, model)
     updates = optimizer(parameters.values(), outer_lr)
     run = describe_run(learner, model, tasks) | {"meta_batch": meta_batch, "outer_lr": outer_lr, "seed": seed}
@@ -170,9 +170,8 @@ def meta_train(
 
         def batches() -> Iterator[TaskBatch]:
             for iteration in range(first, iterations + 1):
-                batch = tasks.sample(meta_batch, generator=generator).to(device, dtype)
                 begin(iteration)
-                yield batch
+                yield tasks.sample(meta_batch, generator=generator).to(device, dtype)
 
         with tqdm(total=iterations, initial=first - 1, disable=not progress, unit="step", leave=False) as bar:
             for iteration, info in outer_loop(meta_gradient, parameters, updates, batches(), first, rate):

@@ -46,9 +46,14 @@ def own_randomness(seed: int, device: torch.device) -> Iterator[Callable[[int], 
     this yields: whatever else is drawn meanwhile changes nothing. The caller's random state stays as it was."""
 
     def begin(step: int) -> None:
-        torch.manual_seed(random.Random(f"{seed} {step}").getrandbits(63))
+        number = random.Random(f"{seed} {step}").getrandbits(63)
+        torch.default_generator.manual_seed(number)  # ``torch.manual_seed`` seeds every GPU too, and takes 0.5 ms
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(number)
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
         yield begin
 
 
