@@ -4,6 +4,8 @@ and does the inner loop explode?"""
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +32,7 @@ def check_predict(model: nn.Module, x: Tensor) -> None:
     x, generator = x[:2].detach(), torch.Generator().manual_seed(0)
     params = {name: _near(p, len(x), generator) for name, p in model.named_parameters()}
     buffers = [buffer.clone() for buffer in model.buffers()]
-    with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []), without_tf32():
         first, again = (_plainly(model, params, x, buffers, seed) for seed in (0, 1))
         predict(model, params, x)  # in this mode it is known from now on how each part takes its tasks
         random = not _same(first[0], again[0])
@@ -68,6 +70,21 @@ def warn_of_explosion(learner: Learner, model: nn.Module, batch: TaskBatch, loss
         )
 
 
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Inside, a GPU computes float32 in full. Rounded to TF32 in one form and not in the other, a number may fall on
+    the other side of a ReLU or a pooling, and gradients differ by more than rounding."""
+    kinds = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul)
+    before = [kind.fp32_precision for kind in kinds]
+    for kind in kinds:
+        kind.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for kind, precision in zip(kinds, before):
+            kind.fp32_precision = precision
+
+
 def _difference(plain: Compared, model: nn.Module, params: Params, x: Tensor, buffers: list[Tensor]) -> str:
     """In what ``predict`` differs, in words; "" if in nothing."""
     set_buffers(model, buffers)
@@ -77,7 +94,7 @@ def _difference(plain: Compared, model: nn.Module, params: Params, x: Tensor, bu
             outputs = predict(model, params, x)
         gradients = _gradients(outputs, leaves)
     except RuntimeError as error:
-        return str(error).strip().splitlines()[0][:200]
+        return (str(error).strip() or repr(error)).splitlines()[0][:200]
     if plain[0].shape != outputs.shape:
         return f"outputs of shape {list(outputs.shape)} instead of {list(plain[0].shape)}"
     if not _same(plain[0], outputs):
