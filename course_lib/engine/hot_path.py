@@ -120,8 +120,9 @@ def choose_step(
 
 def draws_at_random(model: nn.Module) -> bool:
     """Whether a layer drops out: all threads share one generator, so the same seed would not give the same bits."""
-    dropping = (part for part in model.modules() if getattr(part, "dropout", 0) or "Dropout" in type(part).__name__)
-    return any(part.training for part in dropping)
+    parts = (part for part in model.modules() if part.training)
+    shares = (getattr(part, "p" if "Dropout" in type(part).__name__ else "dropout", 0) for part in parts)
+    return any(isinstance(share, (int, float)) and share > 0 for share in shares)
 
 
 def cores() -> int:
@@ -139,7 +140,7 @@ def in_threads(
     """
     try:
         idle = [copy_sharing_parameters(model) for _ in range(cores())]
-    except RuntimeError:  # some modules, such as pruned ones, cannot be copied
+    except (RuntimeError, TypeError):  # pruned modules cannot be copied, nor what holds a lock or a file
         yield from one_after_another(compute, model, pieces, num_tasks)
         return
     before, mixed = [buffer.clone() for buffer in model.buffers()], torch.is_autocast_enabled("cpu")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,8 @@ from tqdm.auto import tqdm
 from course_lib.algorithms.base import Learner, trainable
 from course_lib.engine.fast_layers import running_norms
 from course_lib.engine.hot_path import cores, draws_at_random, workers
-from course_lib.inner_loop import Params
+from course_lib.inner_loop import Params, adapt
+from course_lib.models import plain_attention
 from course_lib.tasks.base import TaskBatch
 from course_lib.training import Diverged, adam
 from course_lib.validation import check_count, check_model
@@ -75,7 +75,7 @@ def meta_train_sweep(
     parts = [slice(first, first + at_once) for first in range(0, len(models), at_once)]
     groups = [Runs(learner, models[p], tasks, inner_lrs[p], seeds[p], meta_batch, outer_lr) for p in parts]
     losses = []
-    with workers() as pool:
+    with workers() as pool, plain_attention():  # a switch of the whole process
         for iteration in tqdm(range(1, iterations + 1), disable=not progress, unit="step", leave=False):
             loss = torch.cat(list(pool.map(Runs.step, groups) if len(groups) > 1 else map(Runs.step, groups)))  # [R]
             if device.type == "cpu" and not math.isfinite(loss.sum()):
@@ -107,7 +107,8 @@ class Runs:
     def step(self) -> Tensor:
         """One iteration of every run; its loss [R]."""
         batch = TaskBatch.cat([self.tasks.sample(self.meta_batch, generator=g) for g in self.generators])
-        loss = run_losses(self.learner, self.model, self.theta, batch.to(self.rates.device), self.rates)
+        batch = batch.to(self.rates.device, self.rates.dtype)
+        loss = run_losses(self.learner, self.model, self.theta, batch, self.rates)
         for p, grad in zip(self.learnt, torch.autograd.grad(loss.sum(), self.learnt, materialize_grads=True)):
             p.grad = grad
         self.updates.step()
@@ -124,8 +125,9 @@ def run_losses(learner: Learner, model: nn.Module, theta: Params, batch: TaskBat
     """
     num_runs = len(next(iter(theta.values())))
     start = {name: p.repeat_interleave(len(batch) // num_runs, dim=0) for name, p in theta.items()}  # [R T, ...]
-    scaled = replace(learner, inner_lr=1.0, loss_fn=lambda *points: rates * learner.loss_fn(*points))
-    adapted = scaled.adapt(model, batch.support_x, batch.support_y, start)
+    how = {"steps": learner.inner_steps, "only": learner.only, "second_order": learner.second_order}
+    scaled = lambda *points: rates * learner.loss_fn(*points)
+    adapted = adapt(model, start, batch.support_x, batch.support_y, loss_fn=scaled, lr=1.0, **how)
     return learner.judge(model, adapted, batch).view(num_runs, -1).mean(1)
 
 

@@ -116,3 +116,18 @@ def test_on_a_gpu_it_stops_at_the_end():
     on_gpu = [model.to("cuda") for model in models()]
     with pytest.raises(Diverged, match="iteration 1"):
         meta_train_sweep(MAML(5), on_gpu, DoubleTasks(), [1e200, 0.1, 0.1], SEEDS, 3, progress=False)
+
+
+def test_settings_made_on_the_learner_and_double_precision_count():
+    learner, model = MAML(), MLP(seed=0).double()
+    learner.only = "head"
+    options = {"inner_lrs": [0.1], "seeds": [0], "iterations": 2, "progress": False}
+    _, found = meta_train_sweep(learner, [model], SinusoidTasks(), **options)
+    _, expected = meta_train_sweep(ANIL(), [model], SinusoidTasks(), **options)
+    assert torch.equal(found, expected)
+
+
+def test_dropout_of_nothing_is_none():
+    model = MLP(seed=0)
+    model.features.append(nn.Dropout(0.0))
+    meta_train_sweep(MAML(), [model], SinusoidTasks(), [0.01], [0], iterations=1, progress=False)
