@@ -21,7 +21,7 @@ from course_lib.algorithms.base import Learner
 from course_lib.algorithms.fitted import FittedHead
 from course_lib.algorithms.heads import Draws, RandomHead, check_linear, random_heads
 from course_lib.engine.run import modes, threads_for
-from course_lib.inner_loop import Params, predict, trajectory
+from course_lib.inner_loop import Params, frozen, predict, trajectory
 from course_lib.losses import accuracy, classifies
 from course_lib.models import has_convolutions
 from course_lib.tasks.base import TaskBatch
@@ -178,12 +178,15 @@ def fine_tuned(
         walk = trajectory(model, start, x, y, loss_fn=learner.loss_fn, steps=steps[-1], lr=rate, only=only)
         yield from (params for k, params in enumerate(walk) if k in steps)
         return
-    own = copy.copy(learner)
+    own, still = copy.deepcopy(learner), frozen(model)
     own.only = only
-    own.inner_lr = learner.inner_lr if lr is None else lr
+    if lr is not None:
+        del own.inner_lr  # a number, a buffer or a parameter
+        own.inner_lr = lr
     for own.inner_steps in steps:
+        leaves = {name: p.detach().requires_grad_(name not in still) for name, p in start.items()}
         with torch.enable_grad():
-            adapted = own.adapt(model, x, y) if own.head is None else own.adapt(model, x, y, start)
+            adapted = own.adapt(model, x, y, leaves)
         yield {name: p.detach() for name, p in adapted.items()}
 
 

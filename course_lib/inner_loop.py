@@ -60,10 +60,10 @@ def each_task(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     kind = type(module)
     if len(x) == 1 or kind in ONE_BY_ONE:
         return one_by_one(module, params, x)
-    if kind in TOGETHER:
-        return together(module, params, x)
     before = [buffer.clone() for buffer in module.buffers()]
     try:
+        if kind in TOGETHER:  # one module of a class may do what another, or itself in another mode, does not
+            return together(module, params, x)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "There is a performance drop")  # vmap would loop too, and warn each time
             outputs = together(module, params, x)

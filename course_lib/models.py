@@ -203,5 +203,6 @@ def set_buffers(module: nn.Module, *ends: Sequence[Tensor], shares: Sequence[flo
     shares = shares or [1 / len(ends)] * len(ends)
     for buffer, first, *others in zip(module.buffers(), *ends):
         if buffer.is_floating_point() and others:  # as a distance from the first: equal ones stay what they are
-            first = first + sum(share * (value - first) for share, value in zip(shares[1:], others))
+            apart = (torch.where(value == first, 0, value - first) for value in others)  # infinite ones too
+            first = first + sum(share * distance for share, distance in zip(shares[1:], apart))
         buffer.copy_(first if buffer.is_floating_point() or not others else others[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from course_lib.algorithms import ANIL, MAML, R2D2, ProtoNet, Reptile
+from course_lib.algorithms.heads import StoredHeads
 from course_lib.analysis.memory import CheckpointedMAML
 from course_lib.engine.hot_path import make_meta_gradient
 from course_lib.engine.sweep import meta_train_sweep
@@ -153,3 +155,99 @@ def test_a_rate_that_is_not_finite_is_refused_as_a_tensor_too(bad):
     for lr in (torch.tensor(bad), torch.tensor([0.1, 0.1, bad, 0.1, 0.1])):
         with pytest.raises(ValueError, match="lr must be finite"):
             adapt(model, stack_params(model, 5), batch.support_x, batch.support_y, loss_fn=mse, steps=1, lr=lr)
+
+
+class Body(nn.Module):
+    """Linear, or recurrent: one class, of which vmap serves some modules and not others."""
+
+    def __init__(self, recurrent: bool):
+        super().__init__()
+        self.layer = nn.GRUCell(1, 8) if recurrent else nn.Linear(1, 8)
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+        self.register_buffer("scale", torch.tensor(2.0))
+
+    def forward(self, x):
+        return self.layer(x) * self.mask.exp()[0] / self.scale
+
+
+def with_body(recurrent: bool) -> nn.Module:
+    return nn.Sequential(OrderedDict(features=Body(recurrent), head=nn.Linear(8, 1)))
+
+
+@pytest.mark.filterwarnings("ignore:.*one after another")
+def test_what_a_class_did_once_it_need_not_do_always():
+    for recurrent in (False, True):
+        meta_train(MAML(), with_body(recurrent), SinusoidTasks(), 1, progress=False)
+    norm = nn.Sequential(OrderedDict(features=nn.Sequential(nn.Linear(1, 8), nn.BatchNorm1d(8)), head=nn.Linear(8, 1)))
+    evaluate(MAML(), norm, SinusoidTasks(), num_tasks=4, steps=[1])  # vmap serves a norm in evaluation
+    meta_train(MAML(), norm, SinusoidTasks(), 1, progress=False)
+
+
+@pytest.mark.filterwarnings("ignore:.*one after another")
+def test_a_mask_of_infinities_is_left_as_it_is():
+    model = with_body(recurrent=True)
+    evaluate(MAML(), model, SinusoidTasks(), num_tasks=4, steps=[1])
+    assert model.features.mask.tolist() == [0, -torch.inf]
+
+
+def test_the_meta_loss_can_be_differentiated_with_buffers_in_its_graph():
+    model = with_body(recurrent=False)
+    batch = SinusoidTasks().sample(4, generator=torch.Generator().manual_seed(0))
+    MAML().meta_loss(model, batch).backward()
+    grads, _ = MAML().meta_gradient(model, batch)
+    assert torch.equal(model.head.weight.grad, grads["head.weight"])
+
+
+@pytest.mark.parametrize("options", [{"head": "random"}, {"lr": 0.1}, {"lr": 0.1, "only": "head"}])
+@pytest.mark.parametrize("head", [None, StoredHeads(2, 40, 1)])
+def test_an_inner_loop_of_ones_own_is_tested_as_asked(head, options):
+    settings = {"head": head, "inner_lr": torch.tensor(0.02)}
+    own, plain = CheckpointedMAML(**settings), MAML(**settings)
+    how = {"num_tasks": 4, "steps": [0, 1, 3]} | options
+    found, expected = (evaluate(learner, MLP(seed=0), SinusoidTasks(), **how) for learner in (own, plain))
+    torch.testing.assert_close(found.query_losses, expected.query_losses)
+    assert own.inner_lr == torch.tensor(0.02)
+
+
+def test_stored_heads_follow_the_model_in_precision():
+    model, tasks = MLP(seed=0).double(), SinusoidTasks(num_tasks=4)
+    meta_train(MAML(head=StoredHeads(4, 40, 1)), model, tasks, 1, progress=False)
+
+
+class Carefree:
+    """Tasks drawn from PyTorch's own generator rather than from the one given."""
+
+    def sample(self, num_tasks: int, generator: torch.Generator) -> TaskBatch:
+        x = torch.rand(num_tasks, 10, 1)
+        return TaskBatch(x, 2 * x, x, 2 * x)
+
+
+def test_tasks_of_pytorchs_own_generator_repeat_too():
+    first, second = (meta_train(MAML(), MLP(seed=0), Carefree(), 3, progress=False)[1] for _ in range(2))
+    assert first.loss == second.loss
+
+
+def test_attention_that_drops_out_is_not_checkpointed():
+    model = with_body(recurrent=False)
+    model.features.attention = nn.MultiheadAttention(8, 2, dropout=0.5)
+    batch = SinusoidTasks().sample(4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="does not do the same twice"):
+        CheckpointedMAML(4).meta_gradient(model, batch)
+
+
+class Locked(nn.Conv2d):
+    def __init__(self):
+        super().__init__(1, 4, 3)
+        self.lock = threading.Lock()
+
+    def forward(self, x):
+        return super().forward(x.unflatten(-1, (1, 3, 3))).flatten(1)
+
+
+def test_a_model_that_cannot_be_copied_trains_without_threads():
+    model = nn.Sequential(OrderedDict(features=Locked(), head=nn.Linear(4, 1)))
+    x = torch.randn(16, 10, 9)
+    batch = TaskBatch(x, x[..., :1], x, x[..., :1])
+    grads, _ = make_meta_gradient(MAML(), model)(batch)
+    expected, _ = MAML().meta_gradient(model, batch)
+    assert largest_difference(grads, expected) < 1e-5

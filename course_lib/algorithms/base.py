@@ -114,8 +114,10 @@ class Learner(nn.Module):
         """
         before = [buffer.clone() for buffer in model.buffers()]
         loss = self.visit(model, self.prepare(model, batch) if self.prepares else batch).losses.mean()
-        if model.training and before:  # running statistics
-            set_buffers(model, before)
+        with torch.no_grad():
+            for buffer, value in zip(model.buffers(), before):
+                if not buffer.equal(value):  # running statistics; others may be part of the graph
+                    buffer.copy_(value)
         return loss
 
     def meta_gradient(

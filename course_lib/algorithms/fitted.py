@@ -128,18 +128,19 @@ def check_head_on_top(model: nn.Module, x: Tensor) -> None:
     plain = type(model).forward is nn.Sequential.forward and list(model._modules) == ["features", "head"]
     if (plain and not hooked(model)) or model in ON_TOP or tracing():
         return
-    before, random_state = [buffer.clone() for buffer in model.buffers()], torch.get_rng_state()
+    before = [buffer.clone() for buffer in model.buffers()]
     generator = torch.Generator().manual_seed(0)
     params = {n: p + torch.randn(p.shape, generator=generator).to(p) / 30 for n, p in model.named_parameters()}
 
     def inside(child: str) -> Params:
         return {name.removeprefix(child + "."): p for name, p in params.items() if name.startswith(child + ".")}
 
-    whole = call_with(model, params, x[0])
-    torch.set_rng_state(random_state)  # dropout draws the same twice
+    gpus = [x.device] if x.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        whole = call_with(model, params, x[0])
     set_buffers(model, before)
-    parts = call_with(model.head, inside("head"), call_with(model.features, inside("features"), x[0]))
-    torch.set_rng_state(random_state)
+    with torch.random.fork_rng(devices=gpus):  # dropout draws the same twice
+        parts = call_with(model.head, inside("head"), call_with(model.features, inside("features"), x[0]))
     set_buffers(model, before)
     if whole.shape != parts.shape or not torch.allclose(whole, parts, rtol=1e-4, atol=1e-6):
         raise TypeError(

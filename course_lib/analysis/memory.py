@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from course_lib.algorithms.base import Learner
 from course_lib.algorithms.maml import MAML
 from course_lib.engine.fast_layers import running_norms
+from course_lib.engine.hot_path import draws_at_random
 from course_lib.inner_loop import Params, adapt
 from course_lib.losses import LossFn
 from course_lib.tasks.base import TaskBatch
@@ -145,7 +146,7 @@ def adapt_checkpointed(
         )
     if callable(lr):
         raise ValueError("adapt_checkpointed runs each step twice: lr must be numbers, not a function")
-    if any(m.training for m in (*running_norms(model), *dropouts(model))):
+    if draws_at_random(model) or any(norm.training for norm in running_norms(model)):
         raise ValueError(
             "adapt_checkpointed runs each step twice, but this model does not do the same twice: it has dropout or "
             "running statistics; use adapt, or model.eval()"
@@ -163,10 +164,6 @@ def adapt_checkpointed(
     for start, end in zip(borders, borders[1:]):
         params = params | dict(zip(names, _Segment.apply(run, end - start, *(params[name] for name in names))))
     return params
-
-
-def dropouts(model: nn.Module) -> list[nn.Module]:
-    return [m for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0]
 
 
 class CheckpointedMAML(MAML):
