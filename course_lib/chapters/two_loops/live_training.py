@@ -71,6 +71,7 @@ def state(model: MLP, learner: MAML, losses: list[float], diverged: bool = False
         "after": after[0, :, 0],
         "error": float(mse(after, truth)),
         "diverged": diverged,
+        "live": True,
     }
 
 
@@ -92,7 +93,7 @@ def compute(values: SimpleNamespace) -> Iterator[dict]:
     if values.train:
         yield from train(**settings)
     elif settings == DEFAULT:
-        yield default_run()
+        yield default_run() | {"live": False}
     else:
         yield untrained(values.steps, values.inner_lr, values.second_order)
 
@@ -135,7 +136,8 @@ def progress(d) -> str:
         return "Not trained: press the button"
     if d.diverged:
         return f"Diverged at outer step {count + 1}"
-    return f"Outer step {count}: loss {running_mean(d.losses)[-1]:.2f}"
+    when = f"Outer step {count}" if d.live else f"A run of {count} outer steps"
+    return f"{when}: loss {running_mean(d.losses)[-1]:.2f}"
 
 
 def words(d) -> str:
