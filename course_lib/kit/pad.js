@@ -1,4 +1,4 @@
-// A square to draw on with mouse, pen, finger or keys. Ink appears as the pen moves; strokes are sent ten times a second.
+// A square to draw on with mouse, pen, finger or keys. Ink appears as the pen moves; strokes are sent ten times a second, and at their end.
 const PEN = 0.048, STEP = 0.05, EVERY = 100;  // of a side; of a side; milliseconds
 
 function drawingPad(control, send) {
@@ -57,7 +57,7 @@ function drawingPad(control, send) {
     tell();
   });
   for (const kind of ["pointerup", "pointercancel"])
-    canvas.addEventListener(kind, event => { if (event.pointerId === pen) { pen = null; tell(); } });
+    canvas.addEventListener(kind, event => { if (event.pointerId === pen) { pen = null; sentAt = 0; tell(); } });
   canvas.addEventListener("keydown", event => {
     const by = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
     if (event.key === "Backspace") { strokes.pop(); if (keys) keys.down = false; }
