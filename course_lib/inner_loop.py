@@ -182,7 +182,7 @@ def adapt(
         raise ValueError(f"nothing to adapt: of {select(params, only)} none requires a gradient")
     for _ in range(steps):
         losses = check_losses(loss_fn(predict(model, params, x), y), len(x))  # [T]
-        with backward(x.device):
+        with without_autocast(x.device):
             grads = torch.autograd.grad(
                 losses.sum(), [params[n] for n in names], create_graph=second_order, materialize_grads=True
             )
@@ -218,7 +218,7 @@ def trajectory(
         yield params
 
 
-def backward(device: torch.device):
+def without_autocast(device: torch.device):
     """Where gradients are taken. Autocast, if someone switched it on, is for forward passes: each backward then
     runs in the precision of its forward, and that of a solved head in full.
     """

@@ -169,17 +169,28 @@ def call_with(module: nn.Module, params: dict[str, Tensor], x: Tensor, buffers: 
     """``module(x)`` with other tensors in the places of its parameters and buffers, by name.
 
     As ``torch.func.functional_call``, but right for a module that stands in several places; attention is computed in
-    the form that can be differentiated twice.
+    the form that can be differentiated twice. A buffer that the forward pass replaces is replaced in ``buffers``.
+
+    Raises:
+        RuntimeError: a buffer is replaced that is not in ``buffers``.
     """
     new = {id(p): params[name] for name, p in module.named_parameters()}
-    new |= {id(b): buffers[name] for name, b in module.named_buffers() if name in buffers}
+    names = {id(b): name for name, b in module.named_buffers()}
+    new |= {tensor: buffers[name] for tensor, name in names.items() if name in buffers}
     kept = [part.__dict__[kind] for part in module.modules() for kind in ("_parameters", "_buffers")]
     before = [(where, dict(where)) for where in kept if where]
     with plain_attention():
         try:
             for where, tensors in before:
                 where.update((name, new.get(id(tensor), tensor)) for name, tensor in tensors.items())
-            return module(x)
+            outputs = module(x)
+            for where, tensors in before:
+                for key, tensor in tensors.items():
+                    if id(tensor) in names and where[key] is not new.get(id(tensor), tensor):
+                        if names[id(tensor)] not in buffers:
+                            raise RuntimeError(f"the buffer {names[id(tensor)]} is replaced in a forward pass")
+                        buffers[names[id(tensor)]] = where[key].detach()
+            return outputs
         finally:
             for where, tensors in before:
                 where.update(tensors)

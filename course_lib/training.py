@@ -60,11 +60,11 @@ def outer_loop(
     optimizer: torch.optim.Optimizer,
     batches: Iterator[TaskBatch],
     first: int = 1,
-    rate: Callable[[int], float] | None = None,
+    outer_rate: Callable[[int], float] | None = None,
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """The outer loop, as long as there are batches: yields (iteration, info) after each update of ``parameters``.
 
-    ``rate`` gives the outer rate of each iteration, counted from ``first``; None leaves it to the optimiser.
+    ``outer_rate`` gives the rate of each iteration, counted from ``first``; None leaves it to the optimiser.
 
     Raises:
         Diverged: before the update that a NaN or infinite loss would make, so the parameters are still good.
@@ -76,9 +76,9 @@ def outer_loop(
             raise Diverged(iteration, float(info["loss"]))
         for name, parameter in parameters.items():
             parameter.grad = grads[name]
-        if rate is not None:
+        if outer_rate is not None:
             for group in optimizer.param_groups:
-                group["lr"] = rate(iteration)
+                group["lr"] = outer_rate(iteration)
         optimizer.step()
         for parameter in parameters.values():
             parameter.grad = None
@@ -157,7 +157,7 @@ def meta_train(
         losses.clear()
         history.seconds = time.perf_counter() - started
 
-    def rate(iteration: int) -> float:
+    def outer_rate(iteration: int) -> float:
         return outer_lr * (schedule((iteration - 1) / iterations) if schedule else 1.0)
 
     with threads_for(model, device), own_randomness(seed, device) as begin, keyboard_interrupt() as interrupted:
@@ -174,7 +174,7 @@ def meta_train(
                 yield tasks.sample(meta_batch, generator=generator).to(device, dtype)
 
         with tqdm(total=iterations, initial=first - 1, disable=not progress, unit="step", leave=False) as bar:
-            for iteration, info in outer_loop(meta_gradient, parameters, updates, batches(), first, rate):
+            for iteration, info in outer_loop(meta_gradient, parameters, updates, batches(), first, outer_rate):
                 losses.append(info["loss"])
                 bar.update()
                 stop = interrupted() or iteration == iterations

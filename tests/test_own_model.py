@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import OrderedDict
 
 import pytest
@@ -251,3 +252,28 @@ def test_a_model_that_cannot_be_copied_trains_without_threads():
     grads, _ = make_meta_gradient(MAML(), model)(batch)
     expected, _ = MAML().meta_gradient(model, batch)
     assert largest_difference(grads, expected) < 1e-5
+
+
+def test_a_buffer_that_a_forward_pass_replaces_moves_like_one_that_it_changes():
+    class Mean(nn.Module):
+        def __init__(self, in_place: bool):
+            super().__init__()
+            self.in_place = in_place
+            self.register_buffer("seen", torch.zeros(8, dtype=torch.float64))
+
+        def forward(self, x):
+            seen = 0.9 * self.seen + 0.1 * x.detach().mean(0)
+            self.seen = self.seen.copy_(seen) if self.in_place else seen
+            return x - self.seen
+
+    ends = []
+    for in_place in (True, False):
+        torch.manual_seed(0)
+        model = own(Mean(in_place))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for tasks_at_once in (None, 2):
+                MAML(1).meta_gradient(model, regression(), tasks_at_once)
+        ends.append(model.features[1].seen)
+    assert ends[0].any()
+    torch.testing.assert_close(*ends)

@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from course_lib.inner_loop import Params, Rate, adapt, backward, predict, stack_params
+from course_lib.inner_loop import Params, Rate, adapt, predict, stack_params, without_autocast
 from course_lib.losses import loss_from_settings, loss_settings
 from course_lib.models import set_buffers
 from course_lib.tasks.base import TaskBatch
@@ -151,7 +151,7 @@ class Learner(nn.Module):
         loss = visit.losses.sum() / num_tasks
         if not loss.requires_grad:
             raise ValueError("nothing to train: the loss depends on no parameter that requires a gradient")
-        with backward(loss.device):
+        with without_autocast(loss.device):
             grads = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
         kept = {name: value.detach() for name, value in visit.kept.items()}
         return dict(zip(parameters, grads)), visit.losses.detach(), kept

@@ -66,7 +66,7 @@ class FittedHead(Learner):
         super().__post_init__()
         self.scale = Positive("scale", self.scale, self.learn_scale)
         self.ways = None if self.ways is None else check_count("ways", self.ways, 1)
-        self.prepares = self.ways is None  # then the classes are counted, of all tasks of a meta-batch together
+        self.prepares = True  # the classes are counted, of all tasks of a meta-batch together
 
     def fit(self, z: Tensor, y: Tensor, ways: int | None) -> Head:
         """The head for features z [T, S, D] and labels y [T, S]: weight [T, W, D] and bias [T, W]."""
@@ -89,6 +89,7 @@ class FittedHead(Learner):
         return Visit(adapted, self.judge(model, adapted, batch))
 
     def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
+        check_head_on_top(model, batch.support_x)
         return self.count_ways(batch)
 
     def count_ways(self, batch: TaskBatch) -> TaskBatch:

@@ -21,6 +21,7 @@ from course_lib.algorithms.base import Learner
 from course_lib.evaluation import evaluate
 from course_lib.inner_loop import Params, predict
 from course_lib.tasks.base import TaskBatch
+from course_lib.validation import check_choice
 
 
 def has_running_statistics(model: nn.Module) -> bool:
@@ -39,6 +40,7 @@ def with_statistics(model: nn.Module, statistics: str) -> nn.Module:
     Raises:
         ValueError: "running" of a network that kept none while it trained.
     """
+    check_choice("statistics", statistics, ("batch", "running"))
     if statistics == "running" and not has_running_statistics(model):
         raise ValueError('this network kept no running statistics: train it with statistics="running"')
     other = copy.deepcopy(model)

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from course_lib.algorithms.base import Compute, Learner, Sums, in_pieces, one_after_another
+from course_lib.algorithms.fitted import ON_TOP
 from course_lib.engine.compiler import compiler_name
 from course_lib.engine.self_check import check_predict, warn_of_explosion
 from course_lib.models import has_convolutions, plain_attention, set_buffers
@@ -143,6 +144,7 @@ def in_threads(
     except (RuntimeError, TypeError):  # pruned modules cannot be copied, nor what holds a lock or a file
         yield from one_after_another(compute, model, pieces, num_tasks)
         return
+    ON_TOP.update(idle if model in ON_TOP else ())  # what is known of the model is known of its copies
     before, mixed = [buffer.clone() for buffer in model.buffers()], torch.is_autocast_enabled("cpu")
 
     def in_worker(piece: TaskBatch) -> tuple[Sums, list[Tensor]]:
