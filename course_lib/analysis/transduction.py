@@ -27,6 +27,7 @@ from course_lib.validation import check_choice
 def has_running_statistics(model: nn.Module) -> bool:
     """Whether batch norm can do without the batch at hand.
 
+    >>> from course_lib.models import Conv4
     >>> has_running_statistics(Conv4(statistics="running")), has_running_statistics(Conv4(statistics="batch"))
     (True, False)
     """
