@@ -54,7 +54,7 @@ def check(demo: Any, frames: int = 3) -> None:
                 f"{demo.title!r}: at {corner} the figure keeps words or limits "
                 f"of an earlier picture:\n{picture.words()}\n{fresh.words()}"
             )
-    for large in getattr(demo, "prints", (False, True)):
+    for large in (False, True):
         sticking_out = Picture(demo.make_picture, demo.size).fit(large=large).draw(demo.data).sticking_out()
         assert not sticking_out, f"{demo.title!r}, large print {large}: cut off at the {', '.join(sticking_out)}"
     demo.reset()

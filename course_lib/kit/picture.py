@@ -47,8 +47,6 @@ class Picture:
         for artist in self._moving:
             artist.set_animated(True)  # left out of the background, and no cause to redraw it
         self._background: Any = None
-        self._legends: list[tuple[Any, Any]] = []
-        self._legend_words: list[tuple] = []
         self._data: Mapping = {}
         self.redraws = 0  # how many times the background had to be drawn
 
@@ -82,16 +80,13 @@ class Picture:
 
     def paint(self, afresh: bool = False) -> None:
         """Paint the figure as it stands; ``afresh`` draws the background even if nothing in it changed."""
-        words = self._words_in_legends()
-        if afresh or self._background is None or self.figure.stale or words != self._legend_words:
+        if afresh or self._background is None or self.figure.stale:
             self._draw_background()
         self._settle()
         self._canvas.restore_region(self._background)
         renderer = self._canvas.get_renderer()
         for artist in self._moving:
             artist.draw(renderer)
-        for legend_pixels in self._legends:  # a legend stays on top of what moves
-            self._canvas.restore_region(legend_pixels)
 
     def _draw_background(self) -> None:
         if self._background is None:
@@ -100,22 +95,11 @@ class Picture:
         self._canvas.draw()
         self.redraws += 1
         self._background = self._canvas.copy_from_bbox(self.figure.bbox)
-        visible = [legend for legend in self._all_legends() if legend.get_visible() and not legend.get_animated()]
-        self._legends = [self._canvas.copy_from_bbox(legend.get_window_extent()) for legend in visible]
-        self._legend_words = self._words_in_legends()
         self.figure.stale = False
 
     def _settle(self) -> None:
         for move in self.show.settled:
             move(self._data)
-
-    def _all_legends(self) -> list:
-        legends = [*self.figure.legends, *(axes.get_legend() for axes in self.figure.axes)]
-        return [legend for legend in legends if legend is not None]
-
-    def _words_in_legends(self) -> list[tuple]:
-        """Changing a legend's text does not mark its figure as stale, so its words are compared."""
-        return [tuple(text.get_text() for text in legend.get_texts()) for legend in self._all_legends()]
 
     # What is painted ----------------------------------------------------------------------------------------
 
@@ -170,7 +154,7 @@ class Picture:
         return [sorted(texts), limits]
 
     def sticking_out(self) -> list[str]:
-        """Sides of the picture at which a label, legend or the like is cut off; a pixel is forgiven."""
+        """Sides of the picture at which a label or the like is cut off; a pixel is forgiven."""
         inked = self.figure.get_tightbbox(self._canvas.get_renderer())  # inches
         inked = inked.transformed(self.figure.dpi_scale_trans)
         width, height = self.figure.bbox.size

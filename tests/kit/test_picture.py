@@ -1,4 +1,4 @@
-"""The kept figure: PNG bytes, never a stale axis, title, tick or legend, and a look that is settled when it is made."""
+"""The kept figure: PNG bytes, never a stale axis, title or tick, and a look that is settled when it is made."""
 
 from __future__ import annotations
 
@@ -34,10 +34,6 @@ CHANGES_OF_THE_BACKGROUND = {
     "label": lambda axes: axes.set_xlabel("another label"),
     "ticks": lambda axes: axes.set_xticks([-1, 0, 3]),
     "tick labels": lambda axes: axes.set_xticks([-1, 1], ["minus", "plus"]),
-    "legend text": lambda axes: axes.get_legend().get_texts()[0].set_text("another word"),
-    "legend title": lambda axes: axes.get_legend().set_title("a title"),
-    "legend hidden": lambda axes: axes.get_legend().set_visible(False),
-    "legend gone": lambda axes: axes.get_legend().remove(),
     "figure title": lambda axes: axes.figure.suptitle("above all"),
     "axes off": lambda axes: axes.set_axis_off(),
     "scale": lambda axes: axes.set_yscale("symlog"),
@@ -50,8 +46,6 @@ CHANGES_OF_THE_BACKGROUND = {
 def test_no_change_of_the_background_leaves_a_stale_picture(demo, change):
     picture = demo.set().picture
     axes = picture.figure.axes[0]
-    axes.legend(handles=axes.lines[:1], labels=["one"])
-    picture.paint()
     before = picture.pixels.copy()
     change(axes)
     picture.paint()
@@ -74,22 +68,6 @@ def test_saved_pixels_give_the_picture_that_a_full_redraw_gives(demo):
         kept = demo.picture.pixels.copy()
         demo.picture.paint(afresh=True)
         assert (kept == demo.picture.pixels).all()
-
-
-def test_curves_pass_below_the_legend():
-    def make(fig, show):
-        axes = fig.subplots()
-        axes.set(xlim=(0, 1), ylim=(0, 1))
-        line = show.line(axes, [0, 1], lambda d: [d["y"]] * 2, label="line", linewidth=400)
-        axes.legend(handles=[line])
-
-    picture = Picture(make)
-    empty = picture.draw({"y": np.nan}).pixels.copy()
-    picture.draw({"y": 0.5})
-    box = picture.figure.axes[0].get_legend().get_window_extent()
-    x, y = int(box.x0 + box.width / 2), int(picture.pixels.shape[0] - box.y0 - box.height / 2)
-    assert (picture.pixels[y - 3 : y + 3, x - 3 : x + 3] == empty[y - 3 : y + 3, x - 3 : x + 3]).all()
-    assert (picture.pixels[200, 450] != empty[200, 450]).any()
 
 
 def test_a_picture_is_as_large_as_the_page_wants_and_large_print_enlarges_words_alone(demo):
