@@ -113,6 +113,7 @@ export function mount(root, source) {
   }
 
   const rows = declaration.controls.filter(control => builders[control.kind]);
+  const isPad = control => control.kind === "drawing", pads = make("div", {className: "demo-pads"});
   const isButton = control => control.kind === "button" || control.kind === "run";
   const views = declaration.views.map(name => button(name, "demo-view", () => tell({do: "view", name})));
   const stop = declaration.runs ? button("■ stop", "demo-stop", () => tell({do: "stop"})) : null;
@@ -226,13 +227,13 @@ export function mount(root, source) {
   }
 
   // The size: as wide as there is room, as high as the window leaves beside all words, sharp on any screen ----------------
-  const [width, height] = declaration.size, AROUND = 145;  // JupyterLab's bars, and the demo's own border
+  const [width, height] = declaration.size, AROUND = 147;  // JupyterLab's bars, and the demo's own border
   let fitted = "", highest = Infinity;  // while controls move, a longer caption may shrink the picture; none lets it grow
   function fit() {
     const room = stage.clientWidth;
     if (!room) return;
-    const words = title.offsetHeight + stage.offsetHeight - frame.offsetHeight;
-    highest = Math.min(highest, Math.max(240, window.innerHeight - AROUND - words));
+    const words = title.offsetHeight + pads.offsetHeight + stage.offsetHeight - frame.offsetHeight;
+    highest = Math.min(highest, Math.max(210, window.innerHeight - AROUND - words));
     const legible = Math.max(room, 0.55 * width);  // on a phone the picture is moved sideways
     const wide = Math.round(Math.min(legible, 1.3 * width, highest * width / height));
     frame.style.width = `${wide}px`;
@@ -284,10 +285,11 @@ export function mount(root, source) {
   root.dataset.lmSuppressShortcuts = "true";  // in JupyterLab a key on a slider is the slider's, and deletes no cell
   root.addEventListener("keydown", event => event.stopPropagation());
   const side = make("div", {className: "demo-controls"},
-    ...rows.filter(control => !isButton(control)).map(control => builders[control.kind](control)),
+    ...rows.filter(control => !isButton(control) && !isPad(control)).map(control => builders[control.kind](control)),
     make("div", {className: "demo-buttons"}, ...rows.filter(isButton).map(control => builders[control.kind](control))),
     make("div", {className: "demo-buttons demo-toolbar"}, ...tools), note);
-  root.append(title, make("div", {className: "demo-body"}, stage, side));
+  pads.append(...rows.filter(isPad).map(control => builders[control.kind](control)));  // in a row of their own, above
+  root.append(title, pads, make("div", {className: "demo-body"}, stage, side));
   source.onChange(show);
   show();
   observer.observe(stage);

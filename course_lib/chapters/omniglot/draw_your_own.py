@@ -152,12 +152,12 @@ def compute(values: SimpleNamespace) -> dict:
 
 
 def picture(fig, show) -> None:
-    above, below = fig.subplots(2, 1, height_ratios=(1.5, 1))
+    above, below = fig.subplots(1, 2, width_ratios=(1, 4))
     ink = {"cmap": "gray_r", "vmin": 0, "vmax": 1, "aspect": "auto"}
-    show.image(above, "query", **ink, extent=(1.5, 2.5, 0, 1))
-    above.set(xlim=(-0.5, WAYS - 0.5), ylim=(0, 1))
+    show.image(above, "query", **ink | {"aspect": "equal"}, extent=(0, 1, 0, 1))
+    above.set(xlim=(0, 1), ylim=(0, 1))
     above.set_axis_off()
-    above.text(1.4, 0.5, "what the\nnetwork sees", ha="right", va="center", color=plots.QUIET)
+    above.set_title("what the network sees", color=plots.QUIET, fontsize=10)
     below.set(xlim=(-0.5, WAYS - 0.5), ylim=(-1.25, 1.25), ylabel="probability")
     below.set_xticks(range(WAYS), [str(i + 1) for i in range(WAYS)])
     below.set_yticks([0, 0.5, 1])
@@ -178,7 +178,7 @@ def picture(fig, show) -> None:
     frame = np.array([(-0.4, -1.22), (0.4, -1.22), (0.4, -0.08), (-0.4, -0.08), (-0.4, -1.22)])
     framed = {"color": plots.GREY, "linestyle": "--", "linewidth": 2, "clip_on": False}
     show.line(below, lambda d: frame + (d.nearest, 0), **framed, shown=lambda d: d.known)
-    show.title(above, verdict)
+    show.title(below, verdict)
 
 
 def verdict(d) -> str:
@@ -211,7 +211,7 @@ demo = declare(
     compute,
     picture,
     words,
-    size=(4.8, 4.4),
+    size=(7.6, 2.9),
     views={
         "MAML has learnt nothing yet": {"steps": 0},
         "one step": {"steps": 1},
