@@ -5,12 +5,12 @@ The table is shipped: see ``course_lib.chapters.reptile.experiments.reptile_trai
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 
 import numpy as np
 
 from course_lib.chapters.reptile.experiments import reptile_training
+from course_lib.evaluation import over_seeds
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, declare
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
@@ -36,15 +36,6 @@ REPTILE, INK, QUIET = (
 LOOKS = {"minibatches": REPTILE, "all_20": INK, "same_10": QUIET, "joint": plots.METHODS["pretrained"]}
 LOOKS |= {"falling": REPTILE, "constant_1": INK, "constant_0.1": QUIET}
 STEPS_AT_TEST = {1: "after_1", 5: "after_5", 10: "after_10"}
-STUDENT_T = 4.303  # 97.5 % quantile with two degrees of freedom: three seeds
-
-
-def band(values: np.ndarray, log: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over seeds and the ends of its 95 % interval, [moments] each, of values [moments, 3]; or of their logs."""
-    values = np.log(values) if log else values
-    mean, half = values.mean(1), STUDENT_T * values.std(1, ddof=1) / math.sqrt(values.shape[1])
-    back = np.exp if log else np.asarray
-    return back(mean), back(mean - half), back(mean + half)
 
 
 def compute(values: SimpleNamespace) -> dict:
@@ -53,8 +44,8 @@ def compute(values: SimpleNamespace) -> dict:
     row = lambda name, score: np.array(table["scores"][name][score])  # [moments, seeds]
     return {
         "moments": np.array(table["moments"][names[0]]),
-        "error": {n: band(row(n, STEPS_AT_TEST[values.test_steps]), log=True) for n in names},
-        "agreement": {n: band(row(n, "agreement"), log=False) for n in names},
+        "error": {n: over_seeds(row(n, STEPS_AT_TEST[values.test_steps]), log=True) for n in names},
+        "agreement": {n: over_seeds(row(n, "agreement")) for n in names},
     }
 
 

@@ -5,12 +5,12 @@ The curves are the shipped table of ``experiments.training_heads`` (see its reco
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 
 import numpy as np
 
 from course_lib.chapters.task_heads.experiments import training_heads
+from course_lib.evaluation import over_seeds
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, Several, declare
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
@@ -21,16 +21,8 @@ ERRORS = {"ridge": "error on new tasks, of the body with a fitted head", "traini
 LEADS = {"random": "random heads lead", "written back": "stored heads lead", "meta": "one head for all leads"}
 NUMBERS = {"ridge": "the body, with a head fitted to new tasks", "training_loss": "what training sees, heads and all"}
 FIRST = {"ridge": 0, "training_loss": training_heads.STOPS[1]}  # no training loss before the first iteration
-T_95 = {2: 4.303}  # Student's t for a 95 % interval, by degrees of freedom: three seeds
 FLOORS, CEILING = {"ridge": 0.05, "training_loss": 0.008}, 6.0
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
-
-
-def intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Geometric mean over seeds and its 95 % interval (Student's t of logarithms): [seeds, n] -> [n] each."""
-    logs, seeds = np.log(values), len(values)
-    middle, half = logs.mean(0), T_95[seeds - 1] * logs.std(0, ddof=1) / math.sqrt(seeds)
-    return np.exp(middle), np.exp(middle - half), np.exp(middle + half)
 
 
 def compute(values: SimpleNamespace) -> dict:
@@ -38,7 +30,7 @@ def compute(values: SimpleNamespace) -> dict:
     rows = training_heads.table(values.number, num_tasks=values.num_tasks, steps=values.steps)
     first = training_heads.STOPS.index(FIRST[values.number])
     seeds = {head: row[:, first:].numpy() for head, row in rows.items()}  # [seeds, n] each
-    curves = {head: np.stack(intervals(row)) for head, row in seeds.items()}  # mean, low, high [3, n]
+    curves = {head: over_seeds(row.T, log=True) for head, row in seeds.items()}  # mean, low, high [3, n]
     at = training_heads.STOPS[first:].index(values.iteration)
     return {
         "visits": training_heads.META_BATCH * values.iteration / values.num_tasks,

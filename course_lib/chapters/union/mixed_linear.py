@@ -42,6 +42,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from course_lib.evaluation import interval95
+
 FLOAT = torch.float64
 DRAWN_TASKS = 1024     # single tasks drawn (seed 0) for the averages of the closed form; fewer for large p
 
@@ -208,7 +210,7 @@ def sweep(setting: MixedLinear, train_lrs, adapt_lrs, *, runs: int = 100, test_t
 
 def mean_and_interval(losses: Tensor) -> tuple[Tensor, Tensor]:
     """Mean over the last dimension (independent runs) and half the width of its 95 % interval."""
-    return losses.mean(-1), 1.96 * losses.std(-1) / losses.shape[-1] ** 0.5
+    return losses.mean(-1), interval95(losses)
 
 
 # Closed form

@@ -11,6 +11,7 @@ import numpy as np
 
 from course_lib.chapters.union.experiments import inner_rate_sign
 from course_lib.chapters.union.experiments.inner_rate_sign import MOMENTS
+from course_lib.evaluation import over_seeds
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, Several, declare
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
@@ -18,22 +19,14 @@ from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 HEADS = {"stored": "a head per task", "shared": "one shared head"}  # of 200 tasks; of new tasks each time
 LOOKS = {"stored": plots.METHODS["union"], "shared": plots.METHODS["maml"]}
 SCORES = {"ridge": "ridge head on the body", "after_1": "1 step of +0.01 on everything", "after_10": "10 steps"}
-T95 = 4.303  # Student's t for three seeds: 95 % of a t with two degrees of freedom lies within
 LIMITS = (0.03, 20.0)  # of the errors
-
-
-def summary(errors: np.ndarray) -> np.ndarray:
-    """errors [rates, seeds] -> [3, rates]: geometric mean over seeds, and the ends of its 95 % interval."""
-    logs = np.log(errors)
-    mean, half = logs.mean(1), T95 * logs.std(1, ddof=1) / np.sqrt(logs.shape[1])
-    return np.exp([mean, mean - half, mean + half])
 
 
 def compute(values: SimpleNamespace) -> dict:
     """Error of both kinds of head against the rate in training, scored when and as chosen."""
     table, moment = inner_rate_sign.load(), MOMENTS.index(values.iterations)
     seeds = {head: np.array(table["errors"][head][values.score][moment]) for head in HEADS}  # [rates, seeds]
-    curves = {head: summary(errors) for head, errors in seeds.items()}
+    curves = {head: over_seeds(errors, log=True) for head, errors in seeds.items()}
     return {"rates": np.array(table["inner_lrs"]), "seeds": seeds, "curves": curves}
 
 

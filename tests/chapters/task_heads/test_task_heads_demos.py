@@ -80,13 +80,6 @@ def test_a_diverged_body_has_no_score():
 # The curves -------------------------------------------------------------------------------------------------
 
 
-def test_intervals_are_those_of_student():
-    values = np.exp(np.array([[0.0], [1.0], [2.0]]))  # mean 1, standard deviation 1, of the logarithms
-    middle, low, high = (float(v[0]) for v in curves.intervals(values))
-    assert middle == pytest.approx(np.e)
-    assert np.log(high / low) == pytest.approx(2 * 4.303 / np.sqrt(3))
-
-
 def test_who_leads_depends_on_how_often_a_task_returns():
     few, many = (experiment.table("ridge", num_tasks=n, steps=1) for n in (50, 5000))
     middle, late, last = (experiment.STOPS.index(iteration) for iteration in (400, 800, 3200))
