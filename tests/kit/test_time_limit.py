@@ -1,11 +1,16 @@
 """Code that never ends is ended, in any thread, and code that does is left alone."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from course_lib.kit.time_limit import TimedOut, time_limit
+
+ROOT = Path(__file__).parents[2]
 
 
 def endless():
@@ -66,3 +71,22 @@ def test_code_that_ends_in_time_is_never_hit_not_even_late():
 def test_an_error_in_the_block_is_itself():
     with pytest.raises(ZeroDivisionError), time_limit(5):
         1 / 0
+
+
+def test_nothing_is_left_behind_that_a_profiler_would_wait_for():
+    code = """
+import sys
+from course_lib.kit.time_limit import TimedOut, time_limit
+with time_limit(60):
+    pass
+try:
+    with time_limit(0.05):
+        while True:
+            pass
+except TimedOut:
+    pass
+sys.setprofile(lambda *event: None)
+(lambda: print("done"))()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "done\n", done.stderr
