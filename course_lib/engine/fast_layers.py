@@ -3,7 +3,7 @@
 Every parameter carries a leading dimension [T, ...]. A linear layer is then one batched matrix product, a
 convolution one convolution in T groups, [T, N, C, H, W] seen as [N, T C, H, W]. One task alone has no groups,
 and its channels are kept last in memory, where a CPU pools several times faster. It is the arithmetic of the plain
-modules in another order (tests/engine/test_fast_layers.py holds every rule against them), and worth 1.3 to 1.4
+modules in another order (tests/test_models.py holds every rule against them), and worth 1.3 to 1.4
 times the speed of ``vmap``.
 """
 
