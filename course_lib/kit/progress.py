@@ -34,7 +34,7 @@ class _Session:
 
 
 def _nothing() -> dict[str, Any]:
-    return {"exercises": {}, "guesses": {}}  # {notebook: {exercise: solved}}, {question: {"guess": ..., ...}}
+    return {"exercises": {}, "guesses": {}, "scores": {}}  # {notebook: {exercise: solved}}, {question: ...}, ...
 
 
 _session = _Session(_nothing())
@@ -82,7 +82,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):  # no JSON, or no text at all
         kept = None
     if _is_sound(kept):
-        return kept
+        return _nothing() | kept
     aside = path.with_suffix(".damaged.json")
     os.replace(path, aside)
     print(f"Your progress file was damaged. It is now {aside}, and progress begins anew; the course is not affected.")
@@ -90,7 +90,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_sound(kept: Any) -> bool:
-    parts = [kept.get(part) for part in _nothing()] if isinstance(kept, dict) else [None]
+    parts = [kept.get(part, {}) for part in _nothing()] if isinstance(kept, dict) else [None]
     entries = [entry for part in parts if isinstance(part, dict) for entry in part.values()]
     if not all(isinstance(part, dict) for part in [*parts, *entries]):
         return False
@@ -157,6 +157,16 @@ def guesses_in(notebook: str) -> dict[str, dict[str, Any]]:
     return {key: entry for key, entry in _use()["guesses"].items() if key.startswith(f"{notebook}.")}
 
 
+def note_score(key: str, **entry: Any) -> None:
+    """Keep the last finished game ``key``, such as "00.game": how many "right" of a "total", and what it was."""
+    _use(lambda kept: kept["scores"].update({key: entry}))
+
+
+def score_at(key: str) -> dict[str, Any] | None:
+    """What was kept of game ``key``; None if nothing."""
+    return _use()["scores"].get(key)
+
+
 # What is shown ---------------------------------------------------------------------------------------------------
 
 
@@ -205,4 +215,6 @@ def _summary(kept: dict, notebook: str) -> str:
     made = [entry for entry in guesses_in(notebook).values() if entry.get("guess") is not None]
     hits = sum(entry.get("right") is True for entry in made)
     words = f"{bar} {solved} of {len(known)} exercises".strip()
-    return words + (f", {hits} of {len(made)} guesses right" if made else "")
+    words += f", {hits} of {len(made)} guesses right" if made else ""
+    games = [score for key, score in kept["scores"].items() if key.startswith(f"{notebook}.")]
+    return words + "".join(f", {score.get('right')} of {score.get('total')} in the game" for score in games)

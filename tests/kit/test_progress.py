@@ -109,7 +109,6 @@ def test_guesses_from_many_threads_are_all_kept(path):
         b"[]",
         b"3",
         b"[" * 100_000,
-        b'{"exercises": {}}',
         b'{"exercises": {"01": 3}, "guesses": {}}',
         b'{"exercises": {"01": {"oracle": []}}, "guesses": {}}',
         b'{"exercises": {}, "guesses": []}',

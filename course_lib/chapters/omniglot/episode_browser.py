@@ -5,29 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import torch
-from torch import Tensor
 
-from course_lib import checkpoints
-from course_lib.chapters.omniglot.setup import PLAIN, RIGHT, WRONG, Sheet, episode, name, pool
-from course_lib.inner_loop import predict
+from course_lib.kit.characters import PLAIN, RIGHT, WRONG, Sheet, episode, labels, name, pool
 from course_lib.kit.demo import Button, Choice, Slider, Switch, declare
-from course_lib.tasks import TaskBatch
 
 MOST_WAYS, MOST_SHOTS, QUERIES = 20, 5, 25  # about so many query pictures are shown
 JUDGES = {"nobody": "nobody: you try", "truth": "the truth", "pixels": "nearest pixels", "omniglot/r2d2": "R2D2"}
-
-
-@torch.no_grad()
-def answers(judge: str, task: TaskBatch) -> Tensor:
-    """The labels [Q] that a judge gives to the query set."""
-    if judge == "truth":
-        return task.query_y[0]
-    if judge == "pixels":
-        nearest = torch.cdist(task.query_x[0].flatten(1), task.support_x[0].flatten(1)).argmin(1)  # [Q]
-        return task.support_y[0, nearest]
-    model, learner, _ = checkpoints.load(judge)
-    params = learner.adapt(model.eval(), task.support_x, task.support_y)
-    return predict(model, params, task.query_x)[0].argmax(-1)
 
 
 def compute(values: SimpleNamespace) -> dict:
@@ -40,7 +23,7 @@ def compute(values: SimpleNamespace) -> dict:
         raise ValueError(f"No alphabet has {values.ways} characters: lower the ways.") from None
     generator = torch.Generator().manual_seed(values.new_episode)
     shuffled = torch.randperm(task.query_y.shape[1], generator=generator)
-    said = None if values.judge == "nobody" else answers(values.judge, task)[shuffled]
+    said = None if values.judge == "nobody" else labels(values.judge, task)[shuffled]
     counts = {"ways": values.ways, "shots": values.shots, "queries": queries}
     tasks = pool(**counts, rotations=values.rotations, within_alphabet=values.within)
     return {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from course_lib import checkpoints
-from course_lib.chapters.omniglot.setup import PLAIN, RIGHT, WRONG, Sheet, episode, name
+from course_lib.kit.characters import PLAIN, RIGHT, WRONG, Sheet, episode, name
 from course_lib.evaluation import test_start
 from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots

@@ -13,12 +13,11 @@ from course_lib.chapters.omniglot import (
     episode_browser,
     episode_steps,
     league_table,
-    setup,
     together_or_alone,
     why_not_match,
 )
 from course_lib.chapters.omniglot.experiments import dont_match
-from course_lib.kit import drawing_pad
+from course_lib.kit import characters, drawing_pad
 from course_lib.kit.demo import check
 from course_lib.tasks import GlyphTasks
 
@@ -26,8 +25,8 @@ from course_lib.tasks import GlyphTasks
 @pytest.fixture(autouse=True)
 def glyphs(monkeypatch):
     """Drawn glyphs everywhere, so that the tests see the same with and without Omniglot."""
-    monkeypatch.setattr(setup, "OmniglotTasks", lambda split, download, **s: GlyphTasks(split, **s))
-    caches = setup.pool, setup.episode, episode_steps.adapting, together_or_alone.labels
+    monkeypatch.setattr(characters, "OmniglotTasks", lambda split, download, **s: GlyphTasks(split, **s))
+    caches = characters.pool, characters.episode, episode_steps.adapting, together_or_alone.labels
     for cached in (*caches, why_not_match.measured):
         cached.cache_clear()
     yield

@@ -1,4 +1,4 @@
-"""What the demos of notebook 09 share: whichever pictures are at hand, and a sheet of small pictures.
+"""Characters for game and demos: whichever pictures are at hand, who labels them, and a sheet of small pictures.
 
 Omniglot is used where it is on this machine; nothing is downloaded. Else drawn glyphs stand in, and every
 title says which of the two it shows.
@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from course_lib import checkpoints
+from course_lib.inner_loop import predict
 from course_lib.kit import plots
 from course_lib.tasks import GlyphTasks, OmniglotTasks, TaskBatch
 from course_lib.tasks.episodes import CharacterTasks
@@ -41,12 +43,24 @@ def name() -> str:
 
 
 @lru_cache(maxsize=16)
-def episode(
-    ways: int, shots: int, queries: int, seed: int, rotations: bool = False, within: bool = False
-) -> TaskBatch:
+def episode(ways: int, shots: int, queries: int, seed: int, rotations: bool = False, within: bool = False) -> TaskBatch:
     """One task. More ways or shots with the same seed add to the task without changing the rest."""
     tasks = pool(ways=ways, shots=shots, queries=queries, rotations=rotations, within_alphabet=within)
     return tasks.sample(1, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def labels(judge: str, task: TaskBatch) -> Tensor:
+    """The labels [Q] that "truth", "pixels" (the nearest support picture) or a checkpoint's network gives the queries
+    of one task."""
+    if judge == "truth":
+        return task.query_y[0]
+    if judge == "pixels":
+        nearest = torch.cdist(task.query_x[0].flatten(1), task.support_x[0].flatten(1)).argmin(1)  # [Q]
+        return task.support_y[0, nearest]
+    model, learner, _ = checkpoints.load(judge)
+    params = learner.adapt(model.eval(), task.support_x, task.support_y)
+    return predict(model, params, task.query_x)[0].argmax(-1)
 
 
 class Sheet:
