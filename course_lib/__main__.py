@@ -18,6 +18,8 @@ COMMANDS = {
     "train": "meta-train a network and keep it as a checkpoint",
     "evaluate": "fine-tune a checkpoint on new tasks",
     "league": "all methods on the same tasks, beside published numbers",
+    "claims": "how often each sentence about a result holds",
+    "experiments": "remake the tables of results that the chapters ship",
     "data": "fetch, verify and describe Omniglot",
     "doctor": "what is right and wrong on this machine",
 }

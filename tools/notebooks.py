@@ -3,6 +3,7 @@
     python tools/notebooks.py              execute all of notebooks/, in place
     python tools/notebooks.py 01 03        only those whose name begins so
     python tools/notebooks.py --check      execute nothing; say what breaks the rules below
+    python tools/notebooks.py --lessons    execute nothing; how long each lesson is, counted
 
 A committed notebook was executed in order from a fresh kernel and shows no error. It carries no widget state,
 no progress bar, no warning, no time stamp and no path of the machine it ran on. Every live demo is saved as its
@@ -38,9 +39,7 @@ METADATA = {
 }
 CELL_METADATA = {"tags", "jupyter", "jp-MarkdownHeadingCollapsed", "slideshow", "alt"}  # what an author may set
 
-MACHINE_PATH = re.compile(
-    r"(?<![\w.:/])(/(root|home|Users|work|tmp|private|var/folders)/[\w.-]+|[A-Z]:\\\\?Users\\)"
-)
+MACHINE_PATH = re.compile(r"(?<![\w.:/])(/(root|home|Users|work|tmp|private|var/folders)/[\w.-]+|[A-Z]:\\\\?Users\\)")
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
 PROGRESS = re.compile(r"\d+%\|.*\||\d+(\.\d+)?\s?(it/s|s/it)\b")
 IMAGE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<target>[^)\s]+)[^)]*\)|<img\b(?P<attributes>[^>]*)>")
@@ -74,9 +73,7 @@ def clean(notebook: nbformat.NotebookNode) -> list[str]:
         kept = []
         for output in cell.outputs:
             if output.output_type == "stream" and output.name == "stderr":
-                dropped += [
-                    line for line in _last_writing(output.text).splitlines() if not PROGRESS.search(line)
-                ]
+                dropped += [line for line in _last_writing(output.text).splitlines() if not PROGRESS.search(line)]
             elif output.output_type == "stream":
                 _append_stream(kept, _last_writing(output.text))
             elif not _is_progress_bar(output):
@@ -138,9 +135,7 @@ def _code_problems(cell: nbformat.NotebookNode, count: int) -> list[str]:
         if output.output_type == "error":
             found.append(f"ended in an error: {output.ename}: {output.evalue}")
         if output.get("name") == "stderr":
-            found.append(
-                f"shows a warning: {output.text.strip().splitlines()[0] if output.text.strip() else ''}"
-            )
+            found.append(f"shows a warning: {output.text.strip().splitlines()[0] if output.text.strip() else ''}")
         if _is_progress_bar(output) or PROGRESS.search(output.get("text", "")):
             found.append("keeps a progress bar")
         elif WIDGET in data:
@@ -169,6 +164,75 @@ def _markdown_problems(source: str, folder: Path) -> list[str]:
         if not re.match(r"\w+:", target) and not (folder / target).exists():
             found.append(f"shows a picture that is not there: {target}")
     return found
+
+
+# ---- how long a lesson is
+
+READING, CODE, DEMO, QUESTION = 200, 15, 2.5, 0.5  # words and lines of code a minute; minutes a demo, a question
+PRINTED = 150  # words that all outputs together may print
+FEW_WORDS, FEW_LINES, WIDE, MINUTES = 2000, 15, 100, 45
+EXERCISE = re.compile(r"^#{2,4} Exercise[^\n]*\((\d+) min", re.MULTILINE)
+HEADING = re.compile(r"^(#+) ")
+
+
+def folded(notebook: nbformat.NotebookNode) -> list[bool]:
+    """Of each cell, whether it is in a folded section, which a reader may leave out: a folded heading of level n
+    folds all up to the next heading of its level or above."""
+    states, level = [], None
+    for cell in notebook.cells:
+        heading = HEADING.match(cell.source) if cell.cell_type == "markdown" else None
+        if heading and (level is None or len(heading[1]) <= level):
+            level = len(heading[1]) if cell.metadata.get("jp-MarkdownHeadingCollapsed") else None
+        states.append(level is not None)
+    return states
+
+
+def lesson(path: Path) -> dict[str, int | str]:
+    """The length of the notebook at `path`, in words, lines and minutes of its main path."""
+    notebook = nbformat.read(path, as_version=4)
+    main = [cell for cell, away in zip(notebook.cells, folded(notebook)) if not away]
+    words = lambda cells: sum(len(_prose(c.source).split()) for c in cells if c.cell_type == "markdown")
+    code = [cell.source.splitlines() for cell in notebook.cells if cell.cell_type == "code"]
+    on_the_way = [cell.source for cell in main if cell.cell_type == "code"]
+    typed = sum(source.count("\n") + 1 for source in on_the_way if "ask(" not in source)
+    exercises = sum(int(m) for c in main if c.cell_type == "markdown" for m in EXERCISE.findall(c.source))
+    demos, questions = (sum(part in source for source in on_the_way) for part in (".demo(", "ask("))
+    minutes = words(main) / READING + typed / CODE + DEMO * demos + QUESTION * questions + exercises
+    return {
+        "words": words(main),
+        "folded": words(notebook.cells) - words(main),
+        "code": sum(map(len, code)),
+        "longest": max(map(len, code), default=0),
+        "widest": max((len(line) for lines in code for line in lines), default=0),
+        "asserts": sum(line.lstrip().startswith("assert ") for lines in code for line in lines),
+        "printed": sum(len(_printed(output).split()) for c in notebook.cells for output in c.get("outputs", [])),
+        "minutes": round(minutes),
+    }
+
+
+def too_long(path: Path) -> list[str]:
+    """What of the lesson at `path` is longer than a lesson should be, a sentence each; [] if nothing."""
+    counts = lesson(path)
+    bounds = {
+        "words": FEW_WORDS,
+        "longest": FEW_LINES,
+        "widest": WIDE,
+        "printed": PRINTED,
+        "minutes": MINUTES,
+        "asserts": 2 if path.name.startswith("02") else 0,
+    }
+    return [f"{name}: {counts[name]}, at most {most}" for name, most in bounds.items() if counts[name] > most]
+
+
+def _prose(source: str) -> str:
+    """Markdown without what nobody reads word by word: comments, pictures, addresses of links."""
+    return re.sub(r"<!--.*?-->|!\[[^\]]*\]\([^)]*\)|(?<=\])\([^)]*\)", "", source, flags=re.DOTALL)
+
+
+def _printed(output: nbformat.NotebookNode) -> str:
+    """What a cell printed, and what it shows as plain text only."""
+    data = output.get("data", {})
+    return output.get("text", "") + (data["text/plain"] if set(data) == {"text/plain"} else "")
 
 
 def _is_progress_bar(output: nbformat.NotebookNode) -> bool:
@@ -204,10 +268,14 @@ def chosen(names: list[str]) -> list[Path]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Run the course's notebooks in place, or check them.")
     parser.add_argument("names", nargs="*", help="how their file names begin, such as 01; none: all")
-    parser.add_argument(
-        "--check", action="store_true", help="execute nothing, only hold the files to the rules"
-    )
+    parser.add_argument("--check", action="store_true", help="execute nothing, only hold the files to the rules")
+    parser.add_argument("--lessons", action="store_true", help="execute nothing, print how long each lesson is")
     options = parser.parse_args(argv)
+    if options.lessons:
+        for path in chosen(options.names):
+            print(path.stem, ", ".join(f"{name} {count}" for name, count in lesson(path).items()))
+            print(*(f"    {complaint}" for complaint in too_long(path)), sep="\n")
+        return 0
 
     failed = []
     for path in chosen(options.names):
@@ -217,9 +285,7 @@ def main(argv: list[str] | None = None) -> int:
             try:
                 notebook = execute(path)
             except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-                print(
-                    f"FAILED after {time.perf_counter() - start:.1f} s; the file was left as it was.\n{error}"
-                )
+                print(f"FAILED after {time.perf_counter() - start:.1f} s; the file was left as it was.\n{error}")
                 failed.append(path.name)
                 continue
             dropped = clean(notebook)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import copy
 import dis
+import inspect
 import linecache
 import math
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import update_wrapper
 from inspect import getdoc
 from types import TracebackType
 from typing import Any
@@ -24,6 +25,7 @@ from typing import Any
 import torch
 
 from course_lib.kit import progress
+from course_lib.kit.answers import Reveal, function_from, source_of
 from course_lib.kit.time_limit import TimedOut, time_limit
 
 SECONDS = 10.0  # that a check may take; right answers take a tenth of one
@@ -69,47 +71,98 @@ class Settled(Exception):
 
 
 def exercise(
-    notebook: str, title: str = "", parts: int = 0
-) -> Callable[[Callable[..., Verdict]], Callable[..., Verdict]]:
+    notebook: str, title: str = "", parts: int = 0, *, solution: Any = None, why: str = ""
+) -> Callable[[Callable[..., Verdict]], Exercise]:
     """Make a check an exercise of ``notebook``: it never raises, ends in time, and its verdict is kept by ``progress``.
 
     An answer that the check trips over is wrong, and is told what was asked for: the check's docstring. Its title is
     the check's name unless given. With ``parts`` the check's first argument is the number of one of so many exercises.
-    ``check.solution(answer)`` is the verdict on the course's own answer, which is not the reader's progress.
+    ``solution`` is the course's own answer: a function, or what there is to type, in words; ``why`` says why it is so.
 
     >>> check_line(torch.ones(2))
     Not yet. This answer cannot be checked (`Boolean value of Tensor with more than one value is ambiguous`). Asked \
 for: How many points determine a line.
     """
 
-    def decorate(check: Callable[..., Verdict]) -> Callable[..., Verdict]:
-        asked = " ".join(getdoc(check).split())
+    def decorate(check: Callable[..., Verdict]) -> Exercise:
         name = title or check.__name__.removeprefix("check_").replace("_", " ")
-        progress.enlist(notebook, [f"{name} {part}" for part in range(1, parts + 1)] if parts else [name])
-
-        def solution(*answers: Any, **named: Any) -> Verdict:
-            try:
-                with time_limit(SECONDS):
-                    return check(*answers, **named)
-            except Settled as settled:
-                return settled.verdict
-            except TimedOut:
-                return wrong(f"This answer was still being checked after {SECONDS:g} seconds. Asked for: {asked}")
-            except (Exception, SystemExit) as error:
-                return wrong(f"This answer cannot be checked ({code(_words(error))}). Asked for: {asked}")
-
-        @wraps(check)
-        def checked(*answers: Any, **named: Any) -> Verdict:
-            verdict = solution(*answers, **named)
-            part = answers[0] if parts and answers else None
-            own_name = f"{name} {part}" if isinstance(part, int) and 1 <= part <= parts else name
-            progress.note_verdict(notebook, own_name, verdict.passed)
-            return verdict
-
-        checked.solution = solution
-        return checked
+        return Exercise(notebook, name, parts, check, solution, why)
 
     return decorate
+
+
+class Exercise:
+    """A check that a notebook calls: ``check_x(answer) -> Verdict``, with the course's own answer beside it."""
+
+    def __init__(self, notebook: str, name: str, parts: int, check: Callable, solution: Any, why: str):
+        self.notebook, self.name, self.parts, self.check, self.model, self.why = (
+            notebook,
+            name,
+            parts,
+            check,
+            solution,
+            why,
+        )
+        self.asked = " ".join(getdoc(check).split())
+        update_wrapper(self, check)
+        progress.enlist(notebook, [f"{name} {part}" for part in range(1, parts + 1)] if parts else [name])
+
+    def __call__(self, *answers: Any, **named: Any) -> Verdict:
+        verdict = self.solution(*answers, **named)
+        part = answers[0] if self.parts and answers else None
+        own_name = f"{self.name} {part}" if isinstance(part, int) and 1 <= part <= self.parts else self.name
+        progress.note_verdict(self.notebook, own_name, verdict.passed)
+        if verdict.passed and answers and inspect.isfunction(answers[-1]):
+            progress.note_answer(self.notebook, own_name, source_of(answers[-1]))
+        return verdict
+
+    def solution(self, *answers: Any, **named: Any) -> Verdict:
+        """The verdict on an answer that is not the reader's: nothing is kept."""
+        try:
+            with time_limit(SECONDS):
+                return self.check(*answers, **named)
+        except Settled as settled:
+            return settled.verdict
+        except TimedOut:
+            return wrong(f"This answer was still being checked after {SECONDS:g} seconds. Asked for: {self.asked}")
+        except (Exception, SystemExit) as error:
+            return wrong(f"This answer cannot be checked ({code(_words(error))}). Asked for: {self.asked}")
+
+    def reveal(self, part: int | None = None) -> Reveal:
+        """The course's own answer behind a button (of exercises in parts: that of ``part``)."""
+        model, why = (self.model, self.why) if part is None else (self.model[part - 1], self.why[part - 1])
+        text = f"```python\n{source_of(model)}\n```" if callable(model) else str(model)
+        return Reveal(f"{text}\n\n{why}".strip())
+
+    def use(self, answer: Any = None) -> Callable:
+        """The reader's function where it passes, else the course's own; says which in a line.
+
+        Without ``answer`` it is the one that passed in its own notebook, on whatever day.
+        """
+        here = answer is not None
+        if not here:
+            kept = progress.answer_at(self.notebook, self.name)
+            answer = function_from(kept) if kept else ...
+        if not unanswered(answer) and self.solution(answer).passed:
+            print(f'Your own answer to exercise "{self.name}" of notebook {self.notebook} is used here.')
+            return answer
+        where = "above" if here else f"in notebook {self.notebook}"
+        print(f'The course\'s answer to exercise "{self.name}" stands in: yours {where} is still open.')
+        return self.model
+
+
+def model_answer(notebook: str, title: str, answer: str) -> Exercise:
+    """An open exercise: anything written in five words or more is an answer, and shows the course's own beside it."""
+
+    def check_open(finding: str) -> Verdict:
+        """What you tried and what you found, in a sentence or two."""
+        if unanswered(finding):
+            return WAITING
+        if not isinstance(finding, str) or len(finding.split()) < 5:
+            return Verdict(None, "Write what you tried and what you found, in a sentence or two, between quotes.")
+        return right(f"Compare it with what we found: {answer}")
+
+    return exercise(notebook, title, solution=answer)(check_open)
 
 
 def unanswered(answer: Any) -> bool:

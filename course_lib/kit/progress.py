@@ -34,7 +34,7 @@ class _Session:
 
 
 def _nothing() -> dict[str, Any]:
-    return {"exercises": {}, "guesses": {}, "scores": {}}  # {notebook: {exercise: solved}}, {question: ...}, ...
+    return {"exercises": {}, "guesses": {}, "answers": {}, "scores": {}}  # {notebook: {exercise: solved}}, ...
 
 
 _session = _Session(_nothing())
@@ -90,7 +90,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_sound(kept: Any) -> bool:
-    parts = [kept.get(part, {}) for part in _nothing()] if isinstance(kept, dict) else [None]
+    if not isinstance(kept, dict):
+        return False
+    parts = [kept.get("exercises"), kept.get("guesses"), kept.get("answers", {}), kept.get("scores", {})]
     entries = [entry for part in parts if isinstance(part, dict) for entry in part.values()]
     if not all(isinstance(part, dict) for part in [*parts, *entries]):
         return False
@@ -145,6 +147,17 @@ def note_verdict(notebook: str, name: str, passed: bool | None) -> None:
 def note_guess(key: str, **entry: Any) -> None:
     """Keep the guess at question ``key``, such as "01.steps": its "question", "guess", "fact" and whether "right"."""
     _use(lambda kept: kept["guesses"].update({key: entry}))
+
+
+def note_answer(notebook: str, name: str, source: str) -> None:
+    """Keep the source of an answer that passed; a later notebook builds on it."""
+    _use(lambda kept: kept["answers"].update({f"{notebook}.{name}": {"source": source}}))
+
+
+def answer_at(notebook: str, name: str) -> str:
+    """The source kept by ``note_answer``; "" if none is."""
+    source = _use()["answers"].get(f"{notebook}.{name}", {}).get("source")
+    return source if isinstance(source, str) else ""
 
 
 def guess_at(key: str) -> dict[str, Any]:

@@ -128,10 +128,10 @@ def test_an_odd_answer_gets_a_verdict(check, answer, monkeypatch):
 
 
 def test_every_exercise_has_a_name_of_its_own_in_its_notebook():
-    names = [(notebook, name) for notebook, names in progress._exercises.items() for name in names]
-    bugs = len({("02", f"bug {n}") for n in (1, 2, 3)} & set(names))
-    assert bugs == 3 and len(names) == len(set(names)) == len(CHECKS) - 1 + bugs
-    assert len({notebook for notebook, _ in names}) == len(MODULES) - 1  # a chapter is a notebook
+    enlisted = {notebook: names for notebook, names in progress._exercises.items() if notebook < "90"}  # not a test's
+    names = [(notebook, name) for notebook, names in enlisted.items() for name in names]
+    assert len(names) == len(set(names)) == sum(check.parts or 1 for check in CHECKS.values())
+    assert len(enlisted) == len(MODULES) - 1  # a chapter is a notebook
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)

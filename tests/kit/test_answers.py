@@ -1,0 +1,45 @@
+"""The course's own answer to an exercise, and the reader's own in another notebook."""
+
+import torch
+
+from course_lib.kit import checks
+
+
+def double(x):
+    return 2 * x
+
+
+@checks.exercise("97", solution=double, why="Twice.")
+def check_double(answer):
+    """Twice x."""
+    return checks.compare(checks.run(answer, torch.ones(2)), 2 * torch.ones(2), [])
+
+
+def test_a_solution_is_out_of_sight_until_it_is_asked_for():
+    shown = check_double.reveal()._repr_mimebundle_()
+    assert "return 2" not in str(shown) and "button" in shown["text/markdown"]
+    assert "def double(x):\n    return 2 * x" in check_double.reveal().text and "Twice." in check_double.reveal().text
+
+
+def test_the_readers_own_answer_is_used_and_kept_for_a_later_notebook(capsys):
+    mine = lambda x: x + x
+    assert check_double.use(mine) is mine and "Your own" in capsys.readouterr().out
+    assert check_double.use(lambda x: x) is double and "stands in" in capsys.readouterr().out
+    assert check_double.use(lambda x: ...) is double and check_double.use() is double
+
+    def with_torch(x):
+        return torch.stack([x, x]).sum(0)
+
+    assert check_double(with_torch).passed
+    capsys.readouterr()
+    again = check_double.use()  # from its source
+    assert again is not double and again(3 * torch.ones(1)) == 6 and "Your own" in capsys.readouterr().out
+    assert not check_double(lambda x: x).passed and check_double.use() is not double  # a wrong one takes nothing away
+
+
+def test_an_open_exercise_shows_a_model_answer_after_one_is_written():
+    check_open = checks.model_answer("97", "open", "The larger, the slower.")
+    assert check_open(...).passed is None and check_open("it falls").passed is None
+    verdict = check_open("With larger steps the error falls more slowly.")
+    assert verdict.passed and "The larger, the slower." in verdict.message
+    assert "The larger" not in str(check_open("   ")) and not check_open([1, 2, 3, 4, 5, 6]).passed

@@ -1,0 +1,73 @@
+"""Experiments: a table is made piece by piece, goes on where it was stopped, and measures a fresh seed when asked."""
+
+import json
+import math
+
+import pytest
+
+from course_lib.kit.experiment import Experiment
+
+
+def make(tmp_path, calls, batched=False, stop_at=None, factor=2):
+    def measure(seed, k, factor, tasks):
+        calls.append((seed, k))
+        if stop_at is not None and len(calls) > stop_at:
+            raise KeyboardInterrupt
+        seeds = seed if batched else [seed]
+        return [{"value": factor * k + s / 3, "broken": math.inf} | ({"seed": s} if batched else {}) for s in seeds]
+
+    folder = tmp_path / "chapter" / "experiments"
+    cells, settings = [{"k": 1}, {"k": 5}], {"factor": factor, "tasks": 100}
+    options = {"cells": cells, "settings": settings, "small": {"tasks": 1}, "batched": batched}
+    return Experiment(str(folder / "race.py"), measure, seeds=range(3), **options)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_table_and_its_rows(tmp_path, batched):
+    calls = []
+    runs = make(tmp_path, calls, batched)
+    with pytest.raises(FileNotFoundError, match="experiments chapter/race"):
+        runs.rows()
+    assert len(list(runs.run())) == len(calls) == (2 if batched else 6)
+    assert [(row["seed"], row["k"]) for row in runs.rows()] == [(s, k) for k in (1, 5) for s in range(3)]
+    (row,) = runs.rows(seed=1, k=5)
+    assert row["value"] == 10.333 and math.isnan(row["broken"])
+    record = json.loads((tmp_path / "chapter/experiments/race.json").read_text())["record"]
+    assert record["settings"] == {"factor": 2, "tasks": 100} and "experiments chapter/race" in record["command"]
+
+    del calls[:]
+    assert list(runs.run()) == [] and runs.of(2, k=1) == runs.rows(seed=2, k=1) and calls == []
+    (fresh,) = runs.of(1000, k=1)
+    assert fresh["value"] == 2 + 1000 / 3 and len(calls) == 1
+    assert runs.of(1000, k=1) == [fresh] and len(calls) == 1  # measured once
+    assert {row["seed"] for row in runs.reduced()} == {0}
+
+
+def test_a_stopped_run_goes_on(tmp_path):
+    whole = make(tmp_path / "whole", [])
+    list(whole.run())
+    calls = []
+    with pytest.raises(KeyboardInterrupt):
+        list(make(tmp_path, calls, stop_at=3).run())
+    assert not (tmp_path / "chapter/experiments/race.json").exists()
+    del calls[:]
+    runs = make(tmp_path, calls)
+    list(runs.run())
+    assert len(calls) == 3 and runs.rows(k=5) == pytest.approx(whole.rows(k=5), nan_ok=True)
+    assert [p.name for p in (tmp_path / "chapter/experiments").iterdir()] == ["race.json"]
+
+    del calls[:]
+    other = make(tmp_path, calls, factor=3)  # other settings: what is there does not serve
+    list(other.run())
+    assert len(calls) == 6 and other.rows(seed=0, k=1)[0]["value"] == 3
+    list(other.run(afresh=True))
+    assert len(calls) == 12
+
+
+def squares(seed, power):
+    return [{"value": seed**power}]
+
+
+def test_processes_share_the_work(tmp_path):
+    runs = Experiment(str(tmp_path / "a/b/c.py"), squares, seeds=range(4), settings={"power": 2}, small={})
+    assert len(list(runs.run(jobs=2))) == 4 and [row["value"] for row in runs.rows()] == [0, 1, 4, 9]
