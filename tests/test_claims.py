@@ -1,0 +1,67 @@
+"""What the notebooks say about results is what the tables say, and what fresh draws say too."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from course_lib.commands import claims, experiments
+from course_lib.kit.claim import chance, claims_in, gather, misquotes, quoted, read, table_of, try_once
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+CLAIMS = {claim.key: (claim, read(table_of(module))) for module in claims.claim_modules() for claim in claims_in(module)}
+EXPERIMENTS = experiments.all_experiments()
+QUICK = 1.5  # seconds a draw; slower claims are tried on fresh draws by `make test-all`
+
+
+def prose(path: Path) -> str:
+    return "\n\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_quotes_the_tables_truly(path):
+    assert misquotes(prose(path), claims.shipped()) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_odds_are_never_quoted_without_their_claim(path):
+    assert re.findall(r"[^.\n]*\b\d+ of \d+ (?:draws|seeds|runs)\b(?!<!--)[^.\n]*", prose(path)) == []
+
+
+@pytest.mark.parametrize("key", CLAIMS)
+def test_a_claim_ships_with_its_odds_and_a_notebook_quotes_it(key):
+    claim, table = CLAIMS[key]
+    assert claim.sentence.strip() and claim.check.__doc__, f"{key} says neither what it is nor how it is measured"
+    assert claim.name in table, f"python -m course_lib claims {key} --save"
+    assert len(table[claim.name].held) == claim.draws >= 8
+    assert any(key in quoted(prose(path)) for path in NOTEBOOKS), f"no notebook quotes {key}"
+
+
+FRESH = [key for key, (claim, table) in CLAIMS.items() if claim.name in table and table[claim.name].seconds <= QUICK]
+
+
+@pytest.mark.parametrize("key", FRESH)
+def test_fresh_draws_do_not_speak_against_the_table(key):
+    claim, table = CLAIMS[key]
+    fresh = gather(try_once(claim, draw) for draw in (1000, 1001))
+    assert chance(table[claim.name], fresh) >= 0.01, f"{fresh} held; the table says {table[claim.name]}"
+    assert fresh.numbers.keys() == table[claim.name].numbers.keys()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_and_its_table_are_of_one_edition(name):
+    experiment = EXPERIMENTS[name]
+    assert experiment.table["record"]["settings"] == _as_json(experiment.settings)
+    have = {(row["seed"], *(str(row.get(k)) for k in experiment.cells[0])) for row in experiment.rows()}
+    assert have == {(seed, *map(str, cell.values())) for seed in experiment.seeds for cell in experiment.cells}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_whole_experiment_runs_in_small(name):
+    rows = EXPERIMENTS[name].reduced()
+    assert {frozenset(row) for row in rows} == {frozenset(row) for row in EXPERIMENTS[name].rows()}
+
+
+def _as_json(settings: dict) -> dict:
+    return {name: list(value) if isinstance(value, (tuple, range)) else value for name, value in settings.items()}
