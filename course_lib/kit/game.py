@@ -4,8 +4,8 @@
     result("09.game")                   # what was kept of the reader's last game, or None
     declaration(20, hands=4, seed=0)    # plain data: all that ``game.js`` needs on a page without a kernel
 
-Pictures, rivals' answers and intervals are made here; ``game.js`` shows them, counts, and tells the answers once all are
-given. They are kept by ``progress``. Where no kernel runs the five characters and the drawings stand there as a picture.
+Pictures, rivals' answers and intervals are made here; ``game.js`` shows them, counts, and tells the answers once all
+are given. They are kept by ``progress``. Where no kernel runs, the characters and the drawings stand as a picture.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The game in JupyterLab: played by keys and by clicks, its score kept, and no key that is meant for it reaches a cell."""
+"""The game in JupyterLab: played by keys and clicks, its score kept; no key that is meant for it reaches a cell."""
 
 import json
 

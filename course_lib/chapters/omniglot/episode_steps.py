@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from course_lib import checkpoints
-from course_lib.kit.characters import PLAIN, RIGHT, WRONG, Sheet, episode, name
 from course_lib.evaluation import test_start
 from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
+from course_lib.kit.characters import PLAIN, RIGHT, WRONG, Sheet, episode, name
 from course_lib.kit.demo import Button, Choice, Notches, Slider, declare
 from course_lib.models import Conv4
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from course_lib.analysis.transduction import predict_in_groups
 from course_lib.chapters.omniglot.experiments import dont_match
 from course_lib.chapters.omniglot.experiments.dont_match import MAML, SOLVED
-from course_lib.kit.characters import RIGHT, WRONG, Sheet, episode, name
 from course_lib.evaluation import test_start
 from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
+from course_lib.kit.characters import RIGHT, WRONG, Sheet, episode, name
 from course_lib.kit.demo import Button, Choice, Notches, Switch, declare
 
 WAYS, EACH = 5, 5

@@ -11,8 +11,8 @@ import numpy as np
 
 from course_lib.chapters.omniglot.experiments import dont_match
 from course_lib.chapters.omniglot.experiments.dont_match import ALPHA, MAML, SOLVED, Rules, same_tasks
-from course_lib.kit.characters import name, pool
 from course_lib.kit import plots
+from course_lib.kit.characters import name, pool
 from course_lib.kit.demo import Choice, Notches, Run, Switch, declare
 
 FEW, MANY = 16, 120  # tasks judged at once, and after a press of the button
