@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from course_lib.algorithms.base import Learner, trainable
 from course_lib.algorithms.heads import Draws
+from course_lib.engine.distributed import anywhere, as_in_the_first, local, processes
 from course_lib.engine.hot_path import make_meta_gradient
 from course_lib.engine.run import describe_run, keyboard_interrupt, own_randomness, pick_device, threads_for
 from course_lib.engine.saved_state import History, load_state, optimizer_settings, save_state
@@ -107,7 +108,8 @@ def meta_train(
 ) -> tuple[nn.Module, History]:
     """Train ``model`` (in place) to be a good start for ``learner`` on ``tasks``.
 
-    Parts that are frozen (``requires_grad_(False)``) or in evaluation (``eval()``) stay so.
+    Parts that are frozen (``requires_grad_(False)``) or in evaluation (``eval()``) stay so. Several processes
+    (``torchrun script.py``) share the tasks of each meta-batch and end with the same model (see engine/distributed.py).
 
     Args:
         tasks: has ``sample(num_tasks, generator=g) -> TaskBatch``.
@@ -120,7 +122,8 @@ def meta_train(
         state_file: where to keep the whole state of the run, every ``save_every`` iterations and at the end. If the
             file is there the run goes on from it, and ends with exactly the parameters of an uninterrupted one.
         progress: show a bar with the loss.
-        on_step: called after every iteration with its number (from 1) and the info of the meta-gradient.
+        on_step: called after every iteration with its number (from 1) and the info of the meta-gradient, in the first
+            process.
 
     Returns:
         The model and a ``History``. An interrupt from the keyboard ends the run early with the work kept.
@@ -133,10 +136,12 @@ def meta_train(
     iterations = check_count("iterations", iterations, 1)
     meta_batch = check_count("meta_batch", meta_batch, 1)
     save_every = check_count("save_every", save_every, 1)
-    device = pick_device(device, model)
+    rank, _ = processes()
+    device = local(pick_device(device, model))
     model.to(device)
     dtype = next(model.parameters()).dtype
     learner.to(device, dtype)
+    as_in_the_first(tensor for module in (model, learner) for tensor in (*module.parameters(), *module.buffers()))
     tasks = tasks.to(device) if device.type != "cpu" and hasattr(tasks, "to") else tasks  # pictures picked where used
     parameters = trainable(learner, model)
     updates = optimizer(parameters.values(), outer_lr)
@@ -163,7 +168,7 @@ def meta_train(
     with threads_for(model, device), own_randomness(seed, device) as begin, keyboard_interrupt() as interrupted:
         for draws in (part for part in learner.modules() if isinstance(part, Draws)):
             draws.count = 0  # one seed, one stream, however often the learner was used before
-        if state_file is not None and Path(state_file).exists():
+        if state_file is not None and anywhere(Path(state_file).exists()):
             history = load_state(state_file, run, model, learner, updates, generator)
         first, started = history.iterations + 1, time.perf_counter() - history.seconds
         meta_gradient = make_meta_gradient(learner, model, tasks_at_once, compile, precision)
@@ -171,21 +176,26 @@ def meta_train(
         def batches() -> Iterator[TaskBatch]:
             for iteration in range(first, iterations + 1):
                 begin(iteration)
-                yield tasks.sample(meta_batch, generator=generator).to(device, dtype)
+                batch = tasks.sample(meta_batch, generator=generator).to(device, dtype)
+                if rank:
+                    begin(iteration, rank)
+                yield batch
 
-        with tqdm(total=iterations, initial=first - 1, disable=not progress, unit="step", leave=False) as bar:
+        quiet = rank > 0 or not progress
+        with tqdm(total=iterations, initial=first - 1, disable=quiet, unit="step", leave=False) as bar:
             for iteration, info in outer_loop(meta_gradient, parameters, updates, batches(), first, outer_rate):
                 losses.append(info["loss"])
                 bar.update()
-                stop = interrupted() or iteration == iterations
+                stop = anywhere(interrupted()) or iteration == iterations
                 if stop or iteration % LOOK_EVERY == 0:
                     look()
                     bar.set_postfix(loss=f"{mean(history.loss[-LOOK_EVERY:]):.3f}", refresh=False)
-                if on_step is not None:
+                if on_step is not None and rank == 0:
                     on_step(iteration, info)
                 if state_file is not None and (stop or iteration % save_every == 0):
                     look()
-                    save_state(state_file, run, model, learner, updates, generator, history)
+                    if rank == 0:
+                        save_state(state_file, run, model, learner, updates, generator, history)
                 if stop:
                     break
     history.interrupted = history.iterations < iterations

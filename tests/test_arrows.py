@@ -33,6 +33,7 @@ DOORS = {  # from the textbook and the kit to the engine
     ("course_lib.kit.experiment", "course_lib.engine.files"): "a table of results is written whole",
     ("course_lib.inner_loop", "course_lib.engine.fast_layers"): "predict asks for a fast layer",
     ("course_lib.training", "course_lib.engine.hot_path"): "make_meta_gradient asks for a fast step",
+    ("course_lib.training", "course_lib.engine.distributed"): "several processes share the tasks of a run",
     ("course_lib.training", "course_lib.engine.saved_state"): "a run that was stopped goes on",
     ("course_lib.training", "course_lib.engine.run"): "device, threads, randomness and interrupts of a run",
     ("course_lib.evaluation", "course_lib.engine.run"): "threads of an evaluation",

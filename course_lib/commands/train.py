@@ -1,6 +1,7 @@
 """Meta-train a network and keep it as a checkpoint: ``python -m course_lib train``.
 
-A run that is stopped keeps its state beside the checkpoint it is to become; ``--resume`` goes on with it.
+A run that is stopped keeps its state beside the checkpoint it is to become; ``--resume`` goes on with it. Several
+processes, on as many GPUs, share the tasks: ``torchrun --nproc-per-node 4 -m course_lib train ...``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import json
 import shlex
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from course_lib.algorithms.fitted import FittedHead
 from course_lib.checkpoints import recipes
 from course_lib.checkpoints.recipes import FAMILIES, Recipe
 from course_lib.commands.doctor import write_error
+from course_lib.engine.distributed import processes
 from course_lib.engine.files import only_writer
 from course_lib.engine.hot_path import PRECISIONS
 from course_lib.engine.run import threads_for
@@ -67,7 +70,7 @@ def main(argv: list[str]) -> int:
     out = args.out or Path("runs") / args.family / (args.recipe or recipe.method)
     if problem := write_error(out.parent):
         raise ValueError(f"{out.parent} {problem}: name another place with --out")
-    with only_writer(checkpoints.file_at(out)):
+    with only_writer(checkpoints.file_at(out)) if processes()[0] == 0 else nullcontext():
         return _train(args, recipe, out, shlex.join(argv))
 
 
@@ -78,7 +81,9 @@ def _train(args: argparse.Namespace, recipe: Recipe, out: Path, command: str) ->
     if state.exists() and not args.resume:
         raise ValueError(f"{state} holds a run that was stopped: add --resume to go on, or delete it to begin afresh")
     learner, model, tasks = recipe.build(args.family, args.seed)
-    print(f"{learner.describe()} on {tasks.describe()}")
+    rank, num_processes = processes()
+    say = print if rank == 0 else (lambda line: None)
+    say(f"{learner.describe()} on {tasks.describe()}")
     cpu_seconds = time.process_time()
     model, history = meta_train(
         learner,
@@ -94,8 +99,10 @@ def _train(args: argparse.Namespace, recipe: Recipe, out: Path, command: str) ->
     )
     cpu_seconds = time.process_time() - cpu_seconds
     if history.interrupted:
-        print(f"interrupted after {history.iterations} iterations; the same command with --resume goes on")
+        say(f"interrupted after {history.iterations} iterations; the same command with --resume goes on")
         return 1
+    if rank:
+        return 0
     device = next(model.parameters()).device
     with threads_for(model, device):
         threads = torch.get_num_threads()
@@ -112,14 +119,15 @@ def _train(args: argparse.Namespace, recipe: Recipe, out: Path, command: str) ->
             "optimizer": recipe.optimizer.__name__,
             "seed": args.seed,
             "precision": args.precision,
+            "processes": num_processes,
         },
         "score": {"tasks": result.num_tasks, "steps": result.steps, "mean": result.mean, "ci95": result.ci95},
         **checkpoints.provenance(f"python -m course_lib train {command}", history.seconds, device, threads),
-        "cpu_seconds": None if args.resume else round(cpu_seconds, 1),
+        "cpu_seconds": None if args.resume or num_processes > 1 else round(cpu_seconds, 1),
     }
     path = checkpoints.save(out, model.cpu(), learner.cpu(), record)
     state.unlink(missing_ok=True)
-    print(f"{history.iterations} iterations in {history.seconds:.1f} s\n{result}\nwritten to {path}")
+    say(f"{history.iterations} iterations in {history.seconds:.1f} s\n{result}\nwritten to {path}")
     return 0
 
 

@@ -30,6 +30,7 @@ from torch.func import functional_call
 from course_lib.algorithms.base import Compute, Learner, Sums, in_pieces, one_after_another
 from course_lib.algorithms.fitted import ON_TOP
 from course_lib.engine.compiler import compiler_name
+from course_lib.engine.distributed import processes, shared_out
 from course_lib.engine.self_check import check_predict, warn_of_explosion
 from course_lib.models import has_convolutions, plain_attention, set_buffers
 from course_lib.tasks.base import TaskBatch
@@ -84,7 +85,8 @@ def make_meta_gradient(
             return step(batch)
         check_predict(model, batch.support_x)
         grads, info = step(batch)
-        warn_of_explosion(learner, model, batch, info["loss"])
+        if processes()[0] == 0:
+            warn_of_explosion(learner, model, batch, info["loss"])
         checked = True
         return grads, info
 
@@ -94,7 +96,15 @@ def make_meta_gradient(
 def choose_step(
     learner: Learner, model: nn.Module, tasks_at_once: int | None, compile: bool, precision: str
 ) -> MetaGradient:
-    """The table above; arguments as for ``make_meta_gradient``."""
+    """The table above, in every process; arguments as for ``make_meta_gradient``."""
+    compute = choose_compute(learner, model, tasks_at_once, compile, precision)
+    return partial(learner.meta_gradient, model, compute=shared_out(compute) if processes()[1] > 1 else compute)
+
+
+def choose_compute(
+    learner: Learner, model: nn.Module, tasks_at_once: int | None, compile: bool, precision: str
+) -> Compute:
+    """The table above, in one process."""
     if tasks_at_once is not None:
         check_count("tasks_at_once", tasks_at_once, 1)
     check_choice("precision", precision, PRECISIONS)
@@ -108,7 +118,7 @@ def choose_step(
         return captured(learner, model) if device == "cuda" else compiled(learner, model)
     threads = device == "cpu" and has_convolutions(model)
     if not (threads or mixed):
-        return partial(learner.meta_gradient, model, tasks_at_once=tasks_at_once)
+        return learner.gradient if tasks_at_once is None else partial(in_pieces, learner, tasks_at_once)
 
     def compute(model: nn.Module, batch: TaskBatch, num_tasks: int) -> Sums:
         run = in_threads if threads and not draws_at_random(model) else one_after_another
@@ -116,7 +126,7 @@ def choose_step(
         with torch.autocast(device, torch.bfloat16, cache_enabled=False) if mixed else nullcontext():
             return in_pieces(learner, at_once, model, batch, num_tasks, run)
 
-    return partial(learner.meta_gradient, model, compute=compute)
+    return compute
 
 
 def draws_at_random(model: nn.Module) -> bool:
@@ -127,8 +137,9 @@ def draws_at_random(model: nn.Module) -> bool:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use; those that torchrun started on one machine share them."""
+    of_all = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, of_all // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def in_threads(
@@ -213,7 +224,7 @@ class Step(nn.Module):
         return self.learner.gradient(self.model, batch, len(batch))
 
 
-def compiled(learner: Learner, model: nn.Module) -> MetaGradient:
+def compiled(learner: Learner, model: nn.Module) -> Compute:
     """The step traced once per shape of batch, inner loop and both derivatives unrolled, then compiled."""
     check_compiler()
     step = Step(learner, model)
@@ -226,7 +237,7 @@ def compiled(learner: Learner, model: nn.Module) -> MetaGradient:
             programs[key] = compile_step(step, batch)
         return programs[key](*step.parameters(), *step.buffers(), *tensors)
 
-    return partial(learner.meta_gradient, model, compute=compute)
+    return compute
 
 
 @torch.no_grad()
@@ -265,7 +276,7 @@ def sum_of_products(c: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: 
     return c + (a * b.mT).sum(2, keepdim=True) if plain else NotImplemented
 
 
-def captured(learner: Learner, model: nn.Module) -> MetaGradient:
+def captured(learner: Learner, model: nn.Module) -> Compute:
     """The step recorded once per shape of batch as a CUDA graph, then replayed: hundreds of kernels, one launch.
 
     What is drawn at random is drawn by ``prepare``, before. The gradients returned are overwritten by the next call.
@@ -279,7 +290,7 @@ def captured(learner: Learner, model: nn.Module) -> MetaGradient:
             replays[key] = record_step(learner, model, batch)
         return replays[key](tensors)
 
-    return partial(learner.meta_gradient, model, compute=compute)
+    return compute
 
 
 def record_step(learner: Learner, model: nn.Module, batch: TaskBatch) -> Callable[[list[Tensor]], Sums]:

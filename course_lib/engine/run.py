@@ -41,12 +41,13 @@ def threads_for(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def own_randomness(seed: int, device: torch.device) -> Iterator[Callable[[int], None]]:
+def own_randomness(seed: int, device: torch.device) -> Iterator[Callable[..., None]]:
     """Inside, what layers draw (dropout) comes from ``seed`` and the number of the step, given to the function that
-    this yields: whatever else is drawn meanwhile changes nothing. The caller's random state stays as it was."""
+    this yields (in all processes but the first with their own number): whatever else is drawn meanwhile changes
+    nothing. The caller's random state stays as it was."""
 
-    def begin(step: int) -> None:
-        number = random.Random(f"{seed} {step}").getrandbits(63)
+    def begin(*step: int) -> None:
+        number = random.Random(" ".join(map(str, (seed, *step)))).getrandbits(63)
         torch.default_generator.manual_seed(number)  # ``torch.manual_seed`` seeds every GPU too, and takes 0.5 ms
         for gpu in gpus:
             with torch.cuda.device(gpu):
