@@ -32,6 +32,10 @@ class Control:
         """A value in words."""
         return str(value)
 
+    def word(self, value: Any) -> str:
+        """A value as a link writes it."""
+        return str(value)
+
     def texts(self, most: int | None = None) -> list[str]:
         return [self.text(value) for value in self.notches(most)]
 
@@ -54,7 +58,15 @@ class Control:
 
 
 @dataclass(frozen=True)
-class Slider(Control):
+class Listed(Control):
+    """A control that stops at notches."""
+
+    def describe(self) -> dict:
+        return super().describe() | {"texts": self.texts(), "words": [self.word(value) for value in self.notches()]}
+
+
+@dataclass(frozen=True)
+class Slider(Listed):
     """A number from ``low`` to ``high``; whole if all of ``low``, ``high``, ``default``, ``step`` are ints.
 
     With ``log=True`` the handle moves in powers of ten (``step`` is a part of a power, 0.1 unless given).
@@ -117,11 +129,11 @@ class Slider(Control):
         return min(range(len(notches)), key=lambda i: far(notches[i], value))
 
     def describe(self) -> dict:
-        return super().describe() | {"texts": self.texts()}
+        return super().describe() | {"log": self.log}
 
 
 @dataclass(frozen=True)
-class Notches(Control):
+class Notches(Listed):
     """A slider that stops at the listed values only, such as the settings for which a checkpoint was trained.
 
     >>> Notches("trained_k", [1, 5, 10], 5).ends
@@ -142,12 +154,9 @@ class Notches(Control):
     def text(self, value: Any) -> str:
         return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
-    def describe(self) -> dict:
-        return super().describe() | {"texts": self.texts()}
-
 
 @dataclass(frozen=True)
-class Choice(Control):
+class Choice(Listed):
     """One of several: ``options`` is a dict from the value to what the person reads, or a list.
 
     >>> Choice("start", {"random": "random weights", "maml": "MAML"}, "maml").texts()
@@ -171,9 +180,6 @@ class Choice(Control):
 
     def text(self, value: Any) -> str:
         return str(self.options[value] if isinstance(self.options, Mapping) else value)
-
-    def describe(self) -> dict:
-        return super().describe() | {"texts": self.texts()}
 
 
 @dataclass(frozen=True)
@@ -212,11 +218,12 @@ class Several(Control):
         return [place for place, option in enumerate(self.options) if option in value]
 
     def describe(self) -> dict:
-        return super().describe() | {"texts": list(self.options.values())}
+        texts, words = list(self.options.values()), [str(option) for option in self.options]
+        return super().describe() | {"texts": texts, "words": words}
 
 
 @dataclass(frozen=True)
-class Switch(Control):
+class Switch(Listed):
     """On or off.
 
     >>> Switch("second_order", True).ends
@@ -232,6 +239,8 @@ class Switch(Control):
 
     def text(self, value: bool) -> str:
         return "on" if value else "off"
+
+    word = text
 
     def clean(self, value: Any) -> bool:
         return bool(value)

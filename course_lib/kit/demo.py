@@ -107,11 +107,11 @@ def declare(
 ) -> Callable[..., Demo]:
     """``demo(**preset) -> Demo``: the function that a chapter's file ends with. The arguments are those of ``Demo``."""
 
-    def demo(**preset: Any) -> Demo:
-        return Demo(title, controls, compute, picture, words, preset=preset, **options)
+    def demo(*, hide: str | Sequence[str] = (), **preset: Any) -> Demo:
+        return Demo(title, controls, compute, picture, words, preset=preset, hide=hide, **options)
 
     presets = ", ".join(control.name for control in controls if not isinstance(control, Run))
-    demo.__doc__ = f"{title}.\n\nWhere it opens, and where reset returns to, can be set: {presets}."
+    demo.__doc__ = f"{title}.\n\nWhere it opens, and where reset returns to, can be set: {presets}. ``hide`` names controls that are not shown."
     demo.__module__ = compute.__module__
     return demo
 
@@ -132,6 +132,7 @@ class Demo:
         play: the slider that the play button sweeps; the first one unless given.
         key: its name in links; that of the file it is declared in unless given.
         preset: where it opens instead of at the controls' defaults.
+        hide: controls that the page does not show, as names or as in links: ``hide="phase,noise"``.
     """
 
     def __init__(
@@ -148,6 +149,7 @@ class Demo:
         play: str = "",
         key: str = "",
         preset: Mapping[str, Any] | None = None,
+        hide: str | Sequence[str] = (),
     ):
         self.title, self.hint, self.size = title, hint, size
         self.key = key or compute.__module__.rpartition(".")[2]
@@ -161,6 +163,8 @@ class Demo:
         self.start = {name: control.default for name, control in self.controls.items()}
         self.start |= self.cleaned(preset or {})
         self.views = {name: self.start | self.cleaned(changes) for name, changes in (views or {}).items()}
+        self.hidden = tuple(filter(None, hide.split(","))) if isinstance(hide, str) else tuple(hide)
+        self.cleaned({name: self.start.get(name) for name in self.hidden})
         self.values = dict(self.start)
         self.lock = threading.RLock()  # one picture is drawn at a time, by a cell or by a moved control
         self.picture: Picture | None = None
@@ -274,33 +278,6 @@ class Demo:
             )
             raise NonFiniteError(f"not a finite number: {', '.join(bad)}, at {now}. {self.hint}".strip())
         return data
-
-    # Touch --------------------------------------------------------------------------------------------------
-
-    def touched(self, number: int, index: int | None, xy: tuple[float, float] | None) -> dict[str, Any]:
-        """The changes that moving point ``index`` of a handle to ``xy`` makes; None as index sets a new point there,
-        and None as place takes the point away."""
-        handle = self.picture.show.handles[number]
-        if not isinstance(handle.moves, str):
-            moved = {name: (self.controls[name], to) for name, to in zip(handle.moves, xy or ()) if name}
-            return {name: min(max(to, control.low), control.high) for name, (control, to) in moved.items()}
-        if isinstance(self.controls[handle.moves], Point):
-            return {handle.moves: xy} if xy else {}
-        points = [float(x) for x, _ in handle.where(self.data)]
-        if index is None or index >= len(points):
-            points.append(xy[0])
-        elif xy is None:
-            points.pop(index)
-        else:
-            points[index] = xy[0]
-        return {handle.moves: points}
-
-    def nudge(self, number: int, index: int, right: int, up: int) -> tuple[float, float]:
-        """Where an arrow key takes a point: a hundredth of the axes along."""
-        handle = self.picture.show.handles[number]
-        to_parts = handle.axes.transData + handle.axes.transAxes.inverted()
-        parts = to_parts.transform(handle.where(self.data)[index]) + 0.01 * np.array((right, up))
-        return tuple(to_parts.inverted().transform(parts.clip(0, 1)).tolist())
 
     # In a notebook ------------------------------------------------------------------------------------------
 

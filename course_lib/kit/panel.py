@@ -1,53 +1,30 @@
-"""The widget of a demo, and the thread that draws for it.
-
-The page (``panel.js``) sends what a person did; the thread takes it, computes only the newest values, draws, and sends
-back the picture with all that the page shows beside it. JupyterLab delivers messages in the kernel's main thread or in
-a second one (a subshell), and a cell may be running in the first: so nothing is done where a message arrives, and
-nothing that threads share is set here. All demos of a kernel share one thread, and take turns between frames.
-"""
+"""The widget of a demo in a notebook, and the kernel round it."""
 
 from __future__ import annotations
 
-import asyncio
-import html
-import threading
-import time
-import traceback
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import anywidget
-import torch
 import traitlets
 from IPython import get_ipython
 
-from course_lib.kit.controls import Button, Run
-from course_lib.kit.touch import Points
-
-FRAME = 0.04  # seconds between two frames of a long computation: 25 pictures a second
-HERE = Path(__file__).parent
+from course_lib.kit import front
+from course_lib.kit.live import Live
 
 
-class Panel(anywidget.AnyWidget):
+class Panel(Live, anywidget.AnyWidget):
     """The widget of ``demo``: ``declaration`` is what stays, ``state`` and ``png`` what each picture changes."""
 
-    _esm = (HERE / "pad.js").read_text() + (HERE / "panel.js").read_text()
-    _css = (HERE / "panel.css").read_text()
+    _esm = front.script() + (front.HERE / "widget.js").read_text(encoding="utf-8")
+    _css = front.style()
     declaration = traitlets.Dict().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
     png = traitlets.Bytes().tag(sync=True)
 
     def __init__(self, demo: Any):
-        self._demo = demo
-        self.error: Exception | None = None  # what the error box shows
-        self._version = self._drawn = 0  # of the values: asked for, and in the picture
-        self._stopped = self._closed = self._running = self._pinned = self._large = False
-        self._fit: tuple[float | None, float] = None, 2.0
-        self._heard: tuple[str, int] = "", 0
-        self._last: dict[tuple, int] = {}  # the number of the last message about each thing that moves
-        self._task: asyncio.Task | None = None
-        super().__init__(declaration=self._declare(), state=self._state(), png=demo.png)
+        Live.__init__(self, demo)
+        anywidget.AnyWidget.__init__(self, declaration=self.declare(), state=self.now(), png=demo.png)
         self.on_msg(lambda _, message, buffers: self.hear(message))
         answer_at_once(self)
 
@@ -56,194 +33,16 @@ class Panel(anywidget.AnyWidget):
         _close_earlier_runs(self._demo)
         return self._repr_mimebundle_()[0]
 
+    def publish(self) -> None:
+        """Send what the demo shows to the page, in one message."""
+        with self.hold_sync():
+            self.state, self.png = self.now(), self._demo.png
+        answer_at_once(self)
+
     def close(self) -> None:
-        self._closed = self._stopped = True
+        self.end()
         self.layout.close()  # a widget of its own
         super().close()
-
-    # What a person did --------------------------------------------------------------------------------------
-
-    def hear(self, message: dict) -> None:
-        """Take a message of the page, in whichever thread it arrives, and let the drawing thread act on it."""
-        if not self._closed:
-            _loop().call_soon_threadsafe(self._act, message)
-
-    def _act(self, message: dict) -> None:
-        view, number, what = message.get("view", ""), message.get("n", 0), message["do"]
-        about = view, what, str(message.get("name", message.get("handle", "")))
-        late = number < self._last.get(about, 0)  # it waited behind a cell, and a newer one was faster
-        self._last[about] = max(number, self._last.get(about, 0))
-        self._heard = view, max(number, self._heard[1] if view == self._heard[0] else 0)
-        if late and what in ("set", "drag", "fit"):
-            return
-        try:
-            getattr(self, f"_do_{what}")(message)
-        except Exception as error:  # a point outside of what its control can have
-            self.error = error
-            return self._publish()
-        busy = self._task is not None and not self._task.done()
-        if what in ("fit", "large", "pin", "stop"):  # the same data
-            if not busy:
-                self._redraw()
-            return
-        self._version += 1
-        if not busy:
-            self._task = asyncio.get_running_loop().create_task(self._follow())
-
-    def _do_set(self, message: dict) -> None:
-        control = self._demo.controls[message["name"]]
-        self._demo.accept({control.name: control.heard(message["to"])})
-
-    def _do_press(self, message: dict) -> None:
-        name, run = message["name"], isinstance(self._demo.controls[message["name"]], Run)
-        self._demo.accept({name: True if run else self._demo.values[name] + 1})
-
-    def _do_drag(self, message: dict) -> None:
-        xy, inside = self._demo.picture.at(message["handle"], *message["to"])
-        if inside or message["index"] is not None:  # a point stops at the border; a click beyond it sets none
-            self._demo.accept(self._demo.touched(message["handle"], message["index"], xy))
-
-    def _do_nudge(self, message: dict) -> None:
-        xy = self._demo.nudge(message["handle"], message["index"], *message["by"])
-        self._demo.accept(self._demo.touched(message["handle"], message["index"], xy))
-
-    def _do_take(self, message: dict) -> None:
-        self._demo.accept(self._demo.touched(message["handle"], message["index"], None))
-
-    def _do_view(self, message: dict) -> None:
-        self._demo.accept(self._demo.views[message["name"]])
-
-    def _do_reset(self, message: dict) -> None:
-        self._demo.accept(self._demo.start)
-
-    def _do_stop(self, message: dict) -> None:
-        self._stopped = True
-
-    def _do_pin(self, message: dict) -> None:
-        self._pinned = message["to"]
-        with self._demo.lock:
-            self._demo.picture.pin(self._pinned)
-
-    def _do_large(self, message: dict) -> None:
-        self._large = message["to"]
-
-    def _do_fit(self, message: dict) -> None:
-        self._fit = message["width"], message["ratio"]
-
-    # From values to picture ---------------------------------------------------------------------------------
-
-    async def _follow(self) -> None:
-        """Draw until the picture shows the newest values."""
-        while self._drawn != self._version and not self._closed:
-            version, self._stopped = self._version, False
-            try:
-                await self._play(version)
-            except Exception as error:
-                self.error = error
-            self._running = False
-            self._publish()
-            self._drawn = max(self._drawn, version)  # a cell may have shown newer values meanwhile
-
-    async def _play(self, version: int) -> None:
-        """Draw one computation's frames until it ends, a control moves or the stop button is pressed."""
-        frames = self._demo.frames()
-        shown_at, waiting = 0.0, None
-        try:
-            for number, data in enumerate(frames):
-                waiting = data if self._version == version else None
-                if waiting is None or self._stopped:
-                    return
-                if time.perf_counter() - shown_at < FRAME:
-                    continue
-                self._show(data)
-                waiting, shown_at, self._running = None, time.perf_counter(), True
-                if number:
-                    self._publish()
-                await asyncio.sleep(0)  # let the loop hear the page
-        finally:
-            frames.close()
-            if waiting is not None and not self._closed:
-                self._show(waiting)
-
-    def refresh(self) -> None:
-        """Show the demo's values now, to the last frame, for a cell or a test: an error is raised."""
-        self._version += 1
-        self._drawn = self._version
-        try:
-            self._demo.show_last_frame()
-            self.error = None
-        except Exception as error:
-            self.error = error
-            raise
-        finally:
-            self._publish()
-
-    def wait(self, seconds: float = 60.0) -> None:
-        """Block until the picture shows what was heard; for tests. TimeoutError if it does not."""
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), _loop()).result(seconds)
-        if self._task is not None:
-            done = asyncio.run_coroutine_threadsafe(_outcome(self._task), _loop())
-            done.result(seconds)
-
-    def _show(self, data: Any) -> None:
-        with self._demo.lock:
-            if not self._closed:
-                self._demo.picture.fit(*self._fit, large=self._large)
-                self._demo.show(data)
-        self.error = None
-
-    def _redraw(self) -> None:
-        """The same data, in the size and print that the page now wants."""
-        with self._demo.lock:
-            if not self._closed:
-                self._demo.picture.fit(*self._fit, large=self._large).paint()
-        self._publish()
-
-    # What the page shows ------------------------------------------------------------------------------------
-
-    def _publish(self) -> None:
-        """Send what the demo shows to the page, in one message."""
-        with self._demo.lock:
-            if not self._closed:
-                with self.hold_sync():
-                    self.state, self.png = self._state(), self._demo.png
-                answer_at_once(self)
-
-    def _declare(self) -> dict:
-        demo = self._demo
-        kinds = [type(control) for control in demo.controls.values()]
-        return {
-            "title": demo.title,
-            "key": demo.key,
-            "controls": [control.describe() for control in demo.controls.values()],
-            "views": list(demo.views),
-            "play": demo.play,
-            "size": [100 * inches for inches in demo.size],
-            "runs": Run in kinds,
-            "pins": bool(demo.picture.show.pins),
-            "clicks": [
-                number
-                for number, handle in enumerate(demo.picture.show.handles)
-                if isinstance(handle.moves, str) and isinstance(demo.controls[handle.moves], Points)
-            ],
-        }
-
-    def _state(self) -> dict:
-        demo = self._demo
-        shown = {name: c for name, c in demo.controls.items() if not isinstance(c, (Button, Run))}
-        return {
-            "words": demo.alt,
-            "at": {name: control.place(demo.values[name]) for name, control in shown.items()},
-            "texts": {name: control.text(demo.values[name]) for name, control in shown.items()},
-            "handles": demo.picture.handles(),
-            "call": demo.call,
-            "view": next((name for name, values in demo.views.items() if values == demo.values), ""),
-            "running": self._running,
-            "pinned": self._pinned,
-            "large": self._large,
-            "problem": _in_words(self.error) if self.error else "",
-            "heard": list(self._heard),
-        }
 
 
 def answer_at_once(widget: anywidget.AnyWidget) -> None:
@@ -252,43 +51,7 @@ def answer_at_once(widget: anywidget.AnyWidget) -> None:
     vars(widget.comm).pop("_reply_subshell_id", None)
 
 
-def _in_words(error: Exception) -> str:
-    """What failed and how to go on, as HTML."""
-    where = html.escape("".join(traceback.format_exception(error)))
-    return (
-        f"<b>The picture could not be drawn ({type(error).__name__}):</b> {html.escape(str(error))}<br>"
-        "The dimmed picture shows the last values that worked. Move a control back, or press <b>reset</b>."
-        f"<details><summary>Where it happened</summary><pre>{where}</pre></details>"
-    )
-
-
-async def _outcome(task: asyncio.Task) -> None:
-    await asyncio.wait([task])
-
-
 # The kernel round it ----------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def _loop() -> asyncio.AbstractEventLoop:
-    """The loop in which all demos are drawn, in a thread of its own.
-
-    PyTorch's operations use one core there: a second would be waited for whenever a cell or another program has it
-    (100 ms became 400 to 5,000), and small networks gain nothing from it. The number belongs to the thread that sets
-    it, and to those that start later, for which it is set back.
-    """
-    loop, ready, before = asyncio.new_event_loop(), threading.Event(), torch.get_num_threads()
-
-    def run() -> None:
-        torch.get_num_threads()  # a thread that has not asked takes the number of others at its first operation
-        torch.set_num_threads(1)
-        ready.set()
-        loop.run_forever()
-
-    threading.Thread(target=run, name="demos", daemon=True).start()
-    ready.wait()
-    torch.set_num_threads(before)
-    return loop
 
 
 _shown: dict[str, tuple[int, list]] = {}  # by cell: the number of its run, and the demos it showed

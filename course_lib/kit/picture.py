@@ -50,16 +50,22 @@ class Picture:
         self._data: Mapping = {}
         self.redraws = 0  # how many times the background had to be drawn
 
-    def fit(self, width: float | None = None, ratio: float = 1.0, large: bool = False) -> Picture:
+    def fit(
+        self, width: float | None = None, ratio: float = 1.0, height: float | None = None, large: bool = False
+    ) -> Picture:
         """Draw ``width`` points wide (its natural size unless given), with ``ratio`` pixels a point from now on.
 
+        With ``height`` the picture fills that too, and gets the shape of the room: wider or higher, never smaller.
         ``large`` print makes type and lines larger and leaves the picture as large as it is.
         """
         zoom = plots.LARGE if large else 1.0
-        dpi = ratio * (width or DPI * self.size[0]) / self.size[0] * zoom
-        if dpi != self.figure.dpi or large != self.large:
+        width = width or DPI * self.size[0]
+        room = np.array((width, height or width * self.size[1] / self.size[0]))  # points
+        scale = (room / self.size).min()  # points an inch
+        dpi, inches = ratio * scale * zoom, np.round(room / scale / zoom, 6)
+        if dpi != self.figure.dpi or not np.allclose(inches, self.figure.get_size_inches()) or large != self.large:
             self.large = large
-            self.figure.set_size_inches(*(inches / zoom for inches in self.size))
+            self.figure.set_size_inches(*inches)
             self.figure.dpi = dpi
             self._background = None
         return self

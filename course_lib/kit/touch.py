@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from course_lib.kit.controls import Control
 
 
@@ -77,3 +79,30 @@ class Points(Control):
         return answer
 
     place = heard
+
+
+def touched(demo: Any, number: int, index: int | None, xy: tuple[float, float] | None) -> dict[str, Any]:
+    """The changes that moving point ``index`` of a handle to ``xy`` makes; None as index sets a new point there, and
+    None as place takes the point away."""
+    handle = demo.picture.show.handles[number]
+    if not isinstance(handle.moves, str):
+        moved = {name: (demo.controls[name], to) for name, to in zip(handle.moves, xy or ()) if name}
+        return {name: min(max(to, control.low), control.high) for name, (control, to) in moved.items()}
+    if isinstance(demo.controls[handle.moves], Point):
+        return {handle.moves: xy} if xy else {}
+    points = [float(x) for x, _ in handle.where(demo.data)]
+    if index is None or index >= len(points):
+        points.append(xy[0])
+    elif xy is None:
+        points.pop(index)
+    else:
+        points[index] = xy[0]
+    return {handle.moves: points}
+
+
+def nudged(demo: Any, number: int, index: int, right: int, up: int) -> tuple[float, float]:
+    """Where an arrow key takes a point: a hundredth of the axes along."""
+    handle = demo.picture.show.handles[number]
+    to_parts = handle.axes.transData + handle.axes.transAxes.inverted()
+    parts = to_parts.transform(handle.where(demo.data)[index]) + 0.01 * np.array((right, up))
+    return tuple(to_parts.inverted().transform(parts.clip(0, 1)).tolist())

@@ -17,6 +17,7 @@ from course_lib.chapters.features import (
 )
 from course_lib.chapters.features.experiments import tangent_rates, tangent_training
 from course_lib.kit.demo import check
+from course_lib.kit.touch import touched
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import sinusoid
 
@@ -117,7 +118,7 @@ def test_a_push_moves_mamls_network_and_hardly_the_random_one():
 
 def test_the_pushed_point_is_dragged_in_both_panels():
     demo = tangent_kernel.demo().set()
-    assert demo.touched(0, 0, (3.0, -2.0)) == {"x": -2.0} and demo.touched(1, 0, (3.0, -2.0)) == {"x": 3.0}
+    assert touched(demo, 0, 0, (3.0, -2.0)) == {"x": -2.0} and touched(demo, 1, 0, (3.0, -2.0)) == {"x": 3.0}
     assert [handle.where(demo.data).tolist() for handle in demo.picture.show.handles] == [[[1.0, 1.0]], [[1.0, 1.0]]]
 
 

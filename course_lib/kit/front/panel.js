@@ -1,23 +1,52 @@
 // The page of a demo: controls beside a picture that can be touched. Plain elements, no framework, no build.
 //
-// mount(root, source) needs of its source: declaration, state(), png() (bytes), send(message) and onChange(callback). In a
-// notebook that is the widget's model; a lecture hall's web socket or a recording serves as well.
+// mount(root, source, place) fills an element with a demo and returns a function that lets go of it. The same page stands in
+// JupyterLab, in a lecture hall and on the site; what differs is the source of its pictures. A SOURCE has
+//
+//   declaration     what stays: {key, title, controls, views, play, size, runs, pins, clicks, start, hidden} (``Live.declare`` in
+//                   course_lib/kit/live.py makes it; each control is ``Control.describe()``: kind, name, label, help, texts of
+//                   its notches and words, the same notches as links write them; start: {name: place} where reset returns to)
+//   picture         the element that shows the picture: the source paints it before it calls back; pngPicture() for bytes
+//   state()         what belongs to the picture on show: {words, at, texts, handles, link, call, view, running, pinned, large,
+//                   problem, heard, note}. at: {name: place among the notches}; several: places; drawing: strokes; button: its
+//                   count. texts: {name: what stands beside a slider}. handles: [{handle, index, x, y, words}] in parts of the
+//                   picture. link: the query of links.js. view: the view on show, or "". problem: HTML, or "". note: a sentence
+//                   for the status line, or "". heard: [who, number] of the newest message that the state answers.
+//   send(message)   what a person did, with view (who) and n (number), and
+//                     {do: "set", name, to}        a control to a place; its notches are counted from 0
+//                     {do: "press", name}          a button or a run
+//                     {do: "view", name} {do: "reset"} {do: "stop"} {do: "pin", to} {do: "large", to}
+//                     {do: "fit", width, ratio}    points that the picture has room for, and pixels a point; height too where it
+//                                                  is to fill the room
+//                     {do: "drag", handle, index, to: [x, y]} {do: "nudge", handle, index, by} {do: "take", handle, index}
+//   onChange(call)  has call() called whenever the state has changed
+//
+// A recording declares what it holds: fewer controls and notches, runs and pins false, clicks [], handles []. A PLACE may have
+// around (pixels of the window that are not the demo's), fill (the picture takes the whole stage), link (a function: the
+// address to copy; without it the call is copied) and slow (what is said when no answer comes).
 
-function make(tag, properties = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name in element && !name.startsWith("aria")) element[name] = value;
-    else element.setAttribute(name, value);
-  }
-  element.append(...children.filter(child => child !== null));
-  return element;
+function pngPicture() {
+  const element = make("img", {className: "demo-picture", draggable: false});
+  let address = "";
+  const show = (bytes, words) => {
+    const fresh = bytes ? URL.createObjectURL(new Blob([bytes], {type: "image/png"})) : "";
+    if (fresh) element.src = fresh;
+    element.alt = words;
+    URL.revokeObjectURL(address);
+    address = fresh;
+  };
+  return {element, show};
 }
 
-export function mount(root, source) {
+const IN_JUPYTER = {
+  around: 147,  // JupyterLab's bars, and the demo's own border
+  slow: "No answer yet: the kernel is busy, or this cell has to be run again.",
+};
+
+function mount(root, source, place = IN_JUPYTER) {
   const declaration = source.declaration, view = Math.random().toString(36).slice(2, 8);  // names it on its page
   const controls = Object.fromEntries(declaration.controls.map(control => [control.name, control]));
-  const update = {}, ranges = {};  // by control: shows a state; a slider's element
-  let sent = 0, state = source.state(), waiting = null, playing = 0, address = "";
+  let sent = 0, state = source.state(), waiting = null, playing = 0;
 
   // What a person does is sent at once; of a slider's further moves until the screen's next frame, the last ------------
   const pending = new Map();
@@ -29,7 +58,7 @@ export function mount(root, source) {
     clearTimeout(waiting);
     waiting = setTimeout(() => {
       frame.classList.add("demo-busy");
-      waiting = setTimeout(() => say("No answer yet: the kernel is busy, or this cell has to be run again."), 6000);
+      waiting = setTimeout(() => say(place.slow), 6000);
     }, 400);
   }
   function soon(key, message) { pending.set(key, message); if (!due) flush(); }
@@ -41,78 +70,8 @@ export function mount(root, source) {
   }
   function say(words) { note.textContent = words; if (words) setTimeout(() => { note.textContent = ""; }, 5000); }
 
-  // Controls ----------------------------------------------------------------------------------------------------------
-  function classes(control) { return `demo-control demo-${control.kind} demo-${control.kind}-${control.name}`; }
-
-  function slider(control) {
-    const id = `demo-${view}-${control.name}`, last = control.texts.length - 1;
-    const words = make("output", {htmlFor: id, "aria-hidden": "true"});  // the slider says it
-    const range = make("input", {type: "range", id, min: 0, max: last, step: 1, title: ""});
-    const show = (place, text) => {
-      range.value = place;
-      words.textContent = text;
-      range.setAttribute("aria-valuetext", text);
-      range.style.setProperty("--part", `${100 * place / Math.max(last, 1)}%`);
-    };
-    range.addEventListener("input", () => {
-      show(range.valueAsNumber, control.texts[range.valueAsNumber]);
-      soon(control.name, {do: "set", name: control.name, to: range.valueAsNumber});
-    });
-    update[control.name] = now => show(now.at[control.name], now.texts[control.name]);
-    ranges[control.name] = range;
-    return make("div", {className: classes(control)}, make("label", {htmlFor: id, textContent: control.label}), words, range);
-  }
-
-  function options(control, type) {
-    const inputs = control.texts.map((text, place) =>
-      make("input", {type, name: `demo-${view}-${control.name}`, value: place}));
-    inputs.forEach(input => input.addEventListener("change", () => {
-      const on = inputs.flatMap((other, place) => other.checked ? [place] : []);
-      tell({do: "set", name: control.name, to: type === "radio" ? on[0] : on});
-    }));
-    update[control.name] = now => {
-      const at = [now.at[control.name]].flat();
-      inputs.forEach((input, place) => { input.checked = at.includes(place); });
-    };
-    const rows = inputs.map((input, place) => make("label", {}, input, control.texts[place]));
-    return make("fieldset", {className: classes(control)}, make("legend", {textContent: control.label}), ...rows);
-  }
-
-  const builders = {
-    slider, notches: slider,
-    choice: control => options(control, "radio"),
-    several: control => options(control, "checkbox"),
-    switch: control => {
-      const box = make("input", {type: "checkbox"});
-      box.addEventListener("change", () => tell({do: "set", name: control.name, to: box.checked ? 1 : 0}));
-      update[control.name] = now => { box.checked = now.at[control.name] === 1; };
-      return make("label", {className: classes(control)}, box, control.label);
-    },
-    button: control => press(control, ""),
-    run: control => press(control, "▶ "),
-    drawing: control => {
-      const pad = drawingPad(control, strokes => tell({do: "set", name: control.name, to: strokes}));
-      update[control.name] = now => pad.show(now.at[control.name]);
-      pad.element.className = classes(control);
-      return pad.element;
-    },
-  };
-  function press(control, sign) {
-    return button(sign + control.label, classes(control), () => tell({do: "press", name: control.name}), control.help);
-  }
-  function button(text, className, act, help = "") {
-    const element = make("button", {type: "button", textContent: text, className: `demo-button-face ${className}`});
-    if (help) element.setAttribute("aria-description", help);
-    element.addEventListener("click", act);
-    return element;
-  }
-  function toggle(text, className, act) {
-    const element = button(text, className, () => act(element.getAttribute("aria-pressed") !== "true"));
-    element.setAttribute("aria-pressed", "false");
-    return element;
-  }
-
-  const rows = declaration.controls.filter(control => builders[control.kind]);
+  const {elements, update, ranges} = makeControls(declaration, view, tell, soon);
+  const rows = declaration.controls.filter(control => elements[control.name]);
   const isPad = control => control.kind === "drawing", pads = make("div", {className: "demo-pads"});
   const isButton = control => control.kind === "button" || control.kind === "run";
   const views = declaration.views.map(name => button(name, "demo-view", () => tell({do: "view", name})));
@@ -122,14 +81,15 @@ export function mount(root, source) {
   const large = toggle("large print", "demo-large-print", to => tell({do: "large", to}));
   const tools = [
     play, pin, stop, button("reset", "demo-reset", () => { halt(); tell({do: "reset"}); }),
-    button("copy setting", "demo-copy", copy), large,
+    button(place.link ? "copy link" : "copy setting", "demo-copy", copy), large,
   ].filter(Boolean);
   play?.setAttribute("aria-description", `moves ${controls[declaration.play]?.label} to its end and back`);
   pin?.setAttribute("aria-description", "keeps the curve as it is now, to compare with");
 
   function copy() {
-    const done = navigator.clipboard?.writeText(state.call) ?? Promise.reject();
-    done.then(() => say(`Copied: ${state.call}`), () => say(state.call));
+    const text = place.link ? place.link(state) : state.call;
+    const done = navigator.clipboard?.writeText(text) ?? Promise.reject();
+    done.then(() => say(`Copied: ${text}`), () => say(text));
   }
 
   // Play: the slider sweeps to its end, to its start, and back to where it was, as fast as pictures come -----------------
@@ -159,7 +119,7 @@ export function mount(root, source) {
 
   // The picture, and what can be touched on it ------------------------------------------------------------------------
   const title = make("div", {className: "demo-title", textContent: declaration.title});
-  const img = make("img", {className: "demo-picture", draggable: false});
+  const img = source.picture;
   const frame = make("div", {className: "demo-frame"}, img);
   const caption = make("div", {className: "demo-caption", role: "status"});
   const problem = make("div", {className: "demo-problem", role: "alert", hidden: true});
@@ -170,7 +130,7 @@ export function mount(root, source) {
   const handles = new Map();
   let moved = false, held = null;
 
-  function place(event) {
+  function spot(event) {
     const box = img.getBoundingClientRect();
     return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
   }
@@ -186,7 +146,7 @@ export function mount(root, source) {
     element.addEventListener("pointermove", event => {
       if (held !== key) return;
       moved = true;
-      const to = place(event);
+      const to = spot(event);
       element.style.left = `${100 * to[0]}%`;
       element.style.top = `${100 * to[1]}%`;
       soon(key, {do: "drag", handle: number, index, to});
@@ -209,36 +169,37 @@ export function mount(root, source) {
   }
   function arrange() {
     const seen = new Set();
-    for (const spot of state.handles) {
-      const key = `${spot.handle}.${spot.index}`;
+    for (const point of state.handles) {
+      const key = `${point.handle}.${point.index}`;
       seen.add(key);
-      if (!handles.has(key)) handles.set(key, handle(key, spot));
+      if (!handles.has(key)) handles.set(key, handle(key, point));
       const element = handles.get(key);
-      element.setAttribute("aria-label", spot.words);
+      element.setAttribute("aria-label", point.words);
       if (held === key) continue;
-      element.style.left = `${100 * spot.x}%`;
-      element.style.top = `${100 * spot.y}%`;
+      element.style.left = `${100 * point.x}%`;
+      element.style.top = `${100 * point.y}%`;
     }
     for (const [key, element] of handles) if (!seen.has(key)) { element.remove(); handles.delete(key); }
   }
   if (declaration.clicks.length) {
     frame.classList.add("demo-clicks");
-    img.addEventListener("click", event => tell({do: "drag", handle: declaration.clicks[0], index: null, to: place(event)}));
+    img.addEventListener("click", event => tell({do: "drag", handle: declaration.clicks[0], index: null, to: spot(event)}));
   }
 
   // The size: as wide as there is room, as high as the window leaves beside all words, sharp on any screen ----------------
-  const [width, height] = declaration.size, AROUND = 147;  // JupyterLab's bars, and the demo's own border
+  const [width, height] = declaration.size;
   let fitted = "", highest = Infinity;  // while controls move, a longer caption may shrink the picture; none lets it grow
   function fit() {
     const room = stage.clientWidth;
     if (!room) return;
     const words = title.offsetHeight + pads.offsetHeight + stage.offsetHeight - frame.offsetHeight;
-    highest = Math.min(highest, Math.max(210, window.innerHeight - AROUND - words));
+    highest = Math.min(highest, Math.max(210, window.innerHeight - place.around - words));
     const legible = Math.max(room, 0.55 * width);  // on a phone the picture is moved sideways
-    const wide = Math.round(Math.min(legible, 1.3 * width, highest * width / height));
+    const wide = Math.round(place.fill ? room : Math.min(legible, 1.3 * width, highest * width / height));
+    const high = Math.round(place.fill ? highest : wide * height / width);
     frame.style.width = `${wide}px`;
-    const ratio = Math.min(window.devicePixelRatio || 1, 3), now = `${wide} ${ratio}`;
-    if (now !== fitted) tell({do: "fit", width: wide, ratio});
+    const ratio = Math.min(window.devicePixelRatio || 1, 3), now = `${wide} ${high} ${ratio}`;
+    if (now !== fitted) tell({do: "fit", width: wide, ratio, ...(place.fill && {height: high})});
     fitted = now;
   }
   let resized = 0;
@@ -258,15 +219,11 @@ export function mount(root, source) {
       }
       for (const show of Object.values(update)) show(state);
     }
-    const fresh = URL.createObjectURL(new Blob([source.png()], {type: "image/png"}));
-    img.src = fresh;
-    if (address) URL.revokeObjectURL(address);
-    address = fresh;
-    img.alt = state.words;
     clearTimeout(speak);
     speak = setTimeout(() => { if (caption.textContent !== state.words) caption.textContent = state.words; }, 150);
     if (problem.innerHTML !== state.problem) problem.innerHTML = state.problem;
     problem.hidden = !state.problem;
+    if (state.note) say(state.note);
     img.classList.toggle("demo-outdated", Boolean(state.problem));
     if (root.classList.contains("demo-large") !== state.large) {
       root.classList.toggle("demo-large", state.large);
@@ -285,10 +242,10 @@ export function mount(root, source) {
   root.dataset.lmSuppressShortcuts = "true";  // in JupyterLab a key on a slider is the slider's, and deletes no cell
   root.addEventListener("keydown", event => event.stopPropagation());
   const side = make("div", {className: "demo-controls"},
-    ...rows.filter(control => !isButton(control) && !isPad(control)).map(control => builders[control.kind](control)),
-    make("div", {className: "demo-buttons"}, ...rows.filter(isButton).map(control => builders[control.kind](control))),
+    ...rows.filter(control => !isButton(control) && !isPad(control)).map(control => elements[control.name]),
+    make("div", {className: "demo-buttons"}, ...rows.filter(isButton).map(control => elements[control.name])),
     make("div", {className: "demo-buttons demo-toolbar"}, ...tools), note);
-  pads.append(...rows.filter(isPad).map(control => builders[control.kind](control)));  // in a row of their own, above
+  pads.append(...rows.filter(isPad).map(control => elements[control.name]));  // in a row of their own, above
   root.append(title, pads, make("div", {className: "demo-body"}, stage, side));
   source.onChange(show);
   show();
@@ -297,19 +254,5 @@ export function mount(root, source) {
   return () => {
     observer.disconnect();
     window.removeEventListener("resize", refit);
-    URL.revokeObjectURL(address);
   };
 }
-
-export default {
-  render({model, el}) {
-    const bytes = view => view.buffer ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : view;
-    return mount(el, {
-      declaration: model.get("declaration"),
-      state: () => model.get("state"),
-      png: () => bytes(model.get("png")),
-      send: message => model.send(message),
-      onChange: callback => model.on("change:state", callback),
-    });
-  },
-};
