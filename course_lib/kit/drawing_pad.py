@@ -1,4 +1,4 @@
-"""A square to draw on, as a control of a demo: its value is the strokes, with mouse, pen, finger or keys (``front/pad.js``).
+"""A square to draw on, as a control of a demo: its value is the strokes (``front/pad.js``).
 
 Keys on a pad that has the focus: the arrows move a pen, the space bar puts it down and lifts it, Backspace takes the
 last stroke back.

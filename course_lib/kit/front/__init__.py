@@ -15,7 +15,7 @@ SCRIPTS = "pad.js", "controls.js", "links.js", "panel.js"
 
 
 def script() -> str:
-    """The page's script: functions ``mount``, ``make``, ``pngPicture``, ``readLink``, ``writeLink``, ..., no exports."""
+    """The page's script: functions ``mount``, ``pngPicture``, ``readLink``, ``writeLink``, ...; no exports."""
     return "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
 
 
