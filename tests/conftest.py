@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from course_lib.commands.doctor import GET_CHROMIUM, find_chromium
-from course_lib.tasks import omniglot_files
+from course_lib.engine import omniglot_files
 
 torch.set_num_threads(1)
 

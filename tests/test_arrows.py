@@ -38,7 +38,10 @@ DOORS = {  # from the textbook and the kit to the engine
     ("course_lib.training", "course_lib.engine.run"): "device, threads, randomness and interrupts of a run",
     ("course_lib.evaluation", "course_lib.engine.run"): "threads of an evaluation",
     ("course_lib.checkpoints", "course_lib.engine.files"): "a checkpoint is one sealed file",
-    ("course_lib.tasks.omniglot_files", "course_lib.engine.files"): "shrunk drawings are kept for next time",
+    ("course_lib.tasks", "course_lib.engine.omniglot_files"): "what is raised where Omniglot is not",
+    ("course_lib.tasks.omniglot", "course_lib.engine.omniglot_files"): "the archives, verified and shrunk once",
+    ("course_lib.tasks.glyphs", "course_lib.engine.omniglot_files"): "whether Omniglot is there",
+    ("course_lib.tasks.glyphs", "course_lib.engine.strokes"): "the pen that Omniglot was drawn with",
 }
 LATE = {  # imports inside a function or a condition
     "course_lib.commands.doctor": "imports what it looks at, which may be missing",

@@ -10,7 +10,8 @@ from course_lib.commands import claims, experiments
 from course_lib.kit.claim import chance, claims_in, gather, misquotes, quoted, read, table_of, try_once
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-CLAIMS = {claim.key: (claim, read(table_of(module))) for module in claims.claim_modules() for claim in claims_in(module)}
+MODULES = claims.claim_modules()
+CLAIMS = {claim.key: (claim, read(table_of(module))) for module in MODULES for claim in claims_in(module)}
 EXPERIMENTS = experiments.all_experiments()
 QUICK = 1.5  # seconds a draw; slower claims are tried on fresh draws by `make test-all`
 

@@ -6,8 +6,8 @@ import argparse
 import time
 from pathlib import Path
 
+from course_lib.engine import omniglot_files as files
 from course_lib.tasks import OmniglotTasks
-from course_lib.tasks import omniglot_files as files
 
 
 def main(argv: list[str]) -> int:

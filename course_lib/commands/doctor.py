@@ -209,7 +209,7 @@ def jupyter() -> Iterator[Finding]:
 
 def data() -> Iterator[Finding]:
     """Omniglot: each archive really read, nothing downloaded."""
-    from course_lib.tasks import omniglot_files as files
+    from course_lib.engine import omniglot_files as files
 
     for archive in files.ARCHIVES:
         with warnings.catch_warnings(record=True) as said:
@@ -258,7 +258,7 @@ def folders() -> Iterator[Finding]:
     """Whether a real file can be written wherever the course writes; and the space left."""
     from jupyter_core.paths import jupyter_runtime_dir
 
-    from course_lib.tasks.omniglot_files import cache_folder
+    from course_lib.engine.omniglot_files import cache_folder
 
     places = {
         "project folder": (PROJECT, "move or clone the project to a folder of yours"),

@@ -19,9 +19,8 @@ from torch import Tensor
 from course_lib import checkpoints
 from course_lib.inner_loop import predict
 from course_lib.kit import plots
-from course_lib.tasks import GlyphTasks, OmniglotTasks, TaskBatch
+from course_lib.tasks import GlyphTasks, OmniglotMissing, OmniglotTasks, TaskBatch
 from course_lib.tasks.episodes import CharacterTasks
-from course_lib.tasks.omniglot_files import OmniglotMissing
 
 TILE, FRAME = 28, 3  # pixels: a picture, and the frame around it
 LABEL = 0.62  # width of a number beside a picture, in pictures

@@ -26,6 +26,7 @@ A folder of images, a subfolder to each class with as many images in each:
 torch.Size([5, 6, 3, 28, 28])
 """
 
+from course_lib.engine.omniglot_files import OmniglotMissing
 from course_lib.tasks.all_classes import AllClasses
 from course_lib.tasks.base import TaskBatch
 from course_lib.tasks.episodes import CharacterTasks
@@ -34,5 +35,6 @@ from course_lib.tasks.omniglot import OmniglotTasks
 from course_lib.tasks.sinusoid import SinusoidTasks
 
 __all__ = [
-    "AllClasses", "CharacterTasks", "GlyphTasks", "OmniglotTasks", "SinusoidTasks", "TaskBatch", "character_tasks"
+    "AllClasses", "CharacterTasks", "GlyphTasks", "OmniglotMissing", "OmniglotTasks", "SinusoidTasks", "TaskBatch",
+    "character_tasks",
 ]

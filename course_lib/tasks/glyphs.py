@@ -18,10 +18,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from course_lib.engine.omniglot_files import OmniglotMissing
+from course_lib.engine.strokes import CANVAS, PEN_RADIUS, SIDE
 from course_lib.tasks.episodes import CharacterTasks, check_split
 from course_lib.tasks.omniglot import OmniglotTasks
-from course_lib.tasks.omniglot_files import OmniglotMissing
-from course_lib.tasks.strokes import CANVAS, PEN_RADIUS, SIDE
 
 ALPHABETS = {"train": 20, "test": 10}
 VAL_ALPHABETS = 4  # the last of "train"

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import torch
 
+from course_lib.engine.omniglot_files import ARCHIVES, BACKGROUND, EVALUATION, load, require
 from course_lib.tasks.episodes import CharacterTasks, check_split
-from course_lib.tasks.omniglot_files import ARCHIVES, BACKGROUND, EVALUATION, load, require
 
 TRAIN_CHARACTERS = 1200  # of 1,623: Santoro et al. 2016, MAML, Reptile
 VAL_CHARACTERS = 100  # the last of those 1,200: MAML's released code

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from course_lib.engine import omniglot_files as files
 from course_lib.tasks import OmniglotTasks, character_tasks
-from course_lib.tasks import omniglot_files as files
 
 pytestmark = pytest.mark.data
 

@@ -1,6 +1,6 @@
 """Draw five characters with the mouse and have a network tell new drawings of them apart, live.
 
-The pads hand over strokes. ``tasks.strokes.picture`` makes of them what Omniglot's drawings are, 28 x 28 with
+The pads hand over strokes. ``engine.strokes.picture`` makes of them what Omniglot's drawings are, 28 x 28 with
 its pen, moved to the middle and brought to the data set's size. The five drawings are the support set of a
 5-way 1-shot task, and the sixth is its query set.
 """
@@ -17,13 +17,13 @@ from torch import Tensor
 
 from course_lib import checkpoints
 from course_lib.analysis.transduction import has_running_statistics, predict_one_by_one
+from course_lib.engine import strokes as pen
 from course_lib.evaluation import test_start
 from course_lib.inner_loop import Params, predict, trajectory
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Slider, declare
 from course_lib.kit.drawing_pad import BLANK, Drawing, Strokes
 from course_lib.tasks import TaskBatch
-from course_lib.tasks import strokes as pen
 from course_lib.tasks.glyphs import LEGS, STROKES, design
 from course_lib.tasks.glyphs import draw as draw_glyphs
 

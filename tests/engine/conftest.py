@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from course_lib.tasks import omniglot_files as files
-from course_lib.tasks.strokes import shrink
-from tests.tasks.archives import Small, write_archive
+from course_lib.engine import omniglot_files as files
+from course_lib.engine.strokes import shrink
+from tests.engine.archives import Small, write_archive
 
 
 @pytest.fixture

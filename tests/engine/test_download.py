@@ -11,9 +11,9 @@ from contextlib import suppress
 
 import pytest
 
-from course_lib.tasks import download
-from course_lib.tasks import omniglot_files as files
-from tests.tasks.archives import Small
+from course_lib.engine import download
+from course_lib.engine import omniglot_files as files
+from tests.engine.archives import Small
 
 pytestmark = pytest.mark.data
 

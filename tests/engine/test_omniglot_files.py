@@ -23,10 +23,10 @@ import pytest
 import torch
 from PIL import Image
 
+from course_lib.engine import omniglot_files as files
 from course_lib.engine.files import write_tensors
-from course_lib.tasks import omniglot_files as files
+from tests.engine.archives import Small, write_archive
 from tests.faults import damage, no_file_over
-from tests.tasks.archives import Small, write_archive
 
 pytestmark = pytest.mark.data
 

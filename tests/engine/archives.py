@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from course_lib.tasks import omniglot_files as files
+from course_lib.engine import omniglot_files as files
 
 
 @dataclasses.dataclass

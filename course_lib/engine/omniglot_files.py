@@ -28,9 +28,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib.engine.download import LARGEST, DownloadFailed, fetch_file
 from course_lib.engine.files import read_tensors, write_tensors
-from course_lib.tasks.download import LARGEST, DownloadFailed, fetch_file
-from course_lib.tasks.strokes import CANVAS, shrink
+from course_lib.engine.strokes import CANVAS, shrink
 
 DRAWINGS = 20  # of each character, each by another person
 FORMAT = "28 x 28 by area, ink 255, version 1"  # part of the digest: an array of another kind has another
