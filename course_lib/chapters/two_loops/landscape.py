@@ -19,9 +19,9 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
-from course_lib.chapters.two_loops import two_parameters as plane
 from course_lib.inner_loop import adapt, predict
 from course_lib.kit import plots
+from course_lib.kit import two_parameters as plane
 from course_lib.kit.demo import Button, Several, Slider, declare
 from course_lib.losses import mse
 

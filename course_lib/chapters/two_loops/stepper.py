@@ -13,9 +13,9 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
-from course_lib.chapters.two_loops import two_parameters as plane
 from course_lib.inner_loop import predict, stack_params, trajectory
 from course_lib.kit import plots
+from course_lib.kit import two_parameters as plane
 from course_lib.kit.demo import Button, Choice, Slider, declare
 from course_lib.losses import mse
 from course_lib.tasks.sinusoid import X_RANGE

@@ -12,8 +12,8 @@ from course_lib.chapters.two_loops import landscape as landscape
 from course_lib.chapters.two_loops import live_training as training
 from course_lib.chapters.two_loops import stepper as stepper
 from course_lib.chapters.two_loops import two_losses as loss
-from course_lib.chapters.two_loops import two_parameters as plane
 from course_lib.chapters.two_loops import unrolled_loop as unrolled
+from course_lib.kit import two_parameters as plane
 from course_lib.kit.demo import check
 
 
