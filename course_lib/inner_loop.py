@@ -33,6 +33,17 @@ def stack_params(model: nn.Module, num_tasks: int) -> Params:
     return {name: p.expand(num_tasks, *p.shape) for name, p in model.named_parameters()}
 
 
+def flatten(params: Params, names: Sequence[str]) -> Tensor:
+    """The named parameters of each task as one vector [T, P]."""
+    return torch.cat([params[name].flatten(1) for name in names], 1)
+
+
+def unflatten(vector: Tensor, like: Params, names: Sequence[str]) -> Params:
+    """The inverse of ``flatten``: [T, P] -> {name: [T, ...]}, shaped as in ``like``."""
+    parts = vector.split([like[name][0].numel() for name in names], 1)
+    return {name: part.view(like[name].shape) for name, part in zip(names, parts)}
+
+
 def predict(model: nn.Module, params: Params, x: Tensor) -> Tensor:
     """Outputs of every task's own network: x [T, N, ...] -> [T, N, outputs].
 

@@ -1,4 +1,5 @@
-"""The methods of the lecture, one a file. Each is a ``Learner``: start, adapt, meta_loss, meta_gradient.
+"""The methods of the lecture, and implicit MAML, one a file. Each is a ``Learner``: start, adapt, meta_loss,
+meta_gradient.
 
 A method of your own is one more. Meta-SGD (Li et al. 2017, arXiv 1707.09835) learns a rate for every parameter:
 
@@ -22,6 +23,7 @@ True
 
 from course_lib.algorithms.anil import ANIL
 from course_lib.algorithms.base import Learner
+from course_lib.algorithms.implicit import IMAML
 from course_lib.algorithms.maml import MAML
 from course_lib.algorithms.metaoptnet import MetaOptNet
 from course_lib.algorithms.protonet import ProtoNet
@@ -29,7 +31,7 @@ from course_lib.algorithms.r2d2 import R2D2
 from course_lib.algorithms.reptile import Reptile
 from course_lib.algorithms.union import UnionOfTasks
 
-ALL = (MAML, ANIL, R2D2, MetaOptNet, ProtoNet, Reptile, UnionOfTasks)
+ALL = (MAML, ANIL, R2D2, MetaOptNet, ProtoNet, Reptile, UnionOfTasks, IMAML)
 
 LEARNERS: dict[str, type[Learner]] = {cls.__name__.lower(): cls for cls in ALL}
 

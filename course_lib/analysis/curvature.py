@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from course_lib.inner_loop import Params, frozen, predict, select
+from course_lib.inner_loop import Params, flatten, frozen, predict, select, unflatten
 from course_lib.losses import LossFn
 from course_lib.validation import check_count
 
@@ -105,14 +105,3 @@ def random_like(vector: Tensor, seed: int) -> Tensor:
     """A standard normal tensor of the same shape, the same on every device."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(vector.shape, generator=generator, dtype=vector.dtype).to(vector.device)
-
-
-def flatten(params: Params, names: Sequence[str]) -> Tensor:
-    """The named parameters of each task as one vector [T, P]."""
-    return torch.cat([params[name].flatten(1) for name in names], 1)
-
-
-def unflatten(vector: Tensor, like: Params, names: Sequence[str]) -> Params:
-    """The inverse of ``flatten``: [T, P] -> {name: [T, ...]}, shaped as in ``like``."""
-    parts = vector.split([like[name][0].numel() for name in names], 1)
-    return {name: part.view(like[name].shape) for name, part in zip(names, parts)}
