@@ -1,4 +1,4 @@
-"""Checks for notebook 02, the two loops, and the size of what a wrong loop gets wrong."""
+"""Checks for notebook 02, the two loops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from torch import Tensor
 from torch.func import functional_call
 
 from course_lib.algorithms import MAML
+from course_lib.chapters.two_loops import solutions
+from course_lib.chapters.two_loops.bugs import BUGS, SHARED
 from course_lib.inner_loop import adapt, stack_params
+from course_lib.kit.answers import source_of
 from course_lib.kit.checks import (
     WAITING,
     Settled,
@@ -18,8 +21,10 @@ from course_lib.kit.checks import (
     attempt,
     compare,
     exercise,
+    model_answer,
     number,
     right,
+    run,
     unanswered,
     wrong,
 )
@@ -55,6 +60,38 @@ def flat(values: dict[str, Tensor]) -> Tensor:
     return torch.cat([value.detach().flatten() for value in values.values()])
 
 
+@exercise(
+    "02",
+    "one number, by hand",
+    solution=solutions.scalar_meta_gradient,
+    why="Every step multiplies the distance to c by 1 - alpha, and so does the chain rule on its way back: k factors "
+    "1 - alpha, times the slope of the query loss at the adapted theta.",
+)
+def check_scalar(scalar_meta_gradient) -> Verdict:
+    """``scalar_meta_gradient(theta, c, q, alpha, k)``: d/d theta of (theta_k - q)^2 / 2, after k inner steps."""
+    for theta, c, q, alpha, k in ((3.0, 1.0, 0.5, 0.1, 1), (3.0, 1.0, 0.5, 0.1, 3), (-2.0, 1.0, 2.0, 0.4, 5)):
+        result = run(scalar_meta_gradient, theta, c, q, alpha, k)
+        shrink, end = (1 - alpha) ** k, c + (1 - alpha) ** k * (theta - c)
+        mistakes = {
+            end - q: "That is the slope at the adapted theta: FOMAML. How does the adapted theta move with theta?",
+            (1 - alpha) * (end - q): "One factor 1 - alpha for k steps? Every step multiplies once more.",
+            theta - q: "You judged theta before it adapted.",
+            shrink * (theta - q): "The factors are right, but the query loss is taken at theta, before the steps.",
+            shrink * (end - c): "You judged on the support point c. The query point q judges.",
+            end: "That is the adapted theta itself; the derivative of its query loss is asked for.",
+            (end - q) ** 2 / 2: "That is the query loss; its derivative for theta is asked for.",
+            k * (1 - alpha) * (end - q): "The factors multiply: (1 - alpha) to the power k, not k times.",
+            (1 - k * alpha) * (end - q): "A step taken k times is not one step k times as long: the factors multiply.",
+            -shrink * (end - q): "The sign is turned. Return the derivative; descending it comes later.",
+        }
+        given = torch.as_tensor(number(result), dtype=torch.float64)
+        known = [(torch.tensor(value, dtype=torch.float64), hint) for value, hint in mistakes.items()]
+        verdict = compare(given, torch.tensor(shrink * (end - q), dtype=torch.float64), known)
+        if not verdict.passed:
+            return verdict
+    return right("(1 - alpha) to the power k, times the last slope. In the plane the factors become matrices.")
+
+
 CUT_OFF = (
     "cut off from `params` (detach, no_grad, .data or backward?), so the outer loop gets no gradient. "
     "Write new = old - lr * grad with tensors that remember."
@@ -70,7 +107,12 @@ STEP_HINTS = {
 }
 
 
-@exercise("02")
+@exercise(
+    "02",
+    solution=solutions.inner_loop,
+    why="Nothing is changed in place, so all tasks can start from the same `params`; `create_graph=True` keeps how the "
+    "gradients depend on them.",
+)
 def check_inner_loop(inner_loop) -> Verdict:
     """``inner_loop(model, params, x, y, steps, inner_lr) -> params`` for one task."""
     model, batch = small_model(), meta_batch(1)
@@ -122,12 +164,20 @@ def _gradient(batch: TaskBatch, steps: int = STEPS, second_order: bool = True) -
     return flat(MAML(steps, INNER_LR, second_order).meta_gradient(small_model(), batch)[0])
 
 
-@exercise("02")
+@exercise(
+    "02",
+    solution=solutions.meta_gradient,
+    why="The inner loop is handed in, so that another one can take its place later: first order, on the head alone, or "
+    "solved at once.",
+)
 def check_meta_gradient(meta_gradient) -> Verdict:
-    """``meta_gradient(model, batch, steps, inner_lr) -> {name: gradient}``, the mean over the tasks."""
+    """``meta_gradient(inner_loop, model, batch, steps, inner_lr) -> {name: gradient}``, the mean over the tasks."""
     model, batch = small_model(), meta_batch(4)
-    hints = {"not have been used in the graph|does not require grad": DETACHED}
-    result = _gradient_of(meta_gradient, model, batch, STEPS, hints)
+    hints = {
+        "positional argument": "Its first argument is the inner loop: `meta_gradient(inner_loop, model, ...)`.",
+        "not have been used in the graph|does not require grad": DETACHED,
+    }
+    result = _gradient_of(meta_gradient, model, batch, STEPS, hints, (solutions.inner_loop,))
     expected, last = _gradient(batch), "That is the last task alone. Every task of the batch counts."
     mistakes = [
         *_flawed(batch),
@@ -138,6 +188,7 @@ def check_meta_gradient(meta_gradient) -> Verdict:
         (_chained(batch), "Each of your tasks starts where the one before ended. All start from the same weights."),
         (0 * expected, f"The gradient is zero everywhere. {DETACHED}"),
         (_through_last_step(batch), f"Only the last inner step is differentiated. {DETACHED}"),
+        *((scale * _gradient(_joined(batch)), JOINED) for scale in (1, 2)),  # over all points; of both losses
     ]
     return compare(flat(result), expected, mistakes, "This is line 8 of algorithm 1, before the step.")
 
@@ -146,6 +197,7 @@ DETACHED = (
     "The outer loop asks how the query loss depends on the model's own parameters. A `detach`, `.data` or fresh "
     "`requires_grad_()` on the way cuts that off: start from `dict(model.named_parameters())`, uncopied."
 )
+JOINED = "You judged on support and query points together. The query set alone judges."
 _INCOMPLETE = (
     "Return a dictionary {name: gradient} with the names of model.named_parameters(), none of them None. "
     "(A None says that the loss does not depend on that parameter: was it detached?)"
@@ -168,6 +220,12 @@ def _flawed(batch: TaskBatch) -> list[tuple[Tensor, str]]:
     return found[1:]
 
 
+def _joined(batch: TaskBatch) -> TaskBatch:
+    """The tasks judged on all their points."""
+    x, y = torch.cat([batch.support_x, batch.query_x], 1), torch.cat([batch.support_y, batch.query_y], 1)
+    return TaskBatch(batch.support_x, batch.support_y, x, y)
+
+
 def _through_last_step(batch: TaskBatch) -> Tensor:
     """The meta-gradient if every inner step begins with a detached copy, for the last of these."""
     model, total = small_model(), 0.0
@@ -180,9 +238,11 @@ def _through_last_step(batch: TaskBatch) -> Tensor:
     return total
 
 
-def _gradient_of(loop, model: MLP, batch: TaskBatch, steps: int, hints: dict | None = None) -> dict[str, Tensor]:
+def _gradient_of(
+    loop, model: MLP, batch: TaskBatch, steps: int, hints: dict | None = None, first: tuple = ()
+) -> dict[str, Tensor]:
     """What ``loop`` returns, where that is a gradient for every parameter and the model is as it was; else Settled."""
-    result, (used, *_) = attempt(loop, model, batch, steps, INNER_LR, hints=hints)
+    result, (*_, used, _, _, _) = attempt(loop, *first, model, batch, steps, INNER_LR, hints=hints)
     answered(result)
     names = [name for name, _ in model.named_parameters()]
     complete = isinstance(result, dict) and list(result) == names
@@ -205,10 +265,12 @@ def _chained(batch: TaskBatch) -> Tensor:
     return torch.cat([g.flatten() for g in torch.autograd.grad(total, model.parameters())])
 
 
-@exercise("02", "bug 2, repaired")
+@exercise("02", "bug 2, repaired", solution=solutions.REPAIRED)
 def check_repaired(loop) -> Verdict:
     """A repaired ``loop(model, batch, steps, inner_lr)`` must equal the library's for any k."""
     model, batch = small_model(), meta_batch(4)
+    if callable(loop) and _has_line(loop, "loss.backward(retain_graph=True)"):
+        return Verdict(None, "This is loop two as it was: mend the line in its own cell, and run both cells again.")
     for steps in (1, 2, 5):
         result = _gradient_of(loop, model, batch, steps)
         expected = _gradient(batch, steps)
@@ -220,60 +282,40 @@ def check_repaired(loop) -> Verdict:
     return right("Equal to the library for k = 1, 2 and 5.")
 
 
+def _has_line(loop, line: str) -> bool:
+    """Whether the source of a function has this line, and not as a comment."""
+    return any(own.strip().startswith(line) for own in source_of(loop).splitlines())
+
+
 _STILL = {
     "first order": "This is first-order MAML: somewhere the graph of the inner gradient is dropped.",
     "before": "This is the gradient without any adaptation: which weights made the judged prediction?",
 }
 
 
-_SHARED = {  # lines that the loops have in common, and why they are innocent
-    "theta": "Line 1 takes the model's own parameters, uncopied: the outer gradient is theirs.",
-    "start": "Line 4 starts every task from the same weights, as it should. Nothing changes them in place.",
-    "support loss": "That line takes the loss that the inner loop descends: support set, present weights.",
-    "inner gradient": "That line takes the inner gradient, with a graph of its own. It is complete.",
-    "step": "That line is the step of the formula, into a new dictionary. Do the gradients it gets remember "
-    "where they came from?",
-    "outer gradient": "That line differentiates the mean query loss for theta, as line 8 of algorithm 1 says.",
-}
-_BUGS = {  # loop: the wrong line, why, and a hint for each innocent one
-    1: (
-        7,
-        "Without `create_graph=True` the inner gradients are constants to the outer loop: this is FOMAML.",
-        {1: "theta", 4: "start", 6: "support loss", 8: "step", 10: "outer gradient"}
-        | {9: "Line 9 judges the adapted weights on the query set, as it should. What do these weights remember?"},
-    ),
-    2: (
-        7,
-        "`backward` adds every support loss's gradient to `.grad`, where the meta-gradient is collected.",
-        {1: "theta", 4: "start", 6: "support loss", 8: "inner gradient", 9: "step"}
-        | {10: "Line 10 puts the meta-gradient into `.grad`, as it should. What else was put there before?"}
-        | {11: "Line 11 reads the meta-gradient where line 10 has put it. Is it alone there?"},
-    ),
-    3: (
-        5,
-        "The prediction that is judged was made before adapting; line 5 belongs after the inner loop.",
-        {1: "theta", 4: "start", 7: "support loss", 8: "inner gradient", 9: "step", 11: "outer gradient"}
-        | {10: "Line 10 judges the `outputs` it is given. Which weights made them?"},
-    ),
-}
-
-
-@exercise("02", parts=3)
+@exercise("02", parts=4, solution=solutions.BUG_LINES, why=solutions.BUG_REASONS)
 def check_bug(loop: int, answer: int) -> Verdict:
-    """Loop 1, 2 or 3 of the notebook: the number of the line that is wrong."""
+    """Loop 1, 2, 3 or 4 of the notebook: the number of the line that is wrong."""
     if unanswered(answer):
         return WAITING
-    line, why, innocent = _BUGS[loop]
+    line, why, innocent = BUGS[loop]
     if answer == line:
         return right(why)
     if not isinstance(answer, int):
         return wrong("Give the number of a line, such as 4.")
     if answer not in innocent:
         return wrong(f"Lines with a number may be wrong: {', '.join(map(str, sorted([line, *innocent])))}.")
-    return wrong(_SHARED.get(innocent[answer], innocent[answer]))
+    return wrong(SHARED.get(innocent[answer], innocent[answer]))
 
 
-@exercise("02", "a sum for a mean")
+@exercise(
+    "02",
+    "a sum for a mean",
+    solution=solutions.SUM_RATE,
+    why="The sum is ten times the mean. An inner rate means nothing without its reduction: MAML's released code adds "
+    "the cross-entropies of the N ways where others take the mean, and copies that keep its 0.4 take steps N times too "
+    "small (notebook 09).",
+)
 def check_sum_rate(inner_lr: float) -> Verdict:
     """The rate for a sum over ten points that takes the steps of rate 0.01 for their mean."""
     inner_lr = number(inner_lr)
@@ -284,3 +326,12 @@ def check_sum_rate(inner_lr: float) -> Verdict:
     if abs(inner_lr - 0.01) < 1e-9:
         return wrong("With the same rate every step is too long. How much longer is the gradient of the sum?")
     return wrong("How many times the mean is the sum? The gradient grows by the same factor.")
+
+
+check_open = model_answer(
+    "02",
+    "open experiment",
+    "With k = 3 and alpha = 0.2 a theta near a bottom of the landscape, or half way between two stars of equal height, "
+    "gives arrows that nearly agree; from a small amplitude they part most, because there the inner loop hardly moves "
+    "the phase and MAML asks for a taller wave first. Larger alpha or k turns MAML's arrow further and lengthens it.",
+)

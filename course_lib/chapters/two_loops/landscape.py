@@ -114,10 +114,10 @@ def picture(fig, show) -> None:
     right.set(xlabel="outer step", ylabel=r"$F_k(\theta)$", xlim=(0, OUTER_STEPS), yscale="log")
     right.set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10"])
     right.minorticks_off()
-    show.limits(right, y=lambda d: (0.7 * d.lowest, plots.nice_ceiling(max(map(max, d.losses.values())))))
+    show.limits(right, y=around)
     show.level(right, "lowest")
-    under = {"fontsize": 9, "ha": "right", "va": "top", "color": plots.QUIET}
-    show.text(right, OUTER_STEPS, lambda d: 0.97 * d.lowest, "lowest point of the plane", **under)
+    under = {"fontsize": 9, "ha": "left", "va": "top", "color": plots.QUIET}
+    show.text(right, 0.4, lambda d: 0.96 * d.lowest, "lowest point of the plane", **under)
     for method, name in plane.METHODS.items():
         look, shown = plots.METHODS[method], lambda d, method=method: method in d.methods
         path, losses = (lambda d, method=method: d.paths[method]), (lambda d, method=method: d.losses[method])
@@ -132,6 +132,12 @@ def picture(fig, show) -> None:
     show.text(left, lambda d: np.add(d.theta, (0, -0.12)), None, r"drag $\theta$", **beside)
     show.title(left, lambda d: f"Query loss after k = {d.steps} step{'s' * (d.steps != 1)} from here")
     show.title(right, lambda d: "Lowest now: {}, {:.2f}".format(*lowest(d)))
+
+
+def around(d) -> tuple[float, float]:
+    """Limits around all losses, in steps of a fifth of a decade, with room for words below."""
+    low, high = 0.75 * d.lowest, 1.05 * max(map(max, d.losses.values()))
+    return tuple(10 ** (round_to(5 * np.log10(end)) / 5) for round_to, end in ((np.floor, low), (np.ceil, high)))
 
 
 def lowest(d) -> tuple[str, float]:

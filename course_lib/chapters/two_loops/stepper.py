@@ -29,6 +29,7 @@ DASHES = ("-", (0, (6, 1.5)), (0, (1.5, 1)))
 LEVELS = (0.1, 0.5, 1.5)  # of the contours, mean squared error
 NAMES_WITHIN = ((-0.2, 3.4), (-0.4, 3.5))  # phases and amplitudes between which an arrow has its name
 HALO = [withStroke(linewidth=3, foreground="white")]
+INKS = {"maml": "#005a8e", "fomaml": "#2b7fb0", "reptile": "#8a6000", "union": "#b04a00"}  # of the methods' names
 GRID = torch.linspace(*X_RANGE, 81, dtype=torch.float64)[:, None]  # [81, 1]
 LISTING = {  # line: (indent, text)
     "1": (0, r"randomly initialize $\theta$"),
@@ -211,7 +212,7 @@ def arrow(axes: Axes, show, method: str) -> None:
         way = lambda d: d.arrows[method]
         show.arrows(axes, "from", way, color=color, width=width, zorder=6 + chosen, shown=shown)
     weight = lambda d: "bold" if method == d.method else "normal"
-    look = {"fontsize": 9.5, "ha": "center", "va": "center", "zorder": 8, "clip_on": True}
+    look = {"fontsize": 9.5, "ha": "center", "va": "center", "zorder": 8, "clip_on": True, "color": INKS[method]}
     place = lambda d: names_at(d).get(method, (0, 0))
     shown = lambda d: method in steps_shown(d)
     show.text(axes, place, None, plane.METHODS[method], **look, path_effects=HALO, fontweight=weight, shown=shown)

@@ -87,8 +87,9 @@ def picture(fig, show) -> None:
     show.also(unrolled)
     left, right = (fig.add_subplot(cell) for cell in lower.subgridspec(1, 2))
     for axes in (left, right):
-        axes.set(xlabel=r"t: the gradient has come back to $\theta_t$", xlim=(-0.5, MAX_STEPS + 0.5))
-        axes.set_xticks(range(0, MAX_STEPS + 1, 2))
+        axes.set(xlabel=r"t: the gradient has come back to $\theta_t$")
+        axes.set_xticks(range(MAX_STEPS + 1))
+        show.limits(axes, x=lambda d: (-0.3, next(most for most in (4, 8, MAX_STEPS) if d.steps <= most) + 0.3))
     steps = lambda d: np.arange(d.steps + 1)
     maml, fomaml = plots.METHODS["maml"], plots.METHODS["fomaml"]
     left.set(ylabel="length of the gradient", yscale="log")

@@ -15,6 +15,7 @@ from course_lib.chapters.two_loops import two_losses as loss
 from course_lib.chapters.two_loops import unrolled_loop as unrolled
 from course_lib.kit import two_parameters as plane
 from course_lib.kit.demo import check
+from course_lib.kit.touch import touched
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +144,7 @@ def test_the_default_run_learns():
 def test_the_start_of_theta_is_dragged_in_both_planes():
     for module in (stepper, landscape):
         demo = module.demo().set()
-        demo.set(**demo.touched(0, 0, (2.0, 2.5)))
+        demo.set(**touched(demo, 0, 0, (2.0, 2.5)))
         assert demo.values["theta"] == (2.0, 2.5) and "theta=(2.0, 2.5)" in demo.call
     assert tuple(demo.data.paths["maml"][0]) == (2.0, 2.5)
     data = stepper.demo(theta=(2.0, 2.5)).set().data

@@ -6,6 +6,7 @@ from torch.func import functional_call
 
 from course_lib.algorithms import MAML
 from course_lib.chapters.two_loops import exercises as two_loops
+from course_lib.chapters.two_loops import solutions, wrong_loops
 
 
 def inner_loop(model, params, x, y, steps, lr, *, sign=-1, total=False, graph=True, once=False, stale=False):
@@ -16,6 +17,10 @@ def inner_loop(model, params, x, y, steps, lr, *, sign=-1, total=False, graph=Tr
         first = first or grads
         params = {n: p + sign * lr * g for (n, p), g in zip(params.items(), first if stale else grads)}
     return params
+
+
+def first_order(*inputs):
+    return inner_loop(*inputs, graph=False)
 
 
 def cut_off(model, params, *rest):
@@ -54,6 +59,7 @@ def test_inner_loop_that_loses_its_graph_or_its_start():
 
 
 def meta_gradient(
+    own_loop,
     model,
     batch,
     steps,
@@ -71,7 +77,8 @@ def meta_gradient(
     params, losses = theta, []
     for i in range(batch.num_tasks):
         start = params if chained else theta
-        params = inner_loop(model, start, batch.support_x[i], batch.support_y[i], steps, lr, graph=graph)
+        points = batch.support_x[i], batch.support_y[i]
+        params = (own_loop if graph else first_order)(model, start, *points, steps, lr)
         x, y = (getattr(batch, f"{judge}_{part}")[i] for part in "xy")
         losses.append((functional_call(model, theta if stale else params, (x,)) - y).square().mean())
     losses = torch.stack(losses[-1:] if last else losses)
@@ -148,7 +155,7 @@ def test_inner_loop_with_the_wrong_weights(answer, passed, message):
     assert verdict.passed is passed and message in str(verdict)
 
 
-def detached_start(model, batch, steps, lr, for_what=None, start=None, every_step=False, **options):
+def detached_start(_, model, batch, steps, lr, for_what=None, start=None, every_step=False, **options):
     """A meta-gradient whose inner loops start from copies that autograd knows nothing of."""
     theta = dict(model.named_parameters())
     fresh = start or (lambda params: {name: p.detach().clone().requires_grad_() for name, p in params.items()})
@@ -206,27 +213,55 @@ def test_meta_gradient_with_several_flaws(options, said, unsaid):
 
 
 def test_repaired_loops():
-    assert two_loops.check_repaired(meta_gradient).passed
-    assert "first-order" in str(two_loops.check_repaired(lambda *a: meta_gradient(*a, graph=False)))
-    assert "without any adaptation" in str(two_loops.check_repaired(lambda *a: meta_gradient(*a, stale=True)))
-    assert "For k = 1 it is still off" in str(two_loops.check_repaired(lambda *a: meta_gradient(*a, total=True)))
+    with_loop = lambda **options: lambda *a: meta_gradient(inner_loop, *a, **options)
+    assert two_loops.check_repaired(with_loop()).passed
+    assert "first-order" in str(two_loops.check_repaired(with_loop(graph=False)))
+    assert "without any adaptation" in str(two_loops.check_repaired(with_loop(stale=True)))
+    assert "For k = 1 it is still off" in str(two_loops.check_repaired(with_loop(total=True)))
     assert two_loops.check_repaired(lambda *a: ...).passed is None
-    without = lambda *a: meta_gradient(*a) | {"head.bias": None}
+    without = lambda *a: with_loop()(*a[-4:]) | {"head.bias": None}
     for check in (two_loops.check_repaired, two_loops.check_meta_gradient):
         assert check(without).passed is False and "none of them None" in str(check(without))
 
 
+def loop_two(model, batch, steps, inner_lr):
+    theta = dict(model.named_parameters())
+    model.zero_grad()
+    for i in range(batch.num_tasks):
+        params = theta
+        for _ in range(steps):
+            loss = (functional_call(model, params, (batch.support_x[i],)) - batch.support_y[i]).square().mean()
+            loss.backward(retain_graph=True)
+            grads = torch.autograd.grad(loss, params.values(), create_graph=True)
+            params = {name: p - inner_lr * g for (name, p), g in zip(params.items(), grads)}
+        loss = (functional_call(model, params, (batch.query_x[i],)) - batch.query_y[i]).square().mean()
+        (loss / batch.num_tasks).backward()
+    return {name: p.grad for name, p in theta.items()}
+
+
+def test_the_loop_as_it_was_waits_for_its_repair():
+    verdict = two_loops.check_repaired(loop_two)
+    assert verdict.passed is None and "as it was" in str(verdict)
+
+
 def test_bug_lines():
-    for loop, line, why in ((1, 7, "FOMAML"), (2, 7, "is collected"), (3, 5, "before adapting")):
+    for loop, line, why in (
+        (1, 7, "FOMAML"),
+        (2, 7, "is collected"),
+        (3, 5, "before adapting"),
+        (4, 6, "only the last"),
+    ):
         assert two_loops.check_bug(loop, ...).passed is None
         assert two_loops.check_bug(loop, line).passed and why in str(two_loops.check_bug(loop, line))
         others = [two_loops.check_bug(loop, other) for other in set(range(1, 12)) - {line}]
         assert all(verdict.passed is False for verdict in others)
         numbered = [verdict.message for verdict in others if "Lines with a number" not in verdict.message]
-        assert len(set(numbered)) == len(numbered) == {1: 6, 2: 7, 3: 7}[loop]  # a hint for each innocent line
+        assert len(set(numbered)) == len(numbered) == {1: 6, 2: 7, 3: 7, 4: 7}[loop]  # a hint for each innocent line
+        assert f"wrong_line = {line}" in two_loops.check_bug.reveal(loop).text
     hints = {(1, 8): "remember", (2, 10): "What else", (3, 10): "Which weights", (1, 6): "support set"}
     hints |= {(1, 9): "What do these weights remember", (2, 11): "alone there", (3, 4): "same weights"}
     hints |= {(1, "7"): "number", (2, 5): "1, 4, 6, 7, 8, 9, 10, 11", (3, 12): "1, 4, 5, 7, 8, 9, 10, 11"}
+    hints |= {(4, 11): "Which weights are that"}
     for answer, hint in hints.items():
         assert hint in str(two_loops.check_bug(*answer))
 
@@ -239,13 +274,75 @@ def test_rate_of_a_sum():
         assert verdict.passed is False and hint in str(verdict)
 
 
-def test_measure_is_zero_for_the_right_loop_and_large_for_the_wrong_one():
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (solutions.scalar_meta_gradient, True, "to the power k"),
+        (lambda t, c, q, a, k: ..., None, "Replace the dots"),
+        (lambda t, c, q, a, k: end(t, c, a, k) - q, False, "FOMAML"),
+        (lambda t, c, q, a, k: (1 - a) * (end(t, c, a, k) - q), False, "Every step multiplies"),
+        (lambda t, c, q, a, k: t - q, False, "before it adapted"),
+        (lambda t, c, q, a, k: (1 - a) ** k * (end(t, c, a, k) - c), False, "query point q judges"),
+        (lambda t, c, q, a, k: (1 - k * a) * (end(t, c, a, k) - q), False, "k times as long"),
+        (lambda t, c, q, a, k: (1 - a) ** k * (t - q), False, "taken at theta, before"),
+    ],
+)
+def test_one_number(answer, passed, message):
+    verdict = two_loops.check_scalar(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def end(theta, c, alpha, k):
+    return c + (1 - alpha) ** k * (theta - c)
+
+
+def test_solutions_pass_and_stand_in():
+    assert two_loops.check_scalar(solutions.scalar_meta_gradient).passed
+    assert two_loops.check_inner_loop(solutions.inner_loop).passed
+    assert two_loops.check_meta_gradient(solutions.meta_gradient).passed
+    assert two_loops.check_sum_rate(0.01 / 10).passed
+    assert two_loops.check_inner_loop.use(lambda *a: ...) is solutions.inner_loop
+    assert two_loops.check_open("MAML's arrow turns further when alpha grows").passed
+
+
+def test_an_inner_loop_of_another_kind_takes_its_place():
+    model, batch = two_loops.small_model(), two_loops.meta_batch(3)
+    of = lambda loop: two_loops.flat(solutions.meta_gradient(loop, model, batch, 2, 0.05))
+    for loop, second_order in ((solutions.inner_loop, True), (first_order, False)):
+        expected = two_loops.flat(MAML(2, 0.05, second_order).meta_gradient(model, batch)[0])
+        torch.testing.assert_close(of(loop), expected)
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [("joined", "The query set alone judges"), ("sum", "The query set alone judges")],
+)
+def test_meta_gradient_judged_on_both_sets(judge, message):
+    def on_both(own_loop, model, batch, steps, lr):
+        theta, losses = dict(model.named_parameters()), []
+        for task in batch:
+            params = own_loop(model, theta, task.support_x[0], task.support_y[0], steps, lr)
+            errors = [
+                (functional_call(model, params, (x[0],)) - y[0]).square()
+                for x, y in ((task.support_x, task.support_y), (task.query_x, task.query_y))
+            ]
+            losses.append(torch.cat(errors).mean() if judge == "joined" else errors[0].mean() + errors[1].mean())
+        return dict(zip(theta, torch.autograd.grad(torch.stack(losses).mean(), theta.values())))
+
+    assert message in str(two_loops.check_meta_gradient(on_both))
+
+
+def test_a_loop_without_the_inner_loop_is_told_its_arguments():
+    answer = lambda model, batch, steps, inner_lr: {}
+    assert "first argument is the inner loop" in str(two_loops.check_meta_gradient(answer))
+
+
+def test_measure_is_one_for_the_right_loop_and_far_off_for_the_wrong_one():
     def library(model, batch, steps, lr):
         return MAML(steps, lr).meta_gradient(model, batch)[0]
 
-    error, cosine = two_loops.measure(library, 2, 0.01)
-    assert error == 0 and cosine == pytest.approx(1)
-    error, cosine = two_loops.measure(lambda *a: {n: 3 * g for n, g in library(*a).items()}, 2, 0.01)
-    assert error == pytest.approx(2) and cosine == pytest.approx(1)
-    error, cosine = two_loops.measure(lambda *a: meta_gradient(*a, graph=False), 5, 0.1)
-    assert error > 0.8 and cosine < 0.5
+    assert wrong_loops.measure(library, 2, 0.01) == pytest.approx((1, 1))
+    times, cosine = wrong_loops.measure(lambda *a: {n: 3 * g for n, g in library(*a).items()}, 2, 0.01)
+    assert times == pytest.approx(3) and cosine == pytest.approx(1)
+    assert wrong_loops.measure(lambda *a: meta_gradient(inner_loop, *a, graph=False), 5, 0.1)[1] < 0.6
+    assert "This loop is right" in wrong_loops.errors(library).set().picture.figure.axes[0].get_title("left")
