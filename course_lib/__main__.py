@@ -20,6 +20,7 @@ COMMANDS = {
     "league": "all methods on the same tasks, beside published numbers",
     "claims": "how often each sentence about a result holds",
     "experiments": "remake the tables of results that the chapters ship",
+    "handout": "the exercises without solutions, for students and for autograders",
     "data": "fetch, verify and describe Omniglot",
     "doctor": "what is right and wrong on this machine",
 }

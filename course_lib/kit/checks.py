@@ -151,6 +151,12 @@ class Exercise:
         return self.model
 
 
+def score(verdict: Verdict, points: float) -> float:
+    """What an autograder counts: all the points where it passed, else 0; prints the verdict, which is the feedback."""
+    print(verdict)
+    return float(points if verdict.passed else 0)
+
+
 def model_answer(notebook: str, title: str, answer: str) -> Exercise:
     """An open exercise: anything written in five words or more is an answer, and shows the course's own beside it."""
 

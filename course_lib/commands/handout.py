@@ -1,0 +1,76 @@
+"""Write what a course hands out: notebooks without solutions, and the same as assignments for two autograders.
+
+    python -m course_lib handout DIR                       all notebooks with exercises
+    python -m course_lib handout DIR --notebooks 02 03     some of them
+
+    DIR/students/            the notebooks, their exercises open and their solutions gone
+    DIR/nbgrader/            a course folder: `nbgrader generate_assignment 02_the_two_loops`, then release and collect
+    DIR/otter/NAME/          a master notebook each: `otter assign NAME.ipynb dist`
+
+The checks are those of the course, so that a student sees the same hint in the notebook and in the grader's report. An
+unanswered cell scores 0. The grader's kernel needs `course_lib`, as the students' does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import nbformat
+
+from course_lib.kit import assignment
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+NBGRADER = '''"""Assignments. Their answer cells hold dots and no solution, so nothing is cut out."""
+
+c = get_config()  # noqa: F821
+c.CourseDirectory.course_id = "meta-learning"
+c.GenerateAssignment.preprocessors = [
+    "nbgrader.preprocessors.LockCells",
+    "nbgrader.preprocessors.ComputeChecksums",
+    "nbgrader.preprocessors.SaveCells",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+c.Execute.timeout = 120  # seconds for a cell
+'''
+
+
+def main(argv: list[str]) -> int:
+    """Write the folder; 0.
+
+    Raises:
+        ValueError: no notebook begins so, or the folder is there already and holds something else.
+    """
+    options = argparse.ArgumentParser(
+        prog="python -m course_lib handout", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    options.add_argument("folder", type=Path, help="where; made anew")
+    options.add_argument("--notebooks", nargs="+", default=[""], help="how their names begin, such as 02")
+    args = options.parse_args(argv)
+    paths = sorted(p for p in NOTEBOOKS.glob("*.ipynb") if p.name.startswith(tuple(args.notebooks)))
+    if not paths:
+        raise ValueError(f"no notebook in {NOTEBOOKS} begins with {' or '.join(args.notebooks)}")
+    begun = args.folder / "students"
+    if args.folder.exists() and any(args.folder.iterdir()) and not begun.is_dir():
+        raise ValueError(f"{args.folder} holds something that is no hand-out; name a new folder")
+    for part in ("students", "nbgrader", "otter"):
+        shutil.rmtree(args.folder / part, ignore_errors=True)
+    for path in paths:
+        notebook = nbformat.read(path, as_version=4)
+        count = sum(1 for _ in assignment.exercises(notebook))
+        write(assignment.for_students(notebook), begun / path.name)
+        if count:
+            write(assignment.for_nbgrader(notebook), args.folder / "nbgrader/source" / path.stem / path.name)
+            write(assignment.for_otter(notebook, path.stem), args.folder / "otter" / path.stem / path.name)
+        print(f"{path.name}: {count} exercises")
+    with_figures = [begun, *(args.folder / "nbgrader/source").iterdir(), *(args.folder / "otter").iterdir()]
+    for folder in with_figures:
+        shutil.copytree(NOTEBOOKS / "figures", folder / "figures")
+    (args.folder / "nbgrader/nbgrader_config.py").write_text(NBGRADER)
+    return 0
+
+
+def write(notebook: nbformat.NotebookNode, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
