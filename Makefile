@@ -18,7 +18,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help lab test doctor bench notebooks figures clean
+.PHONY: help lab present test doctor bench notebooks figures clean
 
 help:             ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
@@ -30,6 +30,9 @@ lab: $(STAMP)     ## install what is missing, open JupyterLab on the first noteb
 	if [ "$$(uname)" = Linux ] && [ -z "$$screen" ]; then set -- "$$@" --no-browser; fi; \
 	echo "Starting JupyterLab: open the address below in a browser. Ctrl-C stops it."; \
 	exec $(PY) -m jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb "$$@" $(LAB_ARGS)
+
+present: $(STAMP) ## the demos full screen, for a lecture hall (PRESENT_ARGS="--chapter 03")
+	@exec $(PY) -m course_lib present $(PRESENT_ARGS)
 
 test: $(STAMP)    ## library tests, doctests, every notebook and the browser tests (TEST_ARGS="-k maml")
 	$(PY) -m pytest -q -rs tests course_lib $(wildcard notebooks) \

@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "meta-train a network and keep it as a checkpoint",
     "evaluate": "fine-tune a checkpoint on new tasks",
     "league": "all methods on the same tasks, beside published numbers",
+    "present": "the demos full screen, for a lecture hall",
     "claims": "how often each sentence about a result holds",
     "experiments": "remake the tables of results that the chapters ship",
     "handout": "the exercises without solutions, for students and for autograders",

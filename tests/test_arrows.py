@@ -47,7 +47,10 @@ LATE = {  # imports inside a function or a condition
     "course_lib.commands.doctor": "imports what it looks at, which may be missing",
 }
 BY_NAME = {"course_lib", "course_lib.__main__"}  # they import a module when it is asked for
-GATHERERS = {"course_lib.commands.claims", "course_lib.commands.experiments"}  # they look for what chapters have
+GATHERERS = {  # they look for what chapters have, or answer before what draws is there
+    *("course_lib.commands.claims", "course_lib.commands.experiments", "course_lib.chapters"),
+    *("course_lib.commands.present", "course_lib.kit.present.server"),
+}
 ELSEWHERE = {  # notebooks that show something of another chapter
     ("00_start_here", "adapting"): "the first demo of the course",
     ("09_omniglot", "union"): "training on all classes at once, measured for notebook 06",

@@ -111,7 +111,8 @@ def declare(
         return Demo(title, controls, compute, picture, words, preset=preset, hide=hide, **options)
 
     presets = ", ".join(control.name for control in controls if not isinstance(control, Run))
-    demo.__doc__ = f"{title}.\n\nWhere it opens, and where reset returns to, can be set: {presets}. ``hide`` names controls that are not shown."
+    opens = f"Where it opens, and where reset returns to, can be set: {presets}. ``hide`` names controls not to show."
+    demo.__doc__ = f"{title}.\n\n{opens}"
     demo.__module__ = compute.__module__
     return demo
 

@@ -220,7 +220,7 @@ class Live:
             "words": demo.alt,
             "at": _places(demo, demo.values),
             "texts": {name: control.text(demo.values[name]) for name, control in demo.controls.items()},
-            "handles": demo.picture.handles(),
+            "handles": demo.picture.handles() if demo.data else [],
             "link": links.write(demo),
             "call": demo.call,
             "view": next((name for name, values in demo.views.items() if values == demo.values), ""),

@@ -12,7 +12,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -118,19 +119,26 @@ class Picture:
         """What is painted now, as a PNG file."""
         return encode_png(self.pixels)
 
-    def svg(self) -> str:
-        """What is painted now as SVG, words as words. It sets Matplotlib's settings meanwhile: for the main thread."""
-        out, dpi, canvas = io.StringIO(), self.figure.dpi, self.figure.canvas
+    @contextmanager
+    def whole(self) -> Iterator[Figure]:
+        """The figure for Matplotlib to save: nothing is left out of it."""
+        dpi, canvas = self.figure.dpi, self.figure.canvas
         try:
             for artist in self._moving:
                 artist.set_animated(False)
-            with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "course_lib"}):
-                self.figure.savefig(out, format="svg", metadata={"Date": None})
+            yield self.figure
         finally:
             for artist in self._moving:
                 artist.set_animated(True)
             self.figure.set_canvas(canvas)
             self.figure.dpi, self._background = dpi, None
+
+    def svg(self) -> str:
+        """What is painted now as SVG, words as words. It sets Matplotlib's settings meanwhile: where no other thread
+        draws."""
+        out = io.StringIO()
+        with self.whole() as figure, mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "course_lib"}):
+            figure.savefig(out, format="svg", metadata={"Date": None})
         return out.getvalue()
 
     def handles(self) -> list[dict]:

@@ -14,7 +14,7 @@ from course_lib.kit.touch import Point, Points
 CONTROLS = [
     Slider("steps", 0, 50, 10),
     Slider("inner_lr", 1e-4, 1.0, 0.01, log=True),
-    Slider("phase", 0.0, 3.14, 1.0),
+    Slider("phase", 0.0, 3.0, 1.0, step=0.1),
     Notches("trained_k", [1, 5, 10], 5),
     Notches("size", ["small", "large"], "small"),
     Choice("start", {"random": "random weights", "maml": "MAML & friends"}, "maml"),

@@ -22,8 +22,8 @@
 //   onChange(call)  has call() called whenever the state has changed
 //
 // A recording declares what it holds: fewer controls and notches, runs and pins false, clicks [], handles []. A PLACE may have
-// around (pixels of the window that are not the demo's), fill (the picture takes the whole stage), link (a function: the
-// address to copy; without it the call is copied) and slow (what is said when no answer comes).
+// around (pixels of the window that are not the demo's), fill (the picture takes the whole stage), pixels (of a picture, at
+// most), link (a function: the address to copy; without it the call is copied) and slow (what is said when no answer comes).
 
 function pngPicture() {
   const element = make("img", {className: "demo-picture", draggable: false});
@@ -125,8 +125,8 @@ function mount(root, source, place = IN_JUPYTER) {
   const problem = make("div", {className: "demo-problem", role: "alert", hidden: true});
   const note = make("div", {className: "demo-note", role: "status"});
   const story = make("div", {className: "demo-buttons demo-views", role: "group", "aria-label": "views"}, ...views);
-  const stage = make("div", {className: "demo-stage"}, problem,
-    make("div", {className: "demo-scroll"}, frame), story, caption);
+  const scroll = make("div", {className: "demo-scroll"}, frame);
+  const stage = make("div", {className: "demo-stage"}, problem, scroll, story, caption);
   const handles = new Map();
   let moved = false, held = null;
 
@@ -189,16 +189,21 @@ function mount(root, source, place = IN_JUPYTER) {
   // The size: as wide as there is room, as high as the window leaves beside all words, sharp on any screen ----------------
   const [width, height] = declaration.size;
   let fitted = "", highest = Infinity;  // while controls move, a longer caption may shrink the picture; none lets it grow
-  function fit() {
-    const room = stage.clientWidth;
-    if (!room) return;
-    const words = title.offsetHeight + pads.offsetHeight + stage.offsetHeight - frame.offsetHeight;
+  function room() {  // [width, height]
+    if (place.fill) return [scroll.clientWidth, scroll.clientHeight];
+    const wide = stage.clientWidth, words = title.offsetHeight + pads.offsetHeight + stage.offsetHeight - frame.offsetHeight;
     highest = Math.min(highest, Math.max(210, window.innerHeight - place.around - words));
-    const legible = Math.max(room, 0.55 * width);  // on a phone the picture is moved sideways
-    const wide = Math.round(place.fill ? room : Math.min(legible, 1.3 * width, highest * width / height));
-    const high = Math.round(place.fill ? highest : wide * height / width);
+    const legible = Math.max(wide, 0.55 * width);  // on a phone the picture is moved sideways
+    const fits = wide && Math.min(legible, 1.3 * width, highest * width / height);
+    return [Math.round(fits), Math.round(fits * height / width)];
+  }
+  function fit() {
+    const [wide, high] = room();
+    if (!wide || !high) return;
+    const sharp = Math.min(window.devicePixelRatio || 1, 3, Math.sqrt((place.pixels ?? Infinity) / wide / high));
+    const ratio = Math.round(1000 * sharp) / 1000, now = `${wide} ${high} ${ratio}`;
     frame.style.width = `${wide}px`;
-    const ratio = Math.min(window.devicePixelRatio || 1, 3), now = `${wide} ${high} ${ratio}`;
+    if (place.fill) frame.style.height = `${high}px`;
     if (now !== fitted) tell({do: "fit", width: wide, ratio, ...(place.fill && {height: high})});
     fitted = now;
   }
@@ -249,7 +254,7 @@ function mount(root, source, place = IN_JUPYTER) {
   root.append(title, pads, make("div", {className: "demo-body"}, stage, side));
   source.onChange(show);
   show();
-  observer.observe(stage);
+  observer.observe(place.fill ? scroll : stage);
   window.addEventListener("resize", refit);
   return () => {
     observer.disconnect();
