@@ -205,6 +205,9 @@ class Several(Control):
     def text(self, value: tuple) -> str:
         return ", ".join(self.options[option] for option in value) or "none"
 
+    def word(self, value: tuple) -> str:
+        return ",".join(map(str, value))
+
     def clean(self, value: Sequence[Any]) -> tuple:
         for option in value:
             _one_of(self.name, option, list(self.options))

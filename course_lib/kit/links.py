@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from course_lib.kit.controls import Button, Choice, Control, Notches, Several, Slider, Switch
+from course_lib.kit.controls import Button, Choice, Notches, Several, Slider, Switch
 from course_lib.kit.touch import Point, Points
 
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*", re.IGNORECASE)
@@ -38,12 +38,12 @@ class Unreadable(ValueError):
 def write(demo: Any) -> str:
     """Where ``demo`` stands now, as the query of a link."""
     query = {
-        name: _written(control, demo.values[name])
+        name: control.word(demo.values[name])
         for name, control in demo.controls.items()
-        if demo.values[name] != demo.start[name]
+        if isinstance(control, tuple(READERS)) and demo.values[name] != demo.start[name]
     }
     query |= {"hide": ",".join(demo.hidden)} if demo.hidden else {}
-    return "&".join(f"{name}={quote(word, safe=SAFE)}" for name, word in query.items() if word is not None)
+    return "&".join(f"{name}={quote(word, safe=SAFE)}" for name, word in query.items())
 
 
 SAFE = ",!'()*~"  # besides letters, digits and -._: what JavaScript's encodeURIComponent leaves, and the comma
@@ -72,15 +72,6 @@ def read(query: str, demo: Any) -> Read:
             problem = f"{error}: it stays at {control.word(demo.start[name])}."
         found.said += [problem] if problem else []
     return found
-
-
-def _written(control: Control, value: Any) -> str | None:
-    """A value as a word; None if links do not hold it."""
-    if isinstance(control, (Point, Points)):
-        return None if value is None else ",".join(f"{number:g}" for number in value)
-    if isinstance(control, Several):
-        return ",".join(str(option) for option in value)
-    return control.word(value) if isinstance(control, tuple(READERS)) else None
 
 
 def _number(word: str) -> float:
@@ -144,7 +135,7 @@ def _point(control: Point, word: str) -> tuple[list[float], str]:
 
 
 def _points(control: Points, word: str) -> tuple[list[float], str]:
-    numbers = [_number(each) for each in word.split(",")]
+    numbers = [_number(each) for each in word.split(",") if word]
     if any(map(math.isnan, numbers)):
         raise Unreadable(f"{control.name} is a list of numbers, not {word}")
     return numbers, ""

@@ -32,6 +32,9 @@ class Point(Control):
     def text(self, value: tuple) -> str:
         return f"({value[0]:.3g}, {value[1]:.3g})"
 
+    def word(self, value: tuple) -> str:
+        return ",".join(f"{number:g}" for number in value)
+
     def clean(self, value: Sequence[float]) -> tuple[float, float]:
         try:
             x, y = (float(f"{number:.4g}") for number in value)
@@ -68,6 +71,9 @@ class Points(Control):
     def ends(self) -> tuple:
         low, high = self.x_range
         return None, (low, (low + high) / 2, high)
+
+    def word(self, value: tuple | None) -> str:
+        return ",".join(f"{number:g}" for number in value or ())
 
     def clean(self, value: Sequence[float] | None) -> tuple[float, ...] | None:
         low, high = self.x_range

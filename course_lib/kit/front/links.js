@@ -78,7 +78,7 @@ const readers = {
     return numbers.length === 2 && !numbers.some(isNaN) ? [numbers] : [undefined, `${name} is a point x,y, not ${word}`];
   },
   points: (word, {name}) => {
-    const numbers = word.split(",").map(numberIn);
+    const numbers = word ? word.split(",").map(numberIn) : [];
     return numbers.some(isNaN) ? [undefined, `${name} is a list of numbers, not ${word}`] : [numbers];
   },
 };
@@ -87,5 +87,5 @@ const writers = {
   several: (places, {words}) => places.map(place => words[place]).join(","),
   button: count => `${count}`,
   point: numbers => numbers.join(","),
-  points: numbers => numbers?.join(","),
+  points: numbers => (numbers ?? []).join(","),
 };
