@@ -2,10 +2,13 @@
 
     python -m course_lib handout DIR                       all notebooks with exercises
     python -m course_lib handout DIR --notebooks 02 03     some of them
+    python -m course_lib handout DIR --repository https://github.com/NAME/COURSE    with links for a public copy
 
     DIR/students/            the notebooks, their exercises open and their solutions gone
     DIR/nbgrader/            a course folder: `nbgrader generate_assignment 02_the_two_loops`, then release and collect
     DIR/otter/NAME/          a master notebook each: `otter assign NAME.ipynb dist`
+    DIR/colab/               with --repository: notebooks that fetch the course by themselves, to commit there
+    DIR/links.md             with --repository: addresses that open each on Colab, Binder, Codespaces and a JupyterHub
 
 The checks are those of the course, so that a student sees the same hint in the notebook and in the grader's report. An
 unanswered cell scores 0. The grader's kernel needs `course_lib`, as the students' does.
@@ -14,6 +17,7 @@ unanswered cell scores 0. The grader's kernel needs `course_lib`, as the student
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 from pathlib import Path
 
@@ -47,14 +51,17 @@ def main(argv: list[str]) -> int:
     )
     options.add_argument("folder", type=Path, help="where; made anew")
     options.add_argument("--notebooks", nargs="+", default=[""], help="how their names begin, such as 02")
+    options.add_argument("--repository", help="the address of a public copy of the course")
     args = options.parse_args(argv)
+    if args.repository and not re.fullmatch(r"https://[\w.-]+/[\w.-]+/[\w.-]+", args.repository.rstrip("/")):
+        raise ValueError(f"--repository must be like https://github.com/NAME/COURSE, not {args.repository!r}")
     paths = sorted(p for p in NOTEBOOKS.glob("*.ipynb") if p.name.startswith(tuple(args.notebooks)))
     if not paths:
         raise ValueError(f"no notebook in {NOTEBOOKS} begins with {' or '.join(args.notebooks)}")
     begun = args.folder / "students"
     if args.folder.exists() and any(args.folder.iterdir()) and not begun.is_dir():
         raise ValueError(f"{args.folder} holds something that is no hand-out; name a new folder")
-    for part in ("students", "nbgrader", "otter"):
+    for part in ("students", "nbgrader", "otter", "colab"):
         shutil.rmtree(args.folder / part, ignore_errors=True)
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
@@ -64,11 +71,23 @@ def main(argv: list[str]) -> int:
             write(assignment.for_nbgrader(notebook), args.folder / "nbgrader/source" / path.stem / path.name)
             write(assignment.for_otter(notebook, path.stem), args.folder / "otter" / path.stem / path.name)
         print(f"{path.name}: {count} exercises")
+    if args.repository:
+        public(paths, args.repository.rstrip("/"), args.folder)
     with_figures = [begun, *(args.folder / "nbgrader/source").iterdir(), *(args.folder / "otter").iterdir()]
     for folder in with_figures:
         shutil.copytree(NOTEBOOKS / "figures", folder / "figures")
     (args.folder / "nbgrader/nbgrader_config.py").write_text(NBGRADER)
     return 0
+
+
+def public(paths: list[Path], repository: str, folder: Path) -> None:
+    """Notebooks that stand on their own, and the page of links to them."""
+    lines = ["# The course without an installation", ""]
+    for path in paths:
+        write(assignment.on_its_own(nbformat.read(path, as_version=4), repository), folder / "colab" / path.name)
+        links = assignment.doors(repository, path.stem).items()
+        lines.append(f"* {path.stem}: " + ", ".join(f"[{name}]({address})" for name, address in links))
+    (folder / "links.md").write_text("\n".join(lines) + "\n")
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:

@@ -14,6 +14,7 @@ import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_raw_cell
@@ -83,6 +84,43 @@ def for_students(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for index, _ in exercises(new):
         new.cells[index].outputs = []
     return new
+
+
+FETCH = """\
+# Where only this notebook is, as on Colab, this fetches the course; everywhere else it does nothing.
+from importlib.util import find_spec
+
+if find_spec("course_lib") is None:
+    %pip install -q git+{repository}"""
+PICTURE = re.compile(r"(!\[[^\]]*\]\()(figures/[^)]+\))")
+
+
+def on_its_own(notebook: nbformat.NotebookNode, repository: str) -> nbformat.NotebookNode:
+    """The same for a host that has only the notebook: it fetches the course from ``repository``, and its pictures."""
+    new = copy.deepcopy(notebook)
+    for cell in new.cells:
+        if cell.cell_type == "markdown":
+            cell.source = PICTURE.sub(rf"\g<1>{repository}/raw/HEAD/notebooks/\g<2>", cell.source)
+    first = next((at for at, cell in enumerate(new.cells) if cell.cell_type == "code"), len(new.cells))
+    new.cells.insert(first, new_code_cell(FETCH.format(repository=repository)))
+    return new
+
+
+def doors(repository: str, name: str) -> dict[str, str]:
+    """Addresses that open the notebook called ``name`` of a public ``repository`` without an installation.
+
+    >>> doors("https://github.com/anna/course", "01_adapting")["Codespaces"]
+    'https://codespaces.new/anna/course'
+    """
+    path = urlsplit(repository).path.strip("/")
+    notebook = f"lab/tree/notebooks/{name}.ipynb"
+    pull = urlencode({"repo": repository, "urlpath": f"lab/tree/{path.split('/')[-1]}/notebooks/{name}.ipynb"})
+    return {
+        "Colab": f"https://colab.research.google.com/github/{path}/blob/HEAD/colab/{name}.ipynb",
+        "Binder": f"https://mybinder.org/v2/gh/{path}/HEAD?{urlencode({'urlpath': notebook})}",
+        "Codespaces": f"https://codespaces.new/{path}",
+        "nbgitpuller, after the hub's own address": f"/hub/user-redirect/git-pull?{pull}",
+    }
 
 
 def for_nbgrader(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

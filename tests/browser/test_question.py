@@ -9,6 +9,7 @@ CELLS = [
     'from course_lib.kit.question import ask\nask("Rise or fall?", ["rises", "falls"], answer="falls", key="01.steps")',
     'ask("How large?", number=0.2, unit="rad", because="So it was made.", key="01.size")',
     "x = 1",
+    "from course_lib.chapters.two_loops import exercises\nexercises.check_inner_loop.reveal()",
 ]
 
 pytestmark = pytest.mark.browser
@@ -49,3 +50,10 @@ def test_by_keyboard_alone(chromium, tmp_path):
         assert number.get_by_role("textbox").input_value() == "" and number.get_by_text("The answer").count() == 0
         number.get_by_role("button", name="Show me").click()
         number.get_by_text("The answer: 0.2 rad.").wait_for()
+
+        solution = page.get_by_text("create_graph=True")
+        assert solution.count() == 0  # out of sight until it is asked for
+        page.get_by_role("button", name="Show a solution").click()
+        solution.first.wait_for()
+        page.get_by_role("button", name="Hide it").click()
+        solution.first.wait_for(state="detached")

@@ -91,3 +91,19 @@ def test_the_command_writes_a_folder_and_overwrites_no_other(tmp_path, capsys):
     (other / "thesis.tex").write_text("mine")
     assert main(["handout", str(other)]) == 1 and "no hand-out" in capsys.readouterr().err
     assert main(["handout", str(out), "--notebooks", "77"]) == 1
+
+
+def test_a_notebook_on_its_own_fetches_the_course_only_where_it_is_not(tmp_path, capsys):
+    repository = "https://github.com/anna/course"
+    assert main(["handout", str(tmp_path / "out"), "--notebooks", "02", "--repository", repository + "/"]) == 0
+    (path,) = (tmp_path / "out/colab").glob("*.ipynb")
+    book = nbformat.read(path, as_version=4)
+    first = next(cell.source for cell in book.cells if cell.cell_type == "code")
+    assert first.splitlines()[-1] == f"    %pip install -q git+{repository}"
+    exec(first.replace("%pip", "raise SystemExit #"))  # it is here: nothing is fetched
+    text = "".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    assert "](figures/" not in text and f"]({repository}/raw/HEAD/notebooks/figures/" in text
+    links = (tmp_path / "out/links.md").read_text()
+    assert f"mybinder.org/v2/gh/anna/course/HEAD?urlpath=lab%2Ftree%2Fnotebooks%2F{path.stem}.ipynb" in links
+    assert main(["handout", str(tmp_path / "out"), "--repository", "my copy"]) == 1
+    assert "must be like" in capsys.readouterr().err
