@@ -12,13 +12,13 @@ CELL_TIMEOUT := 300# seconds that one notebook cell may take under test
 TEST_JOBS := 2# processes; a file's tests stay together (a notebook's cells share a kernel), the browser's, longest, first
 
 # The course's networks are tiny: one thread is as fast as several, and leaves the others to the browser.
-test figures notebooks: export OMP_NUM_THREADS ?= 1
+test site figures notebooks: export OMP_NUM_THREADS ?= 1
 # The kernel called python3 is the environment's, whatever kernels a person or another program has installed.
 export JUPYTER_PREFER_ENV_PATH := 1
 export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help lab present test doctor bench notebooks figures clean
+.PHONY: help lab present test site doctor bench notebooks figures clean
 
 help:             ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
@@ -38,6 +38,9 @@ test: $(STAMP)    ## library tests, doctests, every notebook and the browser tes
 	$(PY) -m pytest -q -rs tests course_lib $(wildcard notebooks) \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
 	    -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --continue-on-collection-errors --durations=10 $(TEST_ARGS)
+
+site: $(STAMP)    ## the course as web pages whose sliders move, into build/site (SITE_ARGS="OUT --only 03")
+	$(PY) -m course_lib site $(SITE_ARGS)
 
 doctor: $(STAMP)  ## say in plain words what is right and wrong on this machine
 	@$(PY) -m course_lib doctor

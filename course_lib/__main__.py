@@ -23,6 +23,7 @@ COMMANDS = {
     "experiments": "remake the tables of results that the chapters ship",
     "handout": "the exercises without solutions, for students and for autograders",
     "data": "fetch, verify and describe Omniglot",
+    "site": "the course as web pages whose sliders move, from a folder",
     "doctor": "what is right and wrong on this machine",
 }
 

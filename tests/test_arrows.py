@@ -49,7 +49,7 @@ LATE = {  # imports inside a function or a condition
 BY_NAME = {"course_lib", "course_lib.__main__"}  # they import a module when it is asked for
 GATHERERS = {  # they look for what chapters have, or answer before what draws is there
     *("course_lib.commands.claims", "course_lib.commands.experiments", "course_lib.chapters"),
-    *("course_lib.commands.present", "course_lib.kit.present.server"),
+    *("course_lib.commands.present", "course_lib.commands.site", "course_lib.kit.present.server"),
 }
 ELSEWHERE = {  # notebooks that show something of another chapter
     ("00_start_here", "adapting"): "the first demo of the course",

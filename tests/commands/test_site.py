@@ -1,0 +1,35 @@
+"""What ``python -m course_lib site`` finds, keeps and says."""
+
+from __future__ import annotations
+
+import json
+
+from course_lib.__main__ import main
+from course_lib.chapters import demo_modules
+from course_lib.commands import site
+from course_lib.kit.site.pages import Placed, demos_in
+
+LIMIT = 300_000  # bytes of a demo, packed
+
+
+def test_every_demo_of_the_notebooks_is_found():
+    modules = demo_modules()
+    for path in sorted((site.PROJECT / "notebooks").glob("[0-9]*.ipynb")):
+        for placed in demos_in(json.loads(path.read_text(encoding="utf-8"))):
+            assert placed.key in modules, f"{path.name}: {placed.call}"
+
+
+def test_a_recording_is_kept_until_what_it_shows_changes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(site, "KEPT", tmp_path)
+    placed = Placed("held_out", "demo", "", "The support set trains")
+    first = site.recorded([placed], planes=False, jobs=1)
+    assert "recorded held_out" in capsys.readouterr().out
+    assert site.recorded([placed], planes=False, jobs=1) == first
+    assert capsys.readouterr().out == ""
+    (kept,) = tmp_path.iterdir()
+    assert len(site.gzip.compress(kept.read_bytes())) < LIMIT
+
+
+def test_a_number_of_no_notebook_is_told(capsys):
+    assert main(["site", "--only", "77"]) == 1
+    assert "no notebook of ['77']" in capsys.readouterr().err
