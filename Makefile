@@ -18,10 +18,10 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help lab present test site doctor bench notebooks figures clean
+.PHONY: help lab present test test-all site doctor bench notebooks figures clean
 
 help:             ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 18
 
 lab: $(STAMP)     ## install what is missing, open JupyterLab on the first notebook (LAB_ARGS="--port 9000")
 	@set -- --LabApp.log_level=WARN --ServerApp.log_level=WARN --ServerApp.answer_yes=True; \
@@ -38,6 +38,9 @@ test: $(STAMP)    ## library tests, doctests, every notebook and the browser tes
 	$(PY) -m pytest -q -rs tests course_lib $(wildcard notebooks) \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
 	    -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --continue-on-collection-errors --durations=10 $(TEST_ARGS)
+
+test-all: $(STAMP) ## make test, and what takes hours: every network, every fault as often as TRUST.md says
+	$(MAKE) test TEST_ARGS="--long $(TEST_ARGS)"
 
 site: $(STAMP)    ## the course as web pages whose sliders move, into build/site (SITE_ARGS="OUT --only 03")
 	$(PY) -m course_lib site $(SITE_ARGS)

@@ -25,6 +25,7 @@ COMMANDS = {
     "data": "fetch, verify and describe Omniglot",
     "site": "the course as web pages whose sliders move, from a folder",
     "doctor": "what is right and wrong on this machine",
+    "trust": "what was done to the course on purpose, and how often it held",
 }
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from course_lib.commands.doctor import GET_CHROMIUM, find_chromium
+from course_lib.commands.trust import number_of_cases
 from course_lib.engine import omniglot_files
 
 torch.set_num_threads(1)
@@ -22,7 +23,15 @@ torch.set_num_threads(1)
 LOOKS_FOR_DATA = "00_start_here", "09_omniglot"  # notebooks
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="long tests too, and faults as often as `long` says")
+    parser.addoption("--most", type=int, help="inject no fault more often than this in one test")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     for item in items:
         if any(notebook in item.nodeid for notebook in LOOKS_FOR_DATA):
             item.add_marker(pytest.mark.data)
@@ -41,6 +50,12 @@ def hidden_data(request, monkeypatch, tmp_path_factory) -> None:
         monkeypatch.setenv("OMNIGLOT_ROOT", "")
         monkeypatch.setattr(omniglot_files, "PROJECT_DATA", nowhere)
         monkeypatch.setattr(omniglot_files, "cache_folder", lambda: nowhere)
+
+
+@pytest.fixture
+def cases(request) -> int:
+    """How often a test marked ``trust`` is to inject its fault (see commands/trust.py)."""
+    return number_of_cases(request.node, request.config.getoption("--most"))
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import random
-import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
+
+AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def damage(data: bytes, seed: int) -> bytes:
@@ -43,9 +48,17 @@ def flip_a_bit(path: Path, seed: int) -> None:
 @contextmanager
 def no_file_over(size: int) -> Iterator[None]:
     """Inside, writing more than ``size`` bytes to a file fails half-way, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="needs a system that bounds the size of files")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def forking() -> multiprocessing.context.BaseContext:
+    """Processes that begin as copies of this one; where a system has none the test is skipped."""
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("needs a system that forks")
+    return multiprocessing.get_context("fork")

@@ -190,11 +190,7 @@ def test_a_name_that_fits_no_notebook_says_which_there_are(tmp_path, monkeypatch
 README = (ROOT / "README.md").read_text()
 
 
-def test_what_the_readme_names_is_there():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    paths = re.findall(r"`((?:course_lib|notebooks|figures|benchmarks|tests|tools)/[\w./]*)`", README)
-    assert len(links) > 10 and len(paths) > 5
-    assert [path for path in links + paths if ":" not in path and not (ROOT / path).exists()] == []
+def test_the_readmes_commands_are_there():
     commands = set(re.findall(r"python -m course_lib (\w+)", README))
     assert {"train", "evaluate", "data", "doctor"} <= commands <= set(COMMANDS)
 
@@ -273,7 +269,8 @@ def test_no_file_is_over_350_lines():
 
 def test_a_test_lies_where_what_it_tests_lies():
     folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
-    of_all = {Path("browser"), Path("contract")}  # JupyterLab as a person sees it; anyone's networks with any method
+    # JupyterLab as a person sees it; anyone's networks with any method; what is done to the course on purpose
+    of_all = {Path("browser"), Path("contract"), Path("trust")}
     assert [folder for folder in folders - of_all if not (ROOT / "course_lib" / folder).is_dir()] == []
 
 

@@ -1,6 +1,6 @@
 """The outer loop: same seed, same bits; kill and resume; stops that say why."""
 
-import os
+import random
 import signal
 import subprocess
 import sys
@@ -73,24 +73,25 @@ meta_train(MAML(), MLP(seed=1), SinusoidTasks(), 100_000, state_file=sys.argv[1]
 """
 
 
-def test_a_killed_run_resumes_to_exactly_the_parameters_of_an_uninterrupted_one(tmp_path):
-    state = tmp_path / "run.state"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(state)])
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not state.exists():
-        time.sleep(0.02)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    _, header = read_tensors(state)
-    done = len(header["loss"])
-    assert done >= 20
+@pytest.mark.trust("a training killed at a random moment, resumed bit for bit", cases=1, long=20)
+def test_a_killed_run_resumes_to_exactly_the_parameters_of_an_uninterrupted_one(tmp_path, cases):
+    state, chance, done = tmp_path / "run.state", random.Random(0), 0
+    for _ in range(cases):
+        process, deadline = subprocess.Popen([sys.executable, "-c", KILLED, str(state)]), time.monotonic() + 60
+        while time.monotonic() < deadline and (not state.exists() or len(read_tensors(state)[1]["loss"]) == done):
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 0.3))
+        process.kill()
+        process.wait()
+        before, done = done, len(read_tensors(state)[1]["loss"])
+        assert done >= before + 20
     resumed, history = train(learner=MAML(), iterations=done + 37, state_file=state)
     uninterrupted, whole = train(learner=MAML(), iterations=done + 37)
     assert same_bits(resumed, uninterrupted)
     assert history.loss == whole.loss
 
 
+@pytest.mark.trust("a run's state that lacks a part, or is another run's", cases=8)
 def test_a_state_file_of_another_run_is_refused(tmp_path):
     state = tmp_path / "run.state"
     train(state_file=state)
@@ -121,12 +122,15 @@ def test_a_schedule_of_another_length_is_another_run(tmp_path):
     assert same_bits(again, train(schedule=linear_decay)[0])
 
 
-def test_a_damaged_state_file_is_refused(tmp_path):
+@pytest.mark.trust("a run's state cut short", cases=1, long=200)
+def test_a_state_file_cut_short_is_refused(tmp_path, cases):
     state = tmp_path / "run.state"
     train(state_file=state)
-    state.write_bytes(state.read_bytes()[:-200])
-    with pytest.raises(ValueError, match="not a whole .safetensors file"):
-        train(state_file=state)
+    whole = state.read_bytes()
+    for number in range(cases):
+        state.write_bytes(whole[: len(whole) - 1 - number * len(whole) // cases])
+        with pytest.raises(ValueError, match="not a whole .safetensors file"):
+            train(state_file=state)
 
 
 def test_writing_leaves_no_half_file_behind(tmp_path):
@@ -139,12 +143,13 @@ def test_writing_leaves_no_half_file_behind(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["x.state"]
 
 
+@pytest.mark.trust("an interrupt from the keyboard")
 def test_an_interrupt_ends_the_run_with_the_work_kept(tmp_path):
     state = tmp_path / "run.state"
 
     def interrupt(iteration, info):
         if iteration == 12:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     model, history = train(iterations=500, on_step=interrupt, state_file=state)
     assert history.interrupted and 12 <= history.iterations <= 13
@@ -153,6 +158,7 @@ def test_an_interrupt_ends_the_run_with_the_work_kept(tmp_path):
     assert same_bits(resumed, train(iterations=30)[0])
 
 
+@pytest.mark.trust("an inner rate at which the inner loop explodes")
 def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_parameters():
     model = MLP(seed=1)
     with pytest.raises(Diverged, match=r"at iteration \d+: the loss is (nan|inf).*smaller inner_lr"):

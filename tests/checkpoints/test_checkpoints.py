@@ -40,6 +40,7 @@ def test_an_unknown_checkpoint_gets_the_list_of_known_ones():
         checkpoints.load("sinusoid/maml_k99")
 
 
+@pytest.mark.trust("a file of tensors damaged anywhere")
 def test_a_truncated_checkpoint_is_named(saved):
     path, _ = saved
     path.write_bytes(path.read_bytes()[:100])
@@ -50,6 +51,7 @@ def test_a_truncated_checkpoint_is_named(saved):
 MLP_OF_8, PLAIN = {"class": "MLP", "hidden": [8]}, {"class": "MAML", "loss_fn": "mse"}
 
 
+@pytest.mark.trust("a checkpoint whose record names a class, loss or size that is not its own")
 @pytest.mark.parametrize(
     ("record", "message"),
     [
@@ -71,6 +73,7 @@ def test_a_record_that_does_not_fit_is_named(saved, record, message):
         checkpoints.load(path)
 
 
+@pytest.mark.trust("a checkpoint whose record names a class, loss or size that is not its own")
 def test_whole_numbers_do_not_pass_for_weights(saved):
     path, _ = saved
     tensors, record = read_tensors(path)
@@ -87,18 +90,20 @@ def test_a_network_in_float64_comes_back_in_float64(tmp_path):
         assert after.dtype == torch.float64 and after.requires_grad and torch.equal(before, after)
 
 
-def test_300_checkpoints_with_one_bit_flipped_are_all_refused(saved):
+@pytest.mark.trust("a checkpoint with one bit flipped", cases=300, long=3000)
+def test_checkpoints_with_one_bit_flipped_are_all_refused(saved, cases):
     path, _ = saved
     whole, refused = path.read_bytes(), 0
-    for seed in range(300):
+    for seed in range(cases):
         flip_a_bit(path, seed)
         with pytest.raises(ValueError, match="not a whole .safetensors file"):
             checkpoints.load(path)
         path.write_bytes(whole)
         refused += 1
-    assert refused == 300 and checkpoints.load(path)
+    assert refused == cases and checkpoints.load(path)
 
 
+@pytest.mark.trust("a disk that is full half-way through a write")
 def test_a_write_that_breaks_off_leaves_the_checkpoint_that_was_there(saved):
     """No file may grow over 500 bytes, as on a full disk: weights and record stay those of one run."""
     path, model = saved
@@ -108,6 +113,7 @@ def test_a_write_that_breaks_off_leaves_the_checkpoint_that_was_there(saved):
     assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.trust("an odd name for a checkpoint")
 @pytest.mark.parametrize("name", ["", ".", "..", "x" * 5000, "a/" * 2500, "\0", "~nobody-of-this-name/x", "sinusoid"])
 def test_odd_names_get_the_list_of_checkpoints(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -116,6 +122,7 @@ def test_odd_names_get_the_list_of_checkpoints(name, tmp_path, monkeypatch):
     assert len(str(told.value)) < 3000
 
 
+@pytest.mark.trust("a file of the reader's with the name of a shipped checkpoint")
 def test_the_name_of_a_shipped_checkpoint_means_that_one_wherever_one_stands(saved, tmp_path, monkeypatch):
     path, model = saved
     monkeypatch.chdir(tmp_path)
@@ -127,6 +134,7 @@ def test_the_name_of_a_shipped_checkpoint_means_that_one_wherever_one_stands(sav
         assert checkpoints.load(mine)[2]["note"] == "a test"
 
 
+@pytest.mark.trust("a record that holds NaN or infinity")
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_a_record_with_a_number_that_is_none_is_not_written(tmp_path, number):
     with pytest.raises(ValueError, match="score.mean.1, seconds is not a finite number.*smaller inner_lr"):
@@ -169,6 +177,7 @@ def test_what_load_could_not_rebuild_is_not_saved(tmp_path, model, learner, reco
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.trust("a checkpoint whose record names a class, loss or size that is not its own")
 def test_the_record_of_another_checkpoint_does_not_describe_this_one(saved):
     path, _ = saved
     _, _, record = checkpoints.load(path)
@@ -302,6 +311,7 @@ with only_writer(sys.argv[1]):
 """
 
 
+@pytest.mark.trust("two processes that write one output", cases=2)
 def test_the_second_of_two_runs_with_one_output_is_told_so_and_a_dead_one_is_in_nobodys_way(tmp_path, capsys):
     out = tmp_path / "maml"
     command = ["train", "sinusoid", "--iterations", "2", "--out", str(out)]
@@ -315,6 +325,7 @@ def test_the_second_of_two_runs_with_one_output_is_told_so_and_a_dead_one_is_in_
     assert [p.name for p in tmp_path.iterdir()] == ["maml.safetensors"]
 
 
+@pytest.mark.trust("a run that is killed between its last step and its checkpoint")
 def test_a_stopped_run_goes_on_when_asked_and_is_not_thrown_away_unasked(tmp_path, monkeypatch, capsys):
     out = tmp_path / "maml"
     command = ["train", "sinusoid", "--iterations", "3", "--out", str(out)]

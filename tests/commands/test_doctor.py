@@ -46,6 +46,7 @@ def test_every_look_succeeds_here_and_whatever_is_wrong_comes_with_a_remedy(monk
     assert str(ROOT) not in printed and str(Path.home()) not in printed  # fit to be shown in a notebook
 
 
+@pytest.mark.trust("a Python with nothing installed")
 def test_with_nothing_installed_it_says_so_without_a_traceback(tmp_path):
     venv.create(tmp_path, symlinks=True)
     bare = tmp_path / "bin" / "python"
@@ -129,6 +130,7 @@ def test_omniglot_missing_is_a_note_and_damaged_a_problem(no_omniglot):
     assert len(damaged) == 1 and "images_background.zip" in damaged[0].found and damaged[0].todo
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that nobody can read")
 def test_an_archive_that_cannot_be_read_is_not_to_be_deleted(no_omniglot):
     for archive in omniglot_files.ARCHIVES:
         (no_omniglot / archive.filename).symlink_to("/proc/self/mem")
@@ -136,14 +138,15 @@ def test_an_archive_that_cannot_be_read_is_not_to_be_deleted(no_omniglot):
     assert len(unreadable) == 2 and not any("delete" in str(finding).lower() for finding in unreadable)
 
 
-def test_checkpoints_damaged_or_missing(monkeypatch, tmp_path):
+@pytest.mark.trust("a checkpoint with one bit flipped, looked at by the doctor", cases=100, long=1000)
+def test_checkpoints_damaged_or_missing(monkeypatch, tmp_path, cases):
     shipped = checkpoints.path_of("sinusoid/maml_k1")
     monkeypatch.setattr(checkpoints, "FOLDER", tmp_path)
     assert about("checkpoints", doctor.shipped_checkpoints()).status == PROBLEM
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0")
     finding = about("checkpoint", doctor.shipped_checkpoints())
     assert finding.status == PROBLEM and "cut" in finding.found
-    for seed in range(100):
+    for seed in range(cases):
         shutil.copy(shipped, tmp_path / "cut.safetensors")
         flip_a_bit(tmp_path / "cut.safetensors", seed)
         assert about("checkpoint", doctor.shipped_checkpoints()).status == PROBLEM
@@ -156,6 +159,7 @@ def test_the_record_of_a_checkpoint_can_be_read_by_a_person(capsys):
     assert doctor.main(["sinusoid/nothing"]) == 1 and "no checkpoint" in capsys.readouterr().out
 
 
+@pytest.mark.trust("a file where a folder should be")
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("topic", "status"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import _thread
 import sys
 import threading
 from pathlib import Path
@@ -89,7 +88,7 @@ def methods(folder: str) -> None:
         ends, history = train(name)
         torch.save({"ends": ends, "loss": history.loss}, Path(folder) / f"{name} {rank}.pt")
     if rank == 1:
-        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Timer(0.5, _thread.interrupt_main).start()
     _, history = train("MAML", 10**6)
     (Path(folder) / f"interrupted {rank}").write_text(f"{history.interrupted} {history.iterations}")
     try:

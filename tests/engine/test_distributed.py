@@ -18,6 +18,7 @@ from course_lib.engine.files import read_tensors
 from tests.engine.shared_runs import NAMES, train
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="torchrun needs a POSIX system")
 
 
 def torchrun(*arguments: str) -> subprocess.Popen:
@@ -56,6 +57,7 @@ def test_the_first_process_alone_writes_and_prints(two):
     assert checkpoints.load(folder / "command" / "two")[2]["training"]["processes"] == 2
 
 
+@pytest.mark.trust("an interrupt from the keyboard")
 def test_an_interrupt_of_one_process_ends_both_at_the_same_iteration(two):
     first, second = ((two[0] / f"interrupted {rank}").read_text() for rank in (0, 1))
     assert first == second and first.startswith("True")
@@ -66,6 +68,7 @@ def test_a_meta_batch_of_fewer_tasks_than_processes_is_refused(two):
         assert "2 processes share out a meta-batch, but it has 1 task" in (two[0] / f"refused {rank}").read_text()
 
 
+@pytest.mark.trust("a training in two processes killed, resumed in one")
 def test_a_run_killed_in_two_processes_goes_on_in_one(tmp_path):
     state = tmp_path / "run.state"
     launcher = torchrun("until_killed", str(state))

@@ -84,6 +84,7 @@ def from_sources(small: Small, *sources: str) -> files.Archive:
     return dataclasses.replace(small.archive, sources=sources)
 
 
+@pytest.mark.trust("a download that breaks off")
 def test_download_goes_on_where_it_broke_off(small: Small, elsewhere: bytes):
     with Server(elsewhere, limit=100_000) as server:
         drawings = files.load(from_sources(small, server.source), download=True)
@@ -93,12 +94,14 @@ def test_download_goes_on_where_it_broke_off(small: Small, elsewhere: bytes):
     assert kept(small) == [f"images_small-{small.archive.md5[:12]}.safetensors", "images_small.zip"]
 
 
+@pytest.mark.trust("a server that sends something else")
 def test_download_takes_the_next_address(small: Small, elsewhere: bytes):
     with Server(b"no such file", status=404) as wrong, Server(elsewhere) as right:
         drawings = files.load(from_sources(small, wrong.source, right.source), download=True)
     assert files.digest(drawings) == small.archive.digest and len(wrong.asked) == 1
 
 
+@pytest.mark.trust("a server that sends something else")
 def test_a_download_that_is_another_file_is_dropped(small: Small, elsewhere: bytes):
     with Server(elsewhere[:-1] + b"x") as server:
         with pytest.raises(files.OmniglotMissing, match="no address gave it"):
@@ -106,6 +109,7 @@ def test_a_download_that_is_another_file_is_dropped(small: Small, elsewhere: byt
     assert len(server.asked) == download.ATTEMPTS and kept(small) == []
 
 
+@pytest.mark.trust("a rest of another download")
 def test_a_stale_rest_does_not_stop_the_download(small: Small, elsewhere: bytes):
     small.cache.mkdir(parents=True)
     (small.cache / "images_small.zip.part").write_bytes(b"x" * (len(elsewhere) + 7))
@@ -114,6 +118,7 @@ def test_a_stale_rest_does_not_stop_the_download(small: Small, elsewhere: bytes)
     assert files.digest(drawings) == small.archive.digest and len(server.asked) == 2
 
 
+@pytest.mark.trust("no network")
 def test_no_network_is_told_once_and_asked_once(small: Small, elsewhere: bytes):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -132,6 +137,7 @@ def test_download_into_a_folder_that_cannot_be_written(small: Small, elsewhere: 
         files.load(from_sources(small, server.source), download=True)
 
 
+@pytest.mark.trust("a server that sends a byte each 50 ms, or without end")
 @pytest.mark.parametrize("parts", [a_byte_each_50_ms, without_end])
 def test_an_address_that_would_take_for_ever_is_given_up_for_the_next(small, elsewhere, monkeypatch, parts):
     monkeypatch.setattr(download, "PATIENCE", 1)

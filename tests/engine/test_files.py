@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from course_lib.engine.files import InUse, only_writer, read_tensors, write_tensors, write_whole
-from tests.faults import damage, no_file_over
+from tests.faults import damage, forking, no_file_over
 
 TENSORS = {
     "weights": torch.arange(6.0).view(2, 3).T,  # not contiguous
@@ -34,16 +33,18 @@ def test_tensors_come_back_bit_for_bit_and_other_programs_can_read_them(tmp_path
     assert path.read_bytes() == again  # no dates, no chance
 
 
-def test_300_damages_are_all_refused(tmp_path):
+@pytest.mark.trust("a file of tensors damaged anywhere", cases=300, long=3000)
+def test_damages_are_all_refused(tmp_path, cases):
     path = tmp_path / "x.safetensors"
     write_tensors(path, TENSORS, {"note": "a test"})
     whole = path.read_bytes()
-    for seed in range(300):
+    for seed in range(cases):
         path.write_bytes(damage(whole, seed))
         with pytest.raises(ValueError, match="not a whole .safetensors file of this course"):
             read_tensors(path)
 
 
+@pytest.mark.trust("a file of another program in a checkpoint's place, a pickle among them", cases=3)
 def test_files_of_other_programs_are_refused_and_no_pickle_is_opened(tmp_path):
     path = tmp_path / "x"
     save_file(TENSORS | {"weights": torch.ones(2)}, path)
@@ -57,6 +58,7 @@ def test_files_of_other_programs_are_refused_and_no_pickle_is_opened(tmp_path):
         read_tensors(path)
 
 
+@pytest.mark.trust("a file of tensors damaged anywhere")
 def test_a_sealed_header_that_nests_too_deep_is_refused(tmp_path, monkeypatch):
     deep = "[" * 100_000 + "]" * 100_000
     dumps = json.dumps
@@ -67,6 +69,7 @@ def test_a_sealed_header_that_nests_too_deep_is_refused(tmp_path, monkeypatch):
         read_tensors(tmp_path / "x")
 
 
+@pytest.mark.trust("a disk that is full half-way through a write")
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
     path = tmp_path / "table.csv"
     write_whole(path, "a,b\n")
@@ -86,6 +89,7 @@ def test_a_write_goes_out_to_the_disk_before_the_file_has_its_name(tmp_path, mon
     assert done == ["fsync", "replace", "fsync"]  # the bytes, the name, the folder that has the name
 
 
+@pytest.mark.trust("two processes that write one output")
 def test_one_writer_at_a_time(tmp_path):
     with only_writer(tmp_path / "x"):
         with pytest.raises(InUse, match=f"another run .process {os.getpid()}.*name another place"):
@@ -110,9 +114,10 @@ def count_up(path) -> None:
                 pass
 
 
+@pytest.mark.trust("two processes that write one output", cases=100)
 def test_four_processes_in_turn_lose_no_count(tmp_path):
     write_whole(tmp_path / "x", "0")
-    context = multiprocessing.get_context("fork")
+    context = forking()
     workers = [context.Process(target=count_up, args=(tmp_path / "x",)) for _ in range(4)]
     for worker in workers:
         worker.start()

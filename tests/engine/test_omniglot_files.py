@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import io
-import multiprocessing
 import os
 import struct
 import subprocess
@@ -26,7 +25,7 @@ from PIL import Image
 from course_lib.engine import omniglot_files as files
 from course_lib.engine.files import write_tensors
 from tests.engine.archives import Small, write_archive
-from tests.faults import damage, no_file_over
+from tests.faults import AS_ROOT, damage, forking, no_file_over
 
 pytestmark = pytest.mark.data
 
@@ -84,6 +83,7 @@ WRONG_CONTENT = (too_few_characters, too_few_drawings, other_drawings, other_siz
 BROKEN = (truncated, not_a_zip, a_flipped_bit, *WRONG_CONTENT)
 
 
+@pytest.mark.trust("an archive of drawings cut short, damaged, or of other content")
 @pytest.mark.parametrize("breaks", BROKEN)
 def test_a_broken_archive_is_refused_even_where_a_sound_array_is_kept(small: Small, breaks):
     read_anew(small.archive)
@@ -126,6 +126,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.trust("an image in an archive that is none, or inflates to 60 MB or 900 million pixels")
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_nothing_but_a_drawing_is_opened_or_inflated(small: Small, monkeypatch, bomb: str):
     rewritten(small, *BOMBS[bomb])
@@ -140,9 +141,10 @@ def test_nothing_but_a_drawing_is_opened_or_inflated(small: Small, monkeypatch, 
         tracemalloc.stop()
 
 
-def test_60_archives_damaged_anywhere_are_refused_in_words(small: Small):
+@pytest.mark.trust("an archive of drawings damaged anywhere", cases=60, long=600)
+def test_archives_damaged_anywhere_are_refused_in_words(small: Small, cases):
     sound = small.path.read_bytes()
-    for seed in range(60):
+    for seed in range(cases):
         small.path.write_bytes(damage(sound, seed))
         try:
             drawings = files.read_archive(small.archive, small.path)
@@ -151,6 +153,8 @@ def test_60_archives_damaged_anywhere_are_refused_in_words(small: Small):
         assert files.digest(drawings) == small.archive.digest  # the damage is where nothing is read: a date, a flag
 
 
+@pytest.mark.trust("an archive that may not or cannot be read")
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that nobody can read")
 def test_an_archive_that_cannot_be_read_is_not_to_be_deleted(small: Small):
     small.path.unlink()
     small.path.symlink_to("/proc/self/mem")  # a file, whose first byte nobody can read
@@ -175,6 +179,7 @@ def test_the_array_is_kept_and_serves_without_the_archive(small: Small):
     assert torch.equal(first.images, again.images) and first.names == again.names
 
 
+@pytest.mark.trust("a cached array cut short")
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
 def test_a_half_written_array_is_not_believed_and_is_replaced(small: Small, share: float):
     whole = read_anew(small.archive)
@@ -186,6 +191,7 @@ def test_a_half_written_array_is_not_believed_and_is_replaced(small: Small, shar
     assert path.read_bytes() == data
 
 
+@pytest.mark.trust("a cached array of other content", cases=6)
 def test_a_foreign_array_is_not_believed(small: Small):
     whole = read_anew(small.archive)
     (path,) = small.cache.iterdir()
@@ -204,11 +210,12 @@ def test_a_foreign_array_is_not_believed(small: Small):
             assert torch.equal(read_anew(small.archive).images, whole.images)
 
 
-def test_300_damaged_arrays_are_all_made_anew(small: Small):
+@pytest.mark.trust("a cached array damaged anywhere", cases=300, long=3000)
+def test_damaged_arrays_are_all_made_anew(small: Small, cases):
     whole = read_anew(small.archive)
     (path,) = small.cache.iterdir()
     sound, mended = path.read_bytes(), []
-    for seed in range(300):
+    for seed in range(cases):
         path.write_bytes(damage(sound, seed))
         with pytest.warns(UserWarning, match="is not used"):
             assert files.read_cache(small.archive, path) is None
@@ -219,8 +226,9 @@ def test_300_damaged_arrays_are_all_made_anew(small: Small):
     assert mended == [True] * 6
 
 
+@pytest.mark.trust("a cache that several processes make at once", cases=8)
 def test_many_processes_at_once(small: Small):
-    context = multiprocessing.get_context("fork")
+    context = forking()
     with context.Pool(4) as workers:
         results = workers.map(_load_digest, [small.archive] * 8, chunksize=1)
     assert set(results) == {small.archive.digest}
@@ -231,6 +239,7 @@ def _load_digest(archive: files.Archive) -> str:
     return files.digest(read_anew(archive))
 
 
+@pytest.mark.trust("a cache folder that cannot be written")
 def test_a_folder_that_cannot_be_written_costs_only_the_cache(small: Small):
     small.cache.parent.mkdir(parents=True)
     small.cache.write_text("a file where the folder should be")
@@ -238,7 +247,7 @@ def test_a_folder_that_cannot_be_written_costs_only_the_cache(small: Small):
         assert files.digest(read_anew(small.archive)) == small.archive.digest
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to a read-only folder")
+@pytest.mark.skipif(AS_ROOT or os.name != "posix", reason="root may write to a read-only folder")
 def test_a_read_only_folder_costs_only_the_cache(small: Small):
     small.cache.mkdir(parents=True)
     small.cache.chmod(0o500)
@@ -247,6 +256,7 @@ def test_a_read_only_folder_costs_only_the_cache(small: Small):
     small.cache.chmod(0o700)
 
 
+@pytest.mark.trust("a disk that is full half-way through a write")
 def test_a_write_that_breaks_off_leaves_nothing(small: Small):
     """No file may grow over 50 kB, so that writing the array fails half-way, as on a full disk."""
     with no_file_over(50_000), pytest.warns(UserWarning, match=f"not kept for next time.*Errno {errno.EFBIG}"):
@@ -275,6 +285,7 @@ def not_to_be_looked_into(tmp_path: Path) -> str:
     return str(folder)
 
 
+@pytest.mark.trust("OMNIGLOT_ROOT of another person, endless, or in a circle")
 @pytest.mark.parametrize("root", ["~nobody-of-this-name/x", "x" * 5000, "a/" * 2500, not_to_be_looked_into])
 def test_a_root_that_cannot_be_is_told_and_the_others_are_looked_into(small: Small, monkeypatch, tmp_path, root):
     files.PROJECT_DATA.mkdir()
@@ -292,12 +303,13 @@ def test_a_root_that_cannot_be_is_told_and_the_others_are_looked_into(small: Sma
 
 def as_nobody(function, *arguments) -> object:
     """What ``function`` gives or raises in a process of a user without rights."""
-    context = multiprocessing.get_context("fork")
+    context = forking()
     with context.Pool(1, initializer=os.setuid, initargs=(65534,)) as nobody:
         return nobody.apply(function, arguments)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user without rights")
+@pytest.mark.trust("an archive that may not or cannot be read", cases=2)
+@pytest.mark.skipif(not AS_ROOT, reason="needs root, to become a user without rights")
 def test_what_others_may_not_read_is_told_in_words(small: Small):
     for folder in (small.path.parent, *small.path.parents):
         if folder.stat().st_uid == os.getuid() and str(folder).startswith("/tmp/"):

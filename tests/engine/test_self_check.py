@@ -14,6 +14,7 @@ from course_lib.training import meta_train
 BATCH = SinusoidTasks().sample(25, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.trust("an inner rate at which the inner loop explodes")
 @pytest.mark.parametrize("learner", [MAML(1, 10.0), MAML(5, 1.0, second_order=False), Reptile(5, 1.0)])
 def test_an_inner_loop_that_explodes_is_said_at_the_first_step_and_once(learner):
     meta_gradient = make_meta_gradient(learner, MLP(seed=0))

@@ -277,6 +277,7 @@ def subshell_of(ask):
             return reply["content"]["subshell_id"]
 
 
+@pytest.mark.trust("a slider dragged while a cell runs", cases=200)
 def test_a_drag_while_a_cell_plots_in_another_style_is_answered_at_once_and_changes_no_setting(kernel):
     comm_id = kernel(KERNEL, "demo.panel.comm.comm_id")
     subshell = subshell_of(kernel)
@@ -295,6 +296,22 @@ def test_a_drag_while_a_cell_plots_in_another_style_is_answered_at_once_and_chan
     assert kernel("fresh = sine_demo.make(steps=49).set(); fresh.picture.fit(ratio=2.0); fresh.set()", same) is True
 
 
+@pytest.mark.trust("two demos dragged at once", cases=100, long=1000)
+def test_two_demos_dragged_at_once_both_end_where_they_were_left(kernel, cases):
+    make = "from tests.browser import sine_demo\none, two = sine_demo.make(), sine_demo.make()\none, two"
+    comms, subshell = kernel(make, "[demo.panel.comm.comm_id for demo in (one, two)]"), subshell_of(kernel)
+    for number in range(cases):
+        for comm_id, to in zip(comms, (number % 50, 50 - number % 50)):
+            tell(kernel, comm_id, {"do": "set", "name": "steps", "to": to, "view": "v", "n": number + 1}, subshell)
+        time.sleep(0.005)
+    last = (cases - 1) % 50
+    kernel("one.panel.wait(); two.panel.wait()")
+    assert kernel("", "[demo.values['steps'] for demo in (one, two)]") == [last, 50 - last]
+    fresh = f"[sine_demo.make(steps=steps).set().picture.words() for steps in ({last}, {50 - last})]"
+    assert kernel("", f"[demo.picture.words() for demo in (one, two)] == {fresh}") is True
+    assert kernel("", "[demo.panel.state['problem'] for demo in (one, two)]") == ["", ""]
+
+
 def test_a_cell_run_again_closes_what_it_showed_and_leaks_nothing(kernel):
     code = "from tests.browser import sine_demo\nd = sine_demo.make()\nd"
     look = "import gc, ipywidgets; from matplotlib.figure import Figure; gc.collect()"
@@ -308,6 +325,7 @@ def test_a_cell_run_again_closes_what_it_showed_and_leaks_nothing(kernel):
     assert kernel(look, alive) == (before[0] + 2, before[1] + 1)
 
 
+@pytest.mark.trust("an interrupt during a live run")
 def test_an_interrupt_ends_a_live_run(kernel):
     code = """
 import time

@@ -91,6 +91,7 @@ OTHER_STYLE = {"font.size": 30, "font.family": "serif", "lines.linewidth": 9, "a
 OTHER_STYLE |= {"xtick.color": "red", "axes.facecolor": "yellow", "text.color": "red", "mathtext.fontset": "cm"}
 
 
+@pytest.mark.trust("a reader's own Matplotlib settings")
 @pytest.mark.parametrize("moment", ["made", "drawn"])
 def test_the_look_is_the_courses_whatever_a_person_has_set(moment):
     def drawn(styles):
@@ -103,6 +104,7 @@ def test_the_look_is_the_courses_whatever_a_person_has_set(moment):
     assert drawn({moment: OTHER_STYLE}) == drawn({})
 
 
+@pytest.mark.trust("a reader's own Matplotlib settings")
 def test_a_matplotlibrc_that_asks_for_latex_is_no_matter():
     with mpl.rc_context({"text.usetex": True}):
         assert sine_demo.make().render(steps=3)

@@ -41,6 +41,7 @@ def seconds_until_stopped(code):
     return time.perf_counter() - begun
 
 
+@pytest.mark.trust("an exercise's answer that never ends")
 @pytest.mark.parametrize("code", [endless, deaf, stubborn])
 def test_endless_code_is_stopped(code):
     assert 0.09 < seconds_until_stopped(code) < 60

@@ -42,6 +42,7 @@ def test_pixels_leave_something_to_learn(omniglot, ways: int, shots: int, measur
     assert accuracy == pytest.approx(measured, abs=0.03)
 
 
+@pytest.mark.trust("one of Omniglot's two archives alone")
 @pytest.mark.filterwarnings("ignore:OMNIGLOT_ROOT is set")
 @pytest.mark.parametrize("alone", files.ARCHIVES, ids=lambda archive: archive.name)
 def test_one_archive_alone_counts_as_none(omniglot, monkeypatch, tmp_path, alone: files.Archive):
