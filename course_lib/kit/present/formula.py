@@ -6,7 +6,7 @@ that is not known stands there by its name.
 >>> mathml(r"\\frac{2}{\\lambda_{\\max}}")
 '<math><mfrac><mn>2</mn><msub><mi>λ</mi><mi mathvariant="normal">max</mi></msub></mfrac></math>'
 >>> mathml(r"\\theta'_i < x^2")
-'<math><msubsup><mi>θ</mi><mi>i</mi><mo>′</mo></msubsup><mo>&lt;</mo><msup><mi>x</mi><mn>2</mn></msup></math>'
+'<math><msub><mi>θ′</mi><mi>i</mi></msub><mo>&lt;</mo><msup><mi>x</mi><mn>2</mn></msup></math>'
 """
 
 from __future__ import annotations
@@ -67,9 +67,13 @@ def _scripts(base: str, tokens: list[str]) -> str:
             below = _one(tokens)
         elif mark == "^":
             above += _one(tokens)
+        elif base.endswith("</mi>"):  # fonts raise the sign by themselves
+            base = f"{base[:-5]}{'′' * len(mark)}</mi>"
         else:
             above += f"<mo>{'′' * len(mark)}</mo>"
     above = f"<mrow>{above}</mrow>" if above.count("</m") > 1 and not above.startswith("<mrow>") else above
+    if not below and not above:
+        return base
     if below and above:
         return f"<msubsup>{base}{below}{above}</msubsup>"
     return f"<msub>{base}{below}</msub>" if below else f"<msup>{base}{above}</msup>"
