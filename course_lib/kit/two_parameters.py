@@ -110,9 +110,9 @@ def rate_sliders(highest_inner: float, highest_outer: float, outer: float) -> tu
     )
 
 
-def start_point() -> Point:
+def start_point(theta: tuple[float, float] = START) -> Point:
     """theta before the first update, which is dragged in the plane."""
-    return Point("theta", START, PHASE_RANGE, AMPLITUDE_RANGE)
+    return Point("theta", theta, PHASE_RANGE, AMPLITUDE_RANGE)
 
 
 @lru_cache(maxsize=4)
@@ -124,12 +124,16 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray, Tensor]:
     return phases.numpy(), amplitudes.numpy(), torch.stack([first.flatten(), second.flatten()], -1)
 
 
+def losses(x: Tensor, y: Tensor, size: int = 61) -> np.ndarray:
+    """The loss of one task, x and y [N, 1], all over the plane [size, size], amplitude by amplitude."""
+    points = grid(size)[2]
+    with torch.no_grad():
+        outputs = predict(wave(), at_points(points), x.expand(len(points), -1, -1))  # [G, N, 1]
+        return mse(outputs, y.expand(len(points), -1, -1)).view(size, size).numpy()
+
+
 def contours(x: Tensor, y: Tensor, levels: tuple[float, ...], size: int = 61) -> list[np.ndarray]:
     """Lines of equal loss of one task, x and y [N, 1], each line [points, 2]."""
-    phases, amplitudes, points = grid(size)
-    count = len(points)
-    with torch.no_grad():
-        outputs = predict(wave(), at_points(points), x.expand(count, -1, -1))  # [G, N, 1]
-        losses = mse(outputs, y.expand(count, -1, -1)).view(size, size)
-    lines = contour_generator(phases, amplitudes, losses.numpy())
+    phases, amplitudes, _ = grid(size)
+    lines = contour_generator(phases, amplitudes, losses(x, y, size))
     return [line for level in levels for line in lines.lines(level)]

@@ -1,7 +1,7 @@
 """Adapting at test time: three initialisations fine-tuned on the same few points of one sinusoid.
 
-Everything is computed live. The two trained initialisations are checkpoints of this course (see their
-records): one trained by MAML with k = 1, one trained on all tasks together with a single head.
+Everything is computed live. The trained initialisations are checkpoints of this course (see their records): some
+trained by MAML, one trained on all tasks together with a single head.
 """
 
 from __future__ import annotations
@@ -22,15 +22,22 @@ from course_lib.models import MLP
 from course_lib.tasks.sinusoid import X_RANGE, sinusoid
 
 STARTS = {"random": "random weights", "pretrained": "pre-trained, one head", "maml": "MAML"}
+MAML = {  # its checkpoints: inner steps, and iterations of training; tuned: 0.003 for 0.001
+    "maml_k1": "k = 1, the paper's 70,000",
+    "maml_k1_short": "k = 1, 5,000",
+    "maml_k1_tuned": "k = 1, 10,000, Adam tuned",
+    "maml_k5": "k = 5, 5,000",
+    "maml_k5_tuned": "k = 5, 10,000, Adam tuned",
+}
 MAX_STEPS = 50
 GRID = torch.linspace(*X_RANGE, 51)[None, :, None]  # [1, G, 1]
 PUBLISHED = {1: 0.67, 5: 0.38, 10: 0.35}  # MAML, table 2 of arXiv 1703.03400: 5 shots, mean of 600 tasks
 
 
-@lru_cache(maxsize=1)
-def initialisations() -> tuple[MLP, Params]:
+@lru_cache(maxsize=len(MAML))
+def initialisations(maml: str) -> tuple[MLP, Params]:
     """The three starts as three stacked "tasks": {name: [3, ...]}, in the order of STARTS."""
-    nets = [MLP(seed=1), *(checkpoints.load(f"sinusoid/{name}")[0] for name in ("pretrained", "maml_k1"))]
+    nets = [MLP(seed=1), *(checkpoints.load(f"sinusoid/{name}")[0] for name in ("pretrained", maml))]
     stacked = [stack_params(net, 1) for net in nets]
     return nets[0], {name: torch.cat([p[name] for p in stacked]).detach() for name in stacked[0]}
 
@@ -42,11 +49,13 @@ def drawn_points(shots: int, draw: int) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=64)
-def fine_tune(points: tuple[float, ...], inner_lr: float, amplitude: float, phase: float) -> tuple[Tensor, ...]:
+def fine_tune(
+    points: tuple[float, ...], inner_lr: float, amplitude: float, phase: float, maml: str = "maml_k1"
+) -> tuple[Tensor, ...]:
     """50 steps of all three starts: support x, y [S], fits on the grid [51, 3, G], support errors [51, 3]."""
     x = torch.tensor(points)[None, :, None]  # [1, S, 1]
     y = sinusoid(x, torch.tensor([amplitude]), torch.tensor([phase]))  # [1, S, 1]
-    model, params = initialisations()
+    model, params = initialisations(maml)
     support_x, support_y = x.expand(3, -1, -1), y.expand(3, -1, -1)  # [3, S, 1]
     trail = list(trajectory(model, params, support_x, support_y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
     after = {name: torch.cat([adapted[name] for adapted in trail]) for name in params}  # [51 * 3, ...]
@@ -60,7 +69,7 @@ def fine_tune(points: tuple[float, ...], inner_lr: float, amplitude: float, phas
 def compute(values: SimpleNamespace) -> dict:
     """The fit of the chosen start after ``values.steps`` steps; the error of all three after every step."""
     points = values.points or drawn_points(values.shots, values.new_points)
-    x, y, fits, support_errors = fine_tune(points, values.inner_lr, values.amplitude, values.phase)
+    x, y, fits, support_errors = fine_tune(points, values.inner_lr, values.amplitude, values.phase, values.maml)
     truth = sinusoid(GRID, torch.tensor([values.amplitude]), torch.tensor([values.phase]))[0, :, 0]  # [G]
     errors = (fits - truth).square().mean(-1)  # [51, 3], over a grid nobody trained on
     chosen = list(STARTS).index(values.start)
@@ -80,9 +89,9 @@ def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
     left.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-6.5, 6.5))
     grid = GRID[0, :, 0]
-    show.line(left, grid, "truth", **plots.TRUTH, end="true curve")
+    show.line(left, grid, "truth", color=plots.INK, linestyle="-", linewidth=1, end="true curve")
     color = lambda d: plots.METHODS[d.start]["color"]
-    show.line(left, grid, "before", color=color, linestyle=":", linewidth=1.4, end="before")
+    show.line(left, grid, "before", color=plots.AMBER, linestyle=":", linewidth=1.8, end="before")
     show.line(left, grid, "fit", color=color, linestyle="-", linewidth=2.6, end="adapted", pin=True)
     show.handle(left, "support", moves="points", label="support point", **plots.SUPPORT, markersize=8)
     show.title(left, lambda d: f"{STARTS[d.start].split(',')[0]}, k = {d.steps}: {in_words(d).split(',')[0]}")
@@ -91,7 +100,7 @@ def picture(fig, show) -> None:
     right.set(xlim=(0, MAX_STEPS), ylim=(3e-3, 40))
     show.level(right, "zero", "predicting zero")
     for column, (start, text) in enumerate(STARTS.items()):
-        look = {name: plots.METHODS[start][name] for name in ("color", "linestyle")}
+        look = {"color": plots.METHODS[start]["color"], "linestyle": "-"}
         chosen = lambda d, start=start: 3.2 if d.start == start else 1.4
         errors = lambda d, column=column: d.errors[:, column]
         show.line(right, range(MAX_STEPS + 1), errors, **look, linewidth=chosen, end=text, pin=start == "maml")
@@ -122,6 +131,7 @@ demo = declare(
     "Adapt to a new sinusoid",
     [
         Choice("start", STARTS, "maml", "start from"),
+        Choice("maml", MAML, "maml_k1", "MAML trained with, iterations"),
         Slider("steps", 0, MAX_STEPS, 1, "inner steps k"),
         Slider("inner_lr", 1e-4, 0.1, 0.01, "inner rate \N{GREEK SMALL LETTER ALPHA}", log=True),
         Slider("shots", 1, 20, 10, "support points"),

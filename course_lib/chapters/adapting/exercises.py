@@ -5,60 +5,114 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from course_lib.kit.checks import Verdict, answered, attempt, compare, exercise, number, right, run, wrong
+from course_lib.chapters.adapting import solutions
+from course_lib.kit.checks import (
+    WAITING,
+    Verdict,
+    answered,
+    attempt,
+    compare,
+    exercise,
+    model_answer,
+    number,
+    right,
+    run,
+    unanswered,
+    wrong,
+)
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import AMPLITUDE, ZERO_PREDICTOR_MSE
 
 STEP_HINTS = {
     "NoneType": (
-        "Only the w you were given keeps its gradient in `.grad`; the w of the second step was computed, and its "
-        "`.grad` stays None. `(grad,) = torch.autograd.grad(loss, w)` works at every step."
+        "Only the theta you were given keeps its gradient in `.grad`; that of the second step was computed, and its "
+        "`.grad` stays None. `(grad,) = torch.autograd.grad(loss, theta)` works at every step."
     ),
     "does not require grad": (
-        "Under `no_grad`, or after `detach`, the new w no longer takes part in gradients, so the second step has none. "
-        "`w = w - lr * grad` makes a new w and needs no `no_grad`; or end each step with `w.requires_grad_()`."
+        "Under `no_grad`, or after `detach`, the new theta no longer takes part in gradients, so the second step has "
+        "none. `theta = theta - alpha * grad` needs no `no_grad`; or end each step with `theta.requires_grad_()`."
     ),
-    "in-place operation": "`w -= ...` changes the w you were given. Make a new one: `w = w - lr * grad`.",
+    "in-place operation": "`theta -= ...` changes the theta you were given. Make a new one: `theta = theta - ...`.",
 }
 
 
-@exercise("01")
+@exercise(
+    "01",
+    "an inner step by hand",
+    solution=solutions.scalar,
+    why="The gradient of (theta - c)^2 / 2 is theta - c, so each step takes the part alpha of the way that is left.",
+)
+def check_by_hand(numbers: tuple[float, float]) -> Verdict:
+    """(theta after one step, theta after two) for (theta - 4)^2 / 2, from theta = 0 with alpha = 0.25."""
+    if unanswered(numbers):
+        return WAITING
+    if not isinstance(numbers, (tuple, list)) or len(numbers) != 2:
+        return wrong("Two numbers, as in `(0.5, 0.75)`: theta after the first step, and after the second.")
+    one, two = map(number, numbers)
+    close = lambda a, b: abs(a - b) < 0.005
+    if close(one, 2):
+        return wrong("A factor of two: the half in the loss cancels the two of the derivative.")
+    if close(one, -1):
+        return wrong("Uphill. The gradient at 0 is 0 - 4 = -4, and a step goes against it.")
+    if close(one, 4):
+        return wrong("That is the whole way. alpha says which part of it a step takes.")
+    if not close(one, 1):
+        return wrong("theta - alpha * (theta - c), with theta = 0, c = 4 and alpha = 0.25.")
+    if close(two, 2):
+        return wrong("The first is right. The second step starts at 1, where the gradient is 1 - 4 = -3.")
+    if not close(two, 1.75):
+        return wrong("The first is right. For the second put theta = 1 into the same formula.")
+    return right("What is left of the way shrinks by 1 - alpha = 0.75 with each step: 4, 3, 2.25.")
+
+
+@exercise(
+    "01",
+    solution=solutions.fine_tune,
+    why="Each gradient is taken at the newest theta, and theta itself is never changed.",
+)
 def check_fine_tune(fine_tune) -> Verdict:
-    """``fine_tune(w, x, y, steps, lr) -> w`` for y = x w with mean squared error, x [S, D], w [D]."""
+    """``fine_tune(theta, x, y, steps, alpha) -> theta`` [2] for the wave theta[1] sin(x - theta[0]), x and y [S]."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(8, 3, generator=generator, dtype=torch.float64)
-    y = torch.randn(8, generator=generator, dtype=torch.float64)
-    start = torch.randn(3, generator=generator, dtype=torch.float64)
-    result, (w, *_) = attempt(fine_tune, start.clone().requires_grad_(), x, y, 4, 0.1, hints=STEP_HINTS)
+    x = 10 * torch.rand(8, generator=generator, dtype=torch.float64) - 5
+    y = 2.0 * torch.sin(x - 1.0)
+    start = torch.tensor([0.6, 1.2], dtype=torch.float64)
+    result, (theta, *_) = attempt(fine_tune, start.clone().requires_grad_(), x, y, 4, 0.1, hints=STEP_HINTS)
     answered(result)
-    if not torch.equal(w, start):
-        return wrong("Your steps changed the initialisation itself, which the next task needs. Make a new w.")
+    if not torch.equal(theta, start):
+        return wrong("Your steps changed the initialisation itself, which the next task needs. Make a new theta.")
     once = _descent(start, x, y, 1, 0.1)
     mistakes = [
-        (start, "Your steps have not moved the weights: return the new ones."),
-        (once, "That is the result of one step. Repeat it `steps` times, each from the new w."),
-        (_descent(0 * start, x, y, 4, 0.1), "You started from zero. Start from the w that is given."),
+        (start, "Your steps have not moved theta: return the new one."),
+        (once, "That is the result of one step. Repeat it `steps` times, each from the new theta."),
         (_descent(start, x, y, 4, -0.1), "The steps go uphill: mind the sign."),
         (_descent(start, x, y, 4, 0.8), "You summed the squared errors over points; the loss is their mean."),
         (_descent(start, x, y, 4, 0.05), "A factor of two is missing: the derivative of a square."),
-        (start + 4 * (once - start), "All your gradients are taken at the initialisation. Take each at the newest w."),
+        (start + 4 * (once - start), "All your gradients are taken at the start. Take each at the newest theta."),
+        (_descent(start.flip(0), x, y, 4, 0.1).flip(0), "theta[0] is the phase, and theta[1] the amplitude."),
         (
             _descent(start, x, y, 4, 0.1, piled_up=True),
-            "`backward` adds to `.grad` what was there before: begin each step with `w.grad = None`.",
+            "`backward` adds to `.grad` what was there before: begin each step with `theta.grad = None`.",
         ),
     ]
     return compare(result, _descent(start, x, y, 4, 0.1), mistakes, "This is the inner loop of every notebook to come.")
 
 
-def _descent(w: Tensor, x: Tensor, y: Tensor, steps: int, lr: float, piled_up: bool = False) -> Tensor:
-    before = torch.zeros_like(w)
+def _descent(theta: Tensor, x: Tensor, y: Tensor, steps: int, alpha: float, piled_up: bool = False) -> Tensor:
+    before = torch.zeros_like(theta)
     for _ in range(steps):
-        grad = 2 / len(x) * x.T @ (x @ w - y) + before
-        w, before = w - lr * grad, grad if piled_up else before
-    return w
+        phase, amplitude = theta
+        error = amplitude * torch.sin(x - phase) - y  # [S]
+        slopes = torch.stack([-amplitude * torch.cos(x - phase), torch.sin(x - phase)])  # [2, S]
+        grad = 2 * (slopes * error).mean(1) + before
+        theta, before = theta - alpha * grad, grad if piled_up else before
+    return theta
 
 
-@exercise("01")
+@exercise(
+    "01",
+    solution=solutions.zero_predictor,
+    why="The phase is uniform over half a period, over which sin^2 has mean 1/2 wherever x is: E[A^2] / 2 is left.",
+)
 def check_zero_predictor(answer: float) -> Verdict:
     """The mean squared error of predicting zero, averaged over the task family."""
     answer = number(answer)
@@ -76,7 +130,9 @@ def check_zero_predictor(answer: float) -> Verdict:
     return wrong("Average (A sin(x - phase))^2: the phase is uniform over half a period, A on [0.1, 5].")
 
 
-@exercise("01")
+@exercise(
+    "01", solution=solutions.oracle, why="A sin(x - phase) = a sin x + b cos x is linear in a and b: two unknowns."
+)
 def check_oracle(oracle) -> Verdict:
     """``oracle(x, y, new_x) -> new_y`` for one task, x, y, new_x [N]: it knows that y = a sin x + b cos x."""
     batch = SinusoidTasks(shots=3, queries=50).sample(5, generator=torch.Generator().manual_seed(1))
@@ -93,3 +149,12 @@ def check_oracle(oracle) -> Verdict:
 
 def _parts(batch) -> tuple[Tensor, ...]:
     return batch.support_x, batch.support_y, batch.query_x, batch.query_y
+
+
+check_open = model_answer(
+    "01",
+    "break MAML's start",
+    "raise the inner rate. From 0.03 or so upwards MAML's start overshoots where random weights do not; at 0.01 few "
+    "points, one of them far out, sometimes do it too. A start that is quick to change is easy to overshoot with: what "
+    "makes it good at its own rate makes it fragile at others.",
+)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from course_lib import checkpoints
-from course_lib.evaluation import Evaluation, interval95, test_start, two_by_two
+from course_lib.chapters.adapting import adapting
+from course_lib.evaluation import Evaluation, evaluate, interval95, test_start, two_by_two
 from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Slider, declare
@@ -25,30 +26,37 @@ CELLS = {  # (head, only): what a person reads
     ("random", None): "random head, everything",
     ("random", "head"): "random head, head only",
 }
-STARTS = {"maml": "MAML's", "pretrained": "trained on all tasks, one head"}
-CHECKPOINTS = {"maml": "sinusoid/maml_k1", "pretrained": "sinusoid/pretrained"}
+STARTS = {name: f"MAML, {how}" for name, how in adapting.MAML.items()} | {"pretrained": "pre-trained, one head"}
 MAX_STEPS, NUM_TASKS, SHOTS = 50, 200, 10
 INNER_LR = 0.01  # as in training: MAML, appendix
 GRID = torch.linspace(*X_RANGE, 101)[None, :, None]  # [1, 101, 1]
 
 
 @lru_cache(maxsize=None)
-def measure(checkpoint: str) -> dict[tuple[str, str | None], Evaluation]:
+def measure(start: str, seed: int = 0) -> dict[tuple[str, str | None], Evaluation]:
     """All four cells after 0, 1, ..., 50 steps on the same 200 tasks; about a second."""
-    model, learner, _ = checkpoints.load(checkpoint)
+    model, learner, _ = checkpoints.load(f"sinusoid/{start}")
     tasks = SinusoidTasks(shots=SHOTS, queries=50)
-    return two_by_two(learner, model, tasks, num_tasks=NUM_TASKS, steps=range(MAX_STEPS + 1), lr=INNER_LR)
+    return two_by_two(learner, model, tasks, num_tasks=NUM_TASKS, steps=range(MAX_STEPS + 1), seed=seed, lr=INNER_LR)
+
+
+@lru_cache(maxsize=None)
+def solved_union(seed: int = 0) -> float:
+    """The mean held-out error of the union of tasks' body when its head is solved on the same points; no steps."""
+    model, learner, _ = checkpoints.load("sinusoid/union")
+    tasks = SinusoidTasks(shots=SHOTS, queries=50)
+    return evaluate(learner, model, tasks, num_tasks=NUM_TASKS, steps=[0], seed=seed).mean[0]
 
 
 @lru_cache(maxsize=32)
-def one_task(checkpoint: str, head: str, only: str | None, seed: int) -> dict[str, Tensor]:
+def one_task(start: str, head: str, only: str | None, seed: int) -> dict[str, Tensor]:
     """One task: its true curve [101], support points [S], and the fit after every step [51, 101]."""
-    model, learner, _ = checkpoints.load(checkpoint)
+    model, learner, _ = checkpoints.load(f"sinusoid/{start}")
     generator = torch.Generator().manual_seed(1000 + seed)
     batch = SinusoidTasks(shots=SHOTS).sample(1, generator=generator)
-    start = test_start(learner, model, batch, head, generator)
+    theta = test_start(learner, model, batch, head, generator)
     options = {"loss_fn": learner.loss_fn, "steps": MAX_STEPS, "lr": INNER_LR, "only": only}
-    tuned = trajectory(model, start, batch.support_x, batch.support_y, **options)
+    tuned = trajectory(model, theta, batch.support_x, batch.support_y, **options)
     fits = torch.stack([predict(model, params, GRID)[0, :, 0].detach() for params in tuned])
     truth = sinusoid(GRID, batch.info["amplitude"], batch.info["phase"])[0, :, 0]
     return {"x": batch.support_x[0, :, 0], "y": batch.support_y[0, :, 0], "truth": truth, "fits": fits}
@@ -56,14 +64,14 @@ def one_task(checkpoint: str, head: str, only: str | None, seed: int) -> dict[st
 
 def compute(values: SimpleNamespace) -> dict:
     """The four curves with intervals, and the chosen cell's fit on one task."""
-    checkpoint = CHECKPOINTS[values.start]
-    errors = torch.stack([measure(checkpoint)[cell].query_losses for cell in CELLS])  # [4, 51, tasks]
-    task = one_task(checkpoint, *values.cell, values.new_task)
+    errors = torch.stack([measure(values.start)[cell].query_losses for cell in CELLS])  # [4, 51, tasks]
+    task = one_task(values.start, *values.cell, values.new_task)
     chosen, mean, half = list(CELLS).index(values.cell), errors.mean(2), interval95(errors)  # [4, 51] each
     return {
         "chosen": chosen,
         "mean": mean,
         "half": half,
+        "union": solved_union(),
         "here": (float(mean[chosen, values.steps]), float(half[chosen, values.steps])),
         "truth": task["truth"],
         "support": torch.stack([task["x"], task["y"]], 1),  # [S, 2]
@@ -73,15 +81,18 @@ def compute(values: SimpleNamespace) -> dict:
 
 def color_of(d, cell: tuple[str, str | None]) -> str:
     """That of the body's method with its own head, grey with a random one."""
-    return plots.METHODS["random" if cell[0] == "random" else d.start]["color"]
+    body = "pretrained" if d.start == "pretrained" else "maml"
+    return plots.METHODS["random" if cell[0] == "random" else body]["color"]
 
 
 def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
     left.set(xlabel="inner steps k", ylabel="mean held-out error", yscale="log")
-    left.set(xlim=(0, MAX_STEPS + 1), ylim=(0.05, 10))
+    left.set(xlim=(0, MAX_STEPS + 1), ylim=(0.02, 10))
     left.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
     show.level(left, ZERO_PREDICTOR_MSE, "predicting zero")
+    look = {"color": plots.METHODS["union"]["color"], "linestyle": ":"}
+    show.level(left, "union", "union's body, head solved", at=0.98, **look)
     steps = range(MAX_STEPS + 1)
     for i, cell in enumerate(CELLS):
         ends = [lambda d, i=i, sign=sign: d.mean[i] + sign * d.half[i] for sign in (-1, 1)]
@@ -118,14 +129,15 @@ def words(d) -> str:
     cells = "; ".join(f"{text} {number((mean, half))}" for text, mean, half in rows)
     return (
         f"Body: {STARTS[d.start]}. Mean held-out error of {NUM_TASKS} tasks with its 95 % interval, k = {d.steps}: "
-        f"{cells}. On the right one task, {CELLS[d.cell]}."
+        f"{cells}. The union of tasks' body with a head solved on the same points, no steps: {d.union:.2f}. "
+        f"On the right one task, {CELLS[d.cell]}."
     )
 
 
 demo = declare(
     "The four ways to fine-tune",
     [
-        Choice("start", STARTS, "maml", "body"),
+        Choice("start", STARTS, "maml_k1", "body"),
         Choice("cell", CELLS, ("ready", None), "watch"),
         Slider("steps", 0, MAX_STEPS, 10, "inner steps k"),
         Button("new_task", "another task"),
@@ -138,6 +150,7 @@ demo = declare(
         "ready head, all weights": {},
         "the head alone": {"cell": ("ready", "head")},
         "a random head, fifty steps": {"cell": ("random", None), "steps": 50},
+        "trained with five steps": {"start": "maml_k5_tuned"},
         "a body that is not ready": {"start": "pretrained"},
     },
 )

@@ -17,13 +17,14 @@ from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 MAX_STEPS, NUM_TASKS, QUERIES = 30, 25, 20
+VALIDATION = 10_000  # validation tasks' draws begin here
 WORST, LEAST = 1e2, 1e-15  # errors count as these beyond them: a task may diverge, and single precision rounds
 
 
 @lru_cache(maxsize=64)
-def measure(start: str, shots: int, inner_lr: float, draw: int) -> tuple[Tensor, Tensor]:
+def measure(start: str, shots: int, inner_lr: float, draw: int, maml: str = "maml_k1") -> tuple[Tensor, Tensor]:
     """Support and query error of 25 tasks after 0, 1, ..., 30 steps [31, 25]; WORST where a task diverged."""
-    model, stacked = adapting.initialisations()
+    model, stacked = adapting.initialisations(maml)
     chosen = list(adapting.STARTS).index(start)
     params = {name: p[chosen].expand(NUM_TASKS, *p.shape[1:]) for name, p in stacked.items()}
     generator = torch.Generator().manual_seed(draw)
@@ -40,14 +41,21 @@ def measure(start: str, shots: int, inner_lr: float, draw: int) -> tuple[Tensor,
     return support, query
 
 
+def chosen_steps(start: str, shots: int, inner_lr: float, draw: int, maml: str = "maml_k1") -> int:
+    """The number of steps with the lowest median query error on 25 other tasks: meta-validation."""
+    return int(measure(start, shots, inner_lr, VALIDATION + draw, maml)[1].median(1).values.argmin())
+
+
 def compute(values: SimpleNamespace) -> dict:
     """Median support and query error against k, and both errors of every task after ``values.steps``."""
-    support, query = measure(values.start, values.shots, values.inner_lr, values.new_tasks)  # [31, 25] each
+    settings = values.start, values.shots, values.inner_lr, values.new_tasks, values.maml
+    support, query = measure(*settings)  # [31, 25] each
     curve = support.median(1).values
     return {
         "floors": [power_of_ten_below(errors.min()) for errors in (curve, support)],
         "support_curve": curve,
         "query_curve": query.median(1).values,
+        "stop": chosen_steps(*settings),
         "tasks": torch.stack([support[values.steps], query[values.steps]], 1),  # [25, 2]
         "worse": int((query[values.steps] > support[values.steps]).sum()),
     }
@@ -67,6 +75,8 @@ def picture(fig, show) -> None:
         show.line(left, range(MAX_STEPS + 1), curve, color=look["color"], linestyle=dash, end=end, pin=True)
         at = lambda d, curve=curve: d[curve][d.steps]
         show.points(left, "steps", at, **look | {"markersize": 8}, zorder=5, clip_on=False)
+    stop = lambda d: f"k = {d.stop}: best on\nother tasks"
+    show.mark(left, "stop", stop, at=0.2, color=plots.GREEN, linestyle="--", linewidth=1.2)
     here = lambda d: f"{d.support_curve[d.steps]:.2g} on the support set, {d.query_curve[d.steps]:.2g} held out"
     show.title(left, lambda d: f"k = {d.steps}: {here(d)}")
 
@@ -83,7 +93,8 @@ def words(d) -> str:
     return (
         f"{adapting.STARTS[d.start]}, {d.shots} shots, k = {d.steps}: median support error "
         f"{d.support_curve[d.steps]:.2g}, median query error {d.query_curve[d.steps]:.2g}; the query error "
-        f"is the larger one in {d.worse} of {NUM_TASKS} tasks. Errors above {WORST:g} count as that."
+        f"is the larger one in {d.worse} of {NUM_TASKS} tasks. On {NUM_TASKS} other tasks k = {d.stop} has the lowest "
+        f"median query error. Errors above {WORST:g} count as that."
     )
 
 
@@ -91,6 +102,7 @@ demo = declare(
     "The support set trains, the query set judges",
     [
         Choice("start", adapting.STARTS, "maml", "start from"),
+        Choice("maml", adapting.MAML, "maml_k1", "MAML trained with, iterations"),
         Slider("steps", 0, MAX_STEPS, 20, "inner steps k"),
         Slider("shots", 1, 20, 3, "support points"),
         Slider("inner_lr", 1e-3, 0.02, 0.01, "inner rate \N{GREEK SMALL LETTER ALPHA}", log=True),
@@ -101,7 +113,7 @@ demo = declare(
     words,
     size=(9.6, 4.6),
     views={
-        "three points, MAML": {},
+        "three points, MAML": {"start": "maml", "steps": 20},
         "twenty points": {"shots": 20},
         "three points, random weights": {"start": "random", "steps": 30},
     },

@@ -1,8 +1,9 @@
 """Notebook 01's demos: every control at its ends, and what the pictures must show."""
 
+import pytest
 import torch
 
-from course_lib.chapters.adapting import adapting, four_cells, held_out
+from course_lib.chapters.adapting import adapting, four_cells, held_out, many_tasks, one_wave
 from course_lib.kit.demo import check
 from course_lib.losses import mse
 from course_lib.models import MLP
@@ -76,3 +77,35 @@ def test_held_out_shows_every_task_inside_its_axes():
         assert x.max() <= right.get_xlim()[1] and right.get_ylim()[0] < y.min() and y.max() <= right.get_ylim()[1]
         assert left.get_ylim()[0] <= demo.data.support_curve.min() <= 10 * left.get_ylim()[0]
     assert "above 100 count as that" in demo.alt
+
+
+def test_one_wave_at_every_end_and_with_anybodys_steps():
+    check(one_wave.demo())
+    mine = one_wave.demo_of(lambda theta, x, y, steps, alpha: theta + steps)
+    assert mine(steps=2).set().data.path[:, 0].tolist() == pytest.approx([1.57, 2.57, 3.57])
+
+
+def test_one_wave_descends_the_loss_it_draws():
+    demo = one_wave.demo(steps=6).set()
+    x, y = demo.data.support.T
+    losses = [(one_wave.curve(theta, x) - y).square().mean() for theta in demo.data.path]
+    assert all(after < before for before, after in zip(losses, losses[1:])) and demo.data.error < demo.data.first
+    lost = one_wave.demo_of(lambda theta, x, y, steps, alpha: theta * torch.nan if steps else theta)
+    assert "then it diverges" in lost().set().alt
+
+
+def test_six_hundred_tasks_at_every_end():
+    demo = many_tasks.demo()
+    check(demo)
+    assert demo.set(start="maml_k5_tuned").data["mean"][10] < demo.data["mean"][1]
+
+
+def test_the_reference_of_the_four_cells_is_the_unions_solved_head():
+    demo = four_cells.demo(start="maml_k5_tuned").set()
+    assert 0.05 < demo.data.union < 0.2 and demo.data["mean"][0, 10] < demo.data.union
+
+
+def test_the_stop_is_chosen_on_other_tasks():
+    demo = held_out.demo(start="random", steps=30).set()
+    other = held_out.measure("random", 3, 0.01, held_out.VALIDATION)[1].median(1).values
+    assert demo.data.stop == int(other.argmin()) and f"k = {demo.data.stop} has the lowest" in demo.alt

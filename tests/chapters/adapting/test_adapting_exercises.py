@@ -4,16 +4,20 @@ import pytest
 import torch
 
 from course_lib.chapters.adapting import exercises as adapting
+from course_lib.chapters.adapting import solutions
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 
-def fine_tune(w, x, y, steps, lr, *, total=False, sign=-1, once=False, zero=False):
-    w = 0 * w if zero else w
+def error(theta, x, y, phase=0, amplitude=1):
+    return (theta[amplitude] * torch.sin(x - theta[phase]) - y).square()
+
+
+def fine_tune(theta, x, y, steps, alpha, *, total=False, sign=-1, once=False, **places):
     for _ in range(1 if once else steps):
-        error = (x @ w - y).square()
-        (grad,) = torch.autograd.grad(error.sum() if total else error.mean(), w)
-        w = w + sign * lr * grad
-    return w
+        loss = error(theta, x, y, **places)
+        (grad,) = torch.autograd.grad(loss.sum() if total else loss.mean(), theta)
+        theta = theta + sign * alpha * grad
+    return theta
 
 
 @pytest.mark.parametrize(
@@ -23,7 +27,7 @@ def fine_tune(w, x, y, steps, lr, *, total=False, sign=-1, once=False, zero=Fals
         ({"once": True}, False, "Repeat it"),
         ({"sign": 1}, False, "uphill"),
         ({"total": True}, False, "their mean"),
-        ({"zero": True}, False, "started from zero"),
+        ({"phase": 1, "amplitude": 0}, False, "theta[0] is the phase"),
     ],
 )
 def test_fine_tune(options, passed, message):
@@ -33,65 +37,52 @@ def test_fine_tune(options, passed, message):
 
 def test_fine_tune_unanswered_and_broken():
     assert adapting.check_fine_tune(lambda *a: ...).passed is None
-    verdict = adapting.check_fine_tune(lambda w, x, y, steps, lr: w @ y)
+    verdict = adapting.check_fine_tune(lambda theta, x, y, steps, alpha: theta @ y)
     assert verdict.passed is False and "raised RuntimeError" in str(verdict)
 
 
-def in_place(w, x, y, steps, lr):
+def in_place(theta, x, y, steps, alpha):
     for _ in range(steps):
-        (grad,) = torch.autograd.grad((x @ w - y).square().mean(), w)
+        (grad,) = torch.autograd.grad(error(theta, x, y).mean(), theta)
         with torch.no_grad():
-            w -= lr * grad
-    return w
+            theta -= alpha * grad
+    return theta
 
 
-def from_the_start_only(w, x, y, steps, lr):
-    return w - steps * (w - fine_tune(w, x, y, 1, lr))
+def from_the_start_only(theta, x, y, steps, alpha):
+    return theta - steps * (theta - fine_tune(theta, x, y, 1, alpha))
 
 
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (in_place, "changed the initialisation"),
-        (from_the_start_only, "at the newest w"),
-        (lambda w, *rest: w, "have not moved"),
-    ],
-)
-def test_fine_tune_from_where_the_weights_are(answer, message):
-    verdict = adapting.check_fine_tune(answer)
-    assert verdict.passed is False and message in str(verdict)
-
-
-def by_backward(w, x, y, steps, lr, forget=True, own_copy=True):
-    """Steps by ``loss.backward()`` and ``w.grad``: right with a leaf of its own whose gradient is forgotten."""
-    w = w.detach().clone().requires_grad_() if own_copy else w
+def by_backward(theta, x, y, steps, alpha, forget=True, own_copy=True):
+    """Steps by ``loss.backward()`` and ``.grad``: right with a leaf of its own whose gradient is forgotten."""
+    theta = theta.detach().clone().requires_grad_() if own_copy else theta
     for _ in range(steps):
-        (x @ w - y).square().mean().backward()
+        error(theta, x, y).mean().backward()
         with torch.no_grad():
-            w -= lr * w.grad
-        w.grad = None if forget else w.grad
-    return w
+            theta -= alpha * theta.grad
+        theta.grad = None if forget else theta.grad
+    return theta
 
 
-def new_tensor_by_backward(w, x, y, steps, lr):
+def new_tensor_by_backward(theta, x, y, steps, alpha):
     for _ in range(steps):
-        (x @ w - y).square().mean().backward()
-        w = w - lr * w.grad
-    return w
+        error(theta, x, y).mean().backward()
+        theta = theta - alpha * theta.grad
+    return theta
 
 
-def new_tensor_under_no_grad(w, x, y, steps, lr):
+def new_tensor_under_no_grad(theta, x, y, steps, alpha):
     for _ in range(steps):
-        (grad,) = torch.autograd.grad((x @ w - y).square().mean(), w)
+        (grad,) = torch.autograd.grad(error(theta, x, y).mean(), theta)
         with torch.no_grad():
-            w = w - lr * grad
-    return w
+            theta = theta - alpha * grad
+    return theta
 
 
-def in_place_of_a_leaf(w, x, y, steps, lr):
-    (grad,) = torch.autograd.grad((x @ w - y).square().mean(), w)
-    w -= lr * grad
-    return w
+def in_place_of_a_leaf(theta, x, y, steps, alpha):
+    (grad,) = torch.autograd.grad(error(theta, x, y).mean(), theta)
+    theta -= alpha * grad
+    return theta
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
@@ -99,16 +90,47 @@ def in_place_of_a_leaf(w, x, y, steps, lr):
     ("answer", "passed", "message"),
     [
         (by_backward, True, "inner loop"),
-        (lambda *a: by_backward(*a, forget=False), False, "begin each step with `w.grad = None`"),
+        (lambda *a: by_backward(*a, forget=False), False, "begin each step with `theta.grad = None`"),
         (lambda *a: by_backward(*a, own_copy=False), False, "changed the initialisation"),
         (new_tensor_by_backward, False, "its `.grad` stays None"),
         (new_tensor_under_no_grad, False, "needs no `no_grad`"),
-        (in_place_of_a_leaf, False, "Make a new one: `w = w - lr * grad`"),
+        (in_place_of_a_leaf, False, "Make a new one"),
+        (in_place, False, "changed the initialisation"),
+        (from_the_start_only, False, "at the newest theta"),
+        (lambda theta, *rest: theta, False, "have not moved"),
     ],
 )
 def test_fine_tune_by_every_way_of_taking_a_gradient(answer, passed, message):
     verdict = adapting.check_fine_tune(answer)
     assert verdict.passed is passed and message in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (..., None, "Replace the dots"),
+        ((..., ...), None, "Replace the dots"),
+        ((1.0, 1.75), True, "1 - alpha"),
+        ((2.0, 3.0), False, "factor of two"),
+        ((-1.0, -2.25), False, "Uphill"),
+        ((4.0, 4.0), False, "whole way"),
+        ((1.0, 2.0), False, "second step starts at 1"),
+        ((1.0, 1.5), False, "put theta = 1"),
+        ((0.5, 1.0), False, "theta - alpha"),
+        (1.0, False, "Two numbers"),
+    ],
+)
+def test_a_step_by_hand(answer, passed, message):
+    verdict = adapting.check_by_hand(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def test_the_solutions_pass():
+    assert adapting.check_fine_tune.solution(solutions.fine_tune).passed
+    assert adapting.check_oracle.solution(solutions.oracle).passed
+    assert adapting.check_zero_predictor.solution((5**3 - 0.1**3) / (3 * 4.9) / 2).passed
+    assert adapting.check_open.solution("a rate of 0.1 breaks it").passed
+    assert adapting.check_open.solution(...).passed is None
 
 
 @pytest.mark.parametrize(
