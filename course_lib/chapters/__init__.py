@@ -17,12 +17,12 @@ def demo_modules() -> dict[str, str]:
     return {path.stem: f"{__name__}.{path.parent.name}.{path.stem}" for path in named}
 
 
-def open_demo(key: str, **preset: Any) -> Any:
-    """The demo called ``key``, imported when it is asked for; ``preset`` as its ``demo(...)`` takes it.
+def open_demo(key: str, function: str = "demo", /, **preset: Any) -> Any:
+    """The demo that ``function`` of the file ``key`` makes, imported when it is asked for; ``preset`` goes to it.
 
     Raises:
         ValueError: there is no such demo.
     """
     if key not in demo_modules():
         raise ValueError(f"there is no demo {key!r}; there are {', '.join(demo_modules())}")
-    return import_module(demo_modules()[key]).demo(**preset)
+    return getattr(import_module(demo_modules()[key]), function)(**preset)

@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if options.pdf:
         showings = [showing for lesson in there for showing in lesson.showings]
-        demos = (open_demo(showing.key, **showing.preset) for showing in showings)
+        demos = (open_demo(showing.key, showing.function, **showing.preset) for showing in showings)
         pages = import_module("course_lib.kit.present.stage").pdf(demos, options.pdf)
         print(f"{options.pdf}: {pages} pages")
         return 0

@@ -34,10 +34,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Showing:
-    """One demo as a notebook shows it. ``id`` is its key, and from its second use on ``key-2``."""
+    """One demo as a notebook shows it. ``id`` is its key (with its function, if that has a name of its own), and from
+    its second use on ``key-2``."""
 
     id: str
     key: str
+    function: str  # "demo"
     preset: dict[str, Any]
     notebook: str  # "03"
     part: str  # the heading it stands under
@@ -75,9 +77,9 @@ def lessons(folder: Path = FOLDER) -> list[Lesson]:
     used: dict[str, int] = {}
     for one in read:
         for place, showing in enumerate(one.showings):
-            used[showing.key] = use = used.get(showing.key, 0) + 1
+            used[showing.id] = use = used.get(showing.id, 0) + 1
             if use > 1:
-                one.showings[place] = replace(showing, id=f"{showing.key}-{use}")
+                one.showings[place] = replace(showing, id=f"{showing.id}-{use}")
     return read
 
 
@@ -112,16 +114,18 @@ def lesson(path: Path) -> Lesson:
                 elif kind == "ask":
                     asked = what
                 else:
-                    key, preset = what
+                    key, function, preset = what
+                    name = key if function == "demo" else f"{key}-{function}"
                     part = heading or found.title
-                    showing = Showing(key, key, preset, found.number, part, folded is not None, asked)
-                    found.showings.append(showing)
+                    found.showings.append(
+                        Showing(name, key, function, preset, found.number, part, folded is not None, asked)
+                    )
                     asked = None
     return found
 
 
 def _calls(source: str) -> Iterator[tuple[str, Any]]:
-    """("ask", Question) for each question of a cell, and ("demo", (key, preset)) for the demo that it shows."""
+    """("ask", Question) for each question of a cell, and ("demo", (key, function, preset)) for the demo it shows."""
     try:
         tree = ast.parse(source)
     except SyntaxError:  # a cell for the reader to complete, or one with a magic command
@@ -138,24 +142,28 @@ def _calls(source: str) -> Iterator[tuple[str, Any]]:
         if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "ask":
             yield "ask", _question(value)
             value = next((keyword.value for keyword in value.keywords if keyword.arg == "then"), None)
-        if isinstance(value, ast.Call) and getattr(value.func, "attr", "") == "demo":
-            yield "demo", (ast.unparse(value.func.value), {k.arg: _literal(k.value) for k in value.keywords if k.arg})
+        if isinstance(value, ast.Call) and getattr(value.func, "attr", "").endswith("demo"):
+            yield "demo", (ast.unparse(value.func.value), value.func.attr, _literals(value))
 
 
 def _question(call: ast.Call) -> Question:
-    given = {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
-    given |= dict(zip(("question", "choices"), map(_literal, call.args)))
+    names = [ast.keyword(name, value) for name, value in zip(("question", "choices"), call.args)]
+    given = _literals(ast.Call(call.func, [], [*names, *call.keywords]))
     number = given.get("number")
     answer = given.get("answer") if number is None else f"{number:g} {given.get('unit') or ''}".strip()
     choices = tuple(given.get("choices") or ())
     return Question(given.get("question") or "", choices, answer or "", given.get("because") or "")
 
 
-def _literal(node: ast.AST) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except ValueError:  # a name or a sum: whoever shows it does without
-        return None
+def _literals(call: ast.Call) -> dict[str, Any]:
+    """The keywords of a call that stand there as values; of a name or a sum only who runs it knows the value."""
+    found = {}
+    for keyword in call.keywords:
+        try:
+            found[keyword.arg] = ast.literal_eval(keyword.value)
+        except ValueError:
+            continue
+    return found
 
 
 def _without_code(source: str) -> str:

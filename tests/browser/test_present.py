@@ -33,7 +33,7 @@ def browser(chromium):
 
 @pytest.fixture(scope="module")
 def server():
-    command = [sys.executable, "-m", "course_lib", "present", "--no-browser", "--port", "0", "--chapter", "01", "03"]
+    command = [sys.executable, "-m", "course_lib", "present", "--no-browser", "--port", "0", "--chapter", "01"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     yield process, next(line.strip() for line in process.stdout if "http" in line)
     process.terminate()
@@ -80,7 +80,7 @@ def words(page: Page) -> str:
 def test_two_keys_walk_through_questions_and_pictures(page):
     question = page.locator("#question")
     shown = page.evaluate("LISTING.map(each => Boolean(each.question))")
-    assert len(shown) >= 6 and any(shown)
+    assert len(shown) >= 3 and any(shown)
     for number, has_question in enumerate(shown):
         settled(page)
         if has_question:

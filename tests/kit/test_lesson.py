@@ -51,7 +51,7 @@ def test_a_lesson_has_its_questions_demos_words_and_minutes(tmp_path):
     assert first.question.choices == ("up", "down") and first.question.answer == "down"
     assert first.see == "It *falls*: $\\alpha$."
     assert second.key == "landscape" and second.question.answer == "0.2 of the border" and second.see == "A valley."
-    assert third.deeper and third.question is None and third.preset == {"rate": None}
+    assert third.deeper and third.question is None and third.preset == {}
     assert [(part.title, part.minutes, part.deeper) for part in found.parts[1:3]] == [
         ("Part 1: Walk", 12, False),
         ("Deeper: more", 8, True),

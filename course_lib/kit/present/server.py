@@ -199,7 +199,8 @@ class Socket(Guarded, tornado.websocket.WebSocketHandler):
         stage = self.stages.pop(name, None)
         if stage is None:
             showing = self.program.showings.get(name)
-            demo = self.program.open_demo(showing.key if showing else name, **(showing.preset if showing else {}))
+            made = self.program.open_demo
+            demo = made(showing.key, showing.function, **showing.preset) if showing else made(name)
             stage = self.program.stage().Stage(demo, lambda news, png: None)
         self.stages[name] = stage
         while len(self.stages) > KEPT:
