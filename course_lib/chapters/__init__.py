@@ -13,7 +13,7 @@ from typing import Any
 def demo_modules() -> dict[str, str]:
     """Of every demo of the course: its key, which is the name of its file, and its module; nothing is imported."""
     files = sorted(Path(__file__).parent.glob("*/*.py"))
-    named = (path for path in files if re.search(r"^demo = declare\(", path.read_text(encoding="utf-8"), re.MULTILINE))
+    named = (path for path in files if re.search(r"^demo = \w+\(", path.read_text(encoding="utf-8"), re.MULTILINE))
     return {path.stem: f"{__name__}.{path.parent.name}.{path.stem}" for path in named}
 
 
