@@ -5,6 +5,7 @@ The numbers are those of ``course_lib.chapters.adapting.adapting`` with every ot
 
 from __future__ import annotations
 
+from course_lib.chapters.start import solutions
 from course_lib.kit.checks import Verdict, exercise, number, right, wrong
 
 STILL_ENDS, DIVERGES = 0.0398, 0.0501  # neighbours on the slider, 10^-1.4 and 10^-1.3: MAML's start, ten steps
@@ -17,7 +18,7 @@ READINGS = {  # held-out or support errors that stand in the picture, and what e
 }
 
 
-@exercise("00", "break it")
+@exercise("00", "break it", solution=solutions.rate, why="Five times the rate it was trained with is too much.")
 def check_rate(rate: float) -> Verdict:
     """the smallest rate on the slider at which ten steps from MAML's start diverge."""
     rate = number(rate)
@@ -28,7 +29,7 @@ def check_rate(rate: float) -> Verdict:
     return right("Five times the rate it was trained with is too much. Notebook 03 says why.")
 
 
-@exercise("00", "read the caption")
+@exercise("00", "read the caption", solution=solutions.caption, why="Random weights hardly move in one step.")
 def check_caption(error: float) -> Verdict:
     """the held-out error of one step from random weights, as the caption gives it: two digits."""
     error = number(error)
@@ -46,7 +47,7 @@ def check_caption(error: float) -> Verdict:
     return right("One step from random weights: hardly better than the 4.4 of predicting zero.")
 
 
-@exercise("00")
+@exercise("00", solution=solutions.zero_line, why="The error is a mean of squares: 3 squared.")
 def check_zero_line(factor: float) -> Verdict:
     """by which factor the zero predictor's error falls when the amplitude goes from 3 to 1."""
     factor = number(factor)

@@ -6,6 +6,8 @@ import pytest
 
 from course_lib.chapters.adapting import adapting
 from course_lib.chapters.start import exercises as start
+from course_lib.chapters.start import field_map
+from course_lib.kit.demo import check
 
 
 def test_the_rate_that_diverges_is_the_demos():
@@ -60,3 +62,10 @@ def test_the_readings_are_the_demos():
 def test_answers(check, answer, passed, message):
     verdict = check(answer)
     assert verdict.passed is passed and message.lower() in str(verdict).lower()
+
+
+def test_the_solutions_pass_and_the_map_is_drawn_for_every_method():
+    assert start.check_rate.solution(0.05).passed and start.check_caption.solution(4.3).passed
+    assert start.check_zero_line.solution(9).passed
+    check(field_map.demo())
+    assert "notebook 06" in field_map.demo(watch="union").set().alt
