@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "fine-tune a checkpoint on new tasks",
     "league": "all methods on the same tasks, beside published numbers",
     "present": "the demos full screen, for a lecture hall",
+    "guide": "for instructors: what to ask, to expect, to point at",
     "claims": "how often each sentence about a result holds",
     "experiments": "remake the tables of results that the chapters ship",
     "handout": "the exercises without solutions, for students and for autograders",

@@ -34,7 +34,7 @@ class Control:
 
     def word(self, value: Any) -> str:
         """A value as a link writes it."""
-        return str(value)
+        return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
     def texts(self, most: int | None = None) -> list[str]:
         return [self.text(value) for value in self.notches(most)]

@@ -57,9 +57,19 @@ class Part:
     deeper: bool
 
 
+@dataclass(frozen=True)
+class Task:
+    """What the reader does: an exercise or an open experiment, its minutes and its stars."""
+
+    title: str
+    minutes: int | None
+    stars: str
+    deeper: bool
+
+
 @dataclass
 class Lesson:
-    """One notebook: ``number`` such as "03", its title, its parts and demos in order."""
+    """One notebook: ``number`` such as "03", its title, its parts, demos and exercises in order."""
 
     number: str
     title: str
@@ -67,6 +77,12 @@ class Lesson:
     parts: list[Part] = field(default_factory=list)
     recaps: list[Question] = field(default_factory=list)
     showings: list[Showing] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+
+    @property
+    def minutes(self) -> int:
+        """Of the main path, as its parts say; 0 where they do not."""
+        return sum(part.minutes or 0 for part in self.parts if not part.deeper)
 
 
 def lessons(folder: Path = FOLDER) -> list[Lesson]:
@@ -87,7 +103,7 @@ def lesson(path: Path) -> Lesson:
     """One notebook; the ids of its demos are their keys."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     found = Lesson(path.name[:2], "", path)
-    asked, recap, folded, heading = None, False, None, ""
+    asked, recap, folded, part = None, False, None, ""
     for cell in cells:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
@@ -104,7 +120,11 @@ def lesson(path: Path) -> Lesson:
                 if depth == 1 and not found.title:
                     found.title = re.sub(r"^\d\d[:\s]+", "", heading)
                 elif depth == 2:
+                    part = heading
                     found.parts.append(Part(heading, minutes and int(minutes[1]), folded is not None))
+                if heading.startswith(("Exercise", "Open experiment")):
+                    stars = "".join(re.findall("★", title))
+                    found.tasks.append(Task(heading, minutes and int(minutes[1]), stars, folded is not None))
             if predicted := PREDICT.search(source):
                 asked = Question(predicted[1].strip())
         elif cell["cell_type"] == "code":
@@ -116,10 +136,8 @@ def lesson(path: Path) -> Lesson:
                 else:
                     key, function, preset = what
                     name = key if function == "demo" else f"{key}-{function}"
-                    part = heading or found.title
-                    found.showings.append(
-                        Showing(name, key, function, preset, found.number, part, folded is not None, asked)
-                    )
+                    here = part or found.title, folded is not None
+                    found.showings.append(Showing(name, key, function, preset, found.number, *here, asked))
                     asked = None
     return found
 

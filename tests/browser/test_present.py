@@ -171,6 +171,14 @@ def test_views_tools_and_notes_are_a_key_away(page):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     notes.close()
+    with page.context.expect_page() as opened:
+        page.keyboard.press("t")
+    guide = opened.value
+    guide.get_by_role("link", name="too large a step").first.click()
+    guide.wait_for_url("**/?demo=*")
+    settled(guide)
+    assert "inner_lr=0.1" in guide.url and "hide" not in guide.url
+    guide.close()
     settled(page)
     for key, start in {"s": b"\x89PNG", "v": b"<?xml"}.items():
         with page.expect_download() as saved:

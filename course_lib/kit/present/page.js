@@ -5,7 +5,7 @@ const HELP = [
   ["PageDown, Space, →", "the picture; then the next question"], ["PageUp, ←", "back"], ["1 to 9", "the demo's views"],
   ["a", "the question with its answer"], ["n", "the speaker's notes, in a second window"], ["i", "all demos"],
   ["p", "pointer"], ["d", "draw; Escape wipes"], ["b or .", "blank"], ["l", "large print"], ["f", "full screen"], ["r", "reset"],
-  ["s, v, g", "save the picture as PNG, as SVG, or the slider's sweep as a moving GIF"], ["c", "copy the link"], ["h", "these keys"],
+  ["s, v, g", "save the picture as PNG, as SVG, or the slider's sweep as a moving GIF"], ["c", "copy the link"], ["t", "the instructor's guide"], ["h", "these keys"],
 ];
 const byId = name => document.getElementById(name);
 const [room, asked, ink, pointer, said, blank] = ["demo", "question", "ink", "pointer", "said", "blank"].map(byId);
@@ -196,6 +196,7 @@ const acts = {
   PageDown: forward, PageUp: back,
   a: () => { if (LISTING[at].question) { answered = !answered; paint(); } },
   n: () => window.open("/notes", `notes-${location.port}`, "width=700,height=800"),
+  t: () => window.open("/guide", `guide-${location.port}`),
   i: () => unfold("list"), h: () => unfold("help"), "?": () => unfold("help"),
   p: () => { pointer.hidden = !pointer.hidden; document.body.classList.toggle("pointing", !pointer.hidden); },
   d: () => { ink.hidden = !ink.hidden; },

@@ -25,7 +25,9 @@ import tornado.websocket
 
 from course_lib.kit import front
 from course_lib.kit.lesson import Lesson, Showing
+from course_lib.kit.present.guide import guide
 from course_lib.kit.present.words import html_of
+from course_lib.kit.site.words import markdown
 
 HERE = Path(__file__).parent
 KEPT = 3  # demos that a page keeps ready: the one on show, the next, and the last
@@ -145,6 +147,23 @@ class Script(Guarded):
         self.finish(self.make())
 
 
+class Guide(Guarded):
+    """The instructor's guide; its links lead to this server's demos."""
+
+    async def get(self) -> None:
+        everything = partial(guide, self.program.lessons, self.program.open_demo, "/")
+        text = await asyncio.get_running_loop().run_in_executor(None, everything)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.finish(guide_page(text))
+
+
+def guide_page(text: str) -> str:
+    """The guide's Markdown as a page of its own."""
+    style = (HERE / "guide.css").read_text(encoding="utf-8")
+    head = f'<meta charset="utf-8"><link rel="icon" href="data:,"><title>The instructor\'s guide</title><style>{style}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{markdown(text)[0]}</body></html>\n'
+
+
 class Socket(Guarded, tornado.websocket.WebSocketHandler):
     """One page. It sends {open: id, query, fit, large, drawn, slide} or {prepare: id, ...}, {save: kind}, and what a
     person did; it gets one binary message for each picture: length, news as JSON, PNG."""
@@ -247,6 +266,7 @@ def application(program: Program, token: str, port: int) -> tornado.web.Applicat
         [
             ("/", Page, guard | {"file": "page.html"}),
             ("/notes", Page, guard | {"file": "notes.html"}),
+            ("/guide", Guide, guard),
             ("/socket", Socket, guard),
             *((path, Script, guard | {"kind": kind, "make": make}) for path, (kind, make) in scripts.items()),
         ],
