@@ -21,9 +21,9 @@ TASKS, RECAP = 25, 5  # minutes of a section for exercises, and for questions on
 LEAST = 3  # notches of a slider that is worth two links
 HEAD = """# The instructor's guide
 
-`make present` shows the demos full screen: a question, its picture on PageDown, then the next; h lists all keys, n
-opens a demo's words as notes. The links below lead there while it runs. A prediction costs a minute and decides what is seen:
-let people choose, count hands, then press the key.
+`make present` shows the demos full screen: a question, its picture on PageDown, then the next; h lists all keys, and n
+opens a demo's words as notes. The links below lead there while it runs. A prediction costs a minute and decides what is
+seen: let people choose, count hands, then press the key.
 """
 
 

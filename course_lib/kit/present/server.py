@@ -160,7 +160,9 @@ class Guide(Guarded):
 def guide_page(text: str) -> str:
     """The guide's Markdown as a page of its own."""
     style = (HERE / "guide.css").read_text(encoding="utf-8")
-    head = f'<meta charset="utf-8"><link rel="icon" href="data:,"><title>The instructor\'s guide</title><style>{style}</style>'
+    head = (
+        f'<meta charset="utf-8"><link rel="icon" href="data:,"><title>Instructor\'s guide</title><style>{style}</style>'
+    )
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{markdown(text)[0]}</body></html>\n'
 
 
