@@ -6,18 +6,36 @@ import math
 
 import torch
 
-from course_lib.kit.checks import Verdict, answered, attempt, compare, exercise, number, right, run, wrong
+from course_lib.chapters.task_heads import solutions
+from course_lib.kit.checks import (
+    Verdict,
+    answered,
+    attempt,
+    compare,
+    exercise,
+    model_answer,
+    number,
+    right,
+    run,
+    wrong,
+)
 
 
-@exercise("04", "remember a head")
+@exercise(
+    "04",
+    "remember a head",
+    solution=solutions.revisit,
+    why="Looked up, learnt, written back: the next visit begins where this one ended.",
+)
 def check_revisit(revisit) -> Verdict:
     """``revisit(heads, task, learn) -> heads``: one visit of a task, its head remembered; heads [N, D]."""
     heads = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    begun = []
+    begun, ended = [], []
 
     def learn(head: torch.Tensor) -> torch.Tensor:
         begun.append(head.detach().clone())
-        return 0.5 * head + 1
+        ended.append(0.5 * head + 1)
+        return ended[-1]
 
     result, (changed, *_) = attempt(revisit, heads, 2, learn)
     answered(result)
@@ -39,6 +57,11 @@ def check_revisit(revisit) -> Verdict:
         if not torch.equal(once, row):
             fresh = "This head began with fresh numbers. Begin with the stored one, `heads[task]`: that is remembering."
             mistakes.append((_with_row(heads, 0.5 * once + 1), fresh))
+    if isinstance(result, torch.Tensor) and result.shape == heads.shape and once is not None:
+        others = [0, 1, 3]
+        known = [expected[2], row, *begun, *ended]
+        if torch.equal(result[others], heads[others]) and not any(torch.equal(result[2], head) for head in known):
+            return wrong("The row holds a fresh head, not the one that learnt: store what `learn` returns.")
     praise = "Those three lines are the whole difference between forgetting and remembering."
     return compare(result, expected, mistakes, praise)
 
@@ -49,7 +72,12 @@ def _with_row(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
     return table
 
 
-@exercise("04", "how often a task comes back")
+@exercise(
+    "04",
+    "how often a task comes back",
+    solution="800 * 10 / 5000, (1 - 1 / 5000) ** 8000",
+    why="There are 8,000 draws; each misses a given task with probability 1 - 1/5000, so all do with about exp(-1.6).",
+)
 def check_visits(visits: float, never_seen: float) -> Verdict:
     """800 iterations of 10 out of 5000 tasks: mean visits of a task, and the share of tasks never drawn."""
     visits, never_seen = number(visits), number(never_seen)
@@ -67,7 +95,12 @@ def check_visits(visits: float, never_seen: float) -> Verdict:
     return right("A fifth of the heads is as random as on the first day, and most others were trained once or twice.")
 
 
-@exercise("04", "who chooses the direction")
+@exercise(
+    "04",
+    "who chooses the direction",
+    solution=solutions.feature_gradient,
+    why="The residual of a point decides how far and with which sign; the direction is w at every point.",
+)
 def check_feature_gradient(gradient) -> Verdict:
     """``gradient(z, w, y) -> [N, D]``: of a linear head's mean squared error, for the features."""
     generator = torch.Generator().manual_seed(1)
@@ -86,3 +119,13 @@ def check_feature_gradient(gradient) -> Verdict:
     ]
     praise = "Every row is a multiple of w: whatever the data say, the head alone chooses the direction."
     return compare(result, expected, mistakes, praise)
+
+
+check_open = model_answer(
+    "04",
+    "how fast may a body move",
+    """with 50 tasks a head waits five iterations on average, and stored heads like a fast body: their error after 1,600
+    iterations falls as the outer rate rises from 0.001 to 0.01. With 5,000 tasks it waits 500, and at 0.01 the body has
+    moved on: their error is several times that at 0.003, because the head was fitted to features that are gone. The
+    product of the two, how long a head waits times how fast the body moves, says how stale it is.""",
+)

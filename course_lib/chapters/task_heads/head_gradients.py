@@ -1,8 +1,8 @@
-"""Where a head points the body: the body's gradient under a fresh, a remembered and a fitted head.
+"""Where a head points the body: the body's gradient under a fresh, a stored and a fitted head.
 
 With residual r(x) = w z(x) - y the body's gradient is the mean over x of 2 r(x) dz(x)/dbody^T w: the head w
 says which features are to grow and which to shrink. A random w says nothing about the task. Everything is
-computed live; the bodies are kept from the runs of ``experiments.training_heads``.
+computed live, also the training of the bodies (``experiments.training_heads.bodies``).
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Notches, Slider, declare
 from course_lib.losses import mse
+from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 
-BODIES = {"meta": "one meta-learned head", "written back": "remembered heads", "random": "fresh random heads"}
+BODIES = {"meta": "one meta-learned head", "written back": "stored heads", "random": "fresh random heads"}
 VISITS = (1, 2, 3, 5, 10, 20, 50, 100)
 NUM_TASKS, MOST_POINTS, JUDGING_POINTS = 40, 20, 100
 LAMBDA = 1.0  # of the fitted head, on 100 points
-HEADS = {"fresh": "fresh random head", "kept": "remembered head"}
-BINS = np.linspace(-1, 1, 21)  # of a cosine
+HEADS = {"fresh": "fresh random head", "kept": "stored head"}
+ITERATIONS = (0, 100, 400)
+ROWS = {"fresh": 1, "kept": 0}  # their heights in the picture
+APART = 0.28 * np.sin(np.arange(NUM_TASKS) * 2.4)  # of a row's dots, up and down, so that they do not hide one another
 
 
 def body_gradients(model: nn.Module, heads: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -49,21 +52,19 @@ def body_gradients(model: nn.Module, heads: Tensor, x: Tensor, y: Tensor) -> Ten
     return torch.cat([grad.flatten(1) for grad in grads], dim=1)
 
 
-def network(body: str, iteration: int) -> nn.Module:
+def network(body: str, iteration: int, seed: int = 0) -> nn.Module:
     """The body after so many iterations of meta-training with that kind of head."""
-    return training_heads.shipped_network(body, iteration)
+    return training_heads.bodies(seed, ITERATIONS)[body, iteration] if iteration else MLP(seed=seed)
 
 
 @lru_cache(maxsize=16)
 @torch.no_grad()
-def setup(body: str, iteration: int, points: int, draw: int) -> dict[str, Tensor]:
+def setup(body: str, iteration: int, points: int, draw: int, seed: int = 0) -> dict[str, Tensor]:
     """What all visits bring, and the gradient under the fitted head ``target`` [T, P]."""
     generator = torch.Generator().manual_seed(200 + draw)
     batch = SinusoidTasks(MOST_POINTS * VISITS[-1], JUDGING_POINTS).sample(NUM_TASKS, generator=generator)
-    model = network(body, iteration)
-    x, y = (
-        p.view(NUM_TASKS, VISITS[-1], MOST_POINTS)[:, :, :points] for p in (batch.support_x, batch.support_y)
-    )
+    model = network(body, iteration, seed)
+    x, y = (p.view(NUM_TASKS, VISITS[-1], MOST_POINTS)[:, :, :points] for p in (batch.support_x, batch.support_y))
     weight, bias = ridge_head(model.features(batch.query_x), batch.query_y, LAMBDA)
     fitted = torch.cat([weight.mT, bias[..., None]], dim=1)  # [T, D + 1, 1]
     with torch.enable_grad():
@@ -75,12 +76,14 @@ def setup(body: str, iteration: int, points: int, draw: int) -> dict[str, Tensor
 
 
 @lru_cache(maxsize=64)
-def cosines(body: str, iteration: int, points: int, steps: int, rate: float, draw: int) -> dict[str, Tensor]:
+def cosines(
+    body: str, iteration: int, points: int, steps: int, rate: float, draw: int, seed: int = 0
+) -> dict[str, Tensor]:
     """{"fresh", "kept"}: each task's cosine with the gradient under its fitted head at VISITS [visits, T].
 
     {"fresh_mean", "kept_mean"}: the cosine of the means over the tasks, as an outer loop takes them [visits].
     """
-    data, model = setup(body, iteration, points, draw), network(body, iteration)
+    data, model = setup(body, iteration, points, draw, seed), network(body, iteration, seed)
     kept, result = data["first"][:, 0], {name: [] for name in ("fresh", "kept", "fresh_mean", "kept_mean")}
     for v in range(VISITS[-1]):
         z, y, parts = data["z"][:, v], data["y"][:, v, :, None], [part[:, v] for part in data["parts"]]
@@ -109,12 +112,15 @@ def compute(values: SimpleNamespace) -> dict:
 
 
 def body_in_words(body: str, iteration: int) -> str:
-    return f"Body: {iteration:,} iterations, {BODIES[body]}"
+    return f"Body: {iteration:,} iterations, {BODIES[body]}" if iteration else "Body: untrained"
 
 
 def picture(fig, show) -> None:
-    panels = fig.subplot_mosaic([["fresh", "visits"], ["kept", "visits"]], width_ratios=(1, 1.15))
-    right, middles = panels["visits"], (BINS[:-1] + BINS[1:]) / 2
+    left, right = fig.subplots(1, 2, width_ratios=(1, 1.15))
+    left.set(xlabel="cosine with the fitted head's gradient", xlim=(-1.05, 1.05), ylim=(-0.6, 1.75))
+    left.set_xticks([-1, 0, 1], ["-1: against it", "0", "1: the same"])
+    left.set_yticks([1, 0], ["fresh\nhead", "stored\nhead"])
+    left.axvline(0, color=plots.GREY, linewidth=1, linestyle="-")
     right.set(xlabel="visits (each brings new points of the task)", ylabel="mean cosine, 95 % interval")
     right.set(xlim=(0.85, 115), ylim=(-0.25, 1.1), xscale="log")
     right.set_xticks(VISITS, [str(v) for v in VISITS])
@@ -123,31 +129,25 @@ def picture(fig, show) -> None:
     show.level(right, 1, "the direction of the fitted head", at=0.02)
     show.mark(right, "visit")
     for name, text in HEADS.items():
-        panel, color = panels[name], LOOKS[name]["color"]
-        panel.set(xlim=(-1, 1), ylim=(0, 22), ylabel="tasks", xticks=(-1, -0.5, 0, 0.5, 1))
-        panel.axvline(0, color=plots.GREY, linewidth=1, linestyle="-")
-        counts = lambda d, name=name: np.histogram(d.tasks[name], BINS)[0]
-        show.bars(panel, middles, counts, width=0.092, color=color)
-        show.mark(panel, lambda d, name=name: d.tasks[name].mean(), color=plots.INK)
-        panel.text(0.02, 0.95, text, transform=panel.transAxes, va="top", color=color, fontsize=10)
-        means = lambda d, name=name: (d.tasks[name].mean(), d.of_means[name])
-        cosine = lambda d, means=means: "mean {:.2f}\nof the averaged\ngradients {:.2f}".format(*means(d))
-        show.text(panel, -0.96, 18.2, cosine, va="top", fontsize=9)
+        color, row = LOOKS[name]["color"], ROWS[name]
+        dots = lambda d, name=name: d.tasks[name]
+        show.points(left, dots, row + APART, color=color, markersize=5, alpha=0.7, markeredgecolor="white")
+        mean = {"color": plots.INK, "marker": "|", "markersize": 26, "markeredgewidth": 2.5}
+        show.points(left, lambda d, name=name: d.tasks[name].mean(), row, **mean)
         curve, half = (lambda d, name=name: d.mean[name]), (lambda d, name=name: d.half[name])
         whiskers = lambda d, curve=curve, half=half: [
             np.array([(v, m - h), (v, m + h)]) for v, m, h in zip(VISITS, curve(d), half(d))
         ]
         show.paths(right, whiskers, color=color, linewidth=1.2)
         show.line(right, VISITS, curve, **LOOKS[name], marker="o", markersize=5, end=text.split()[0], pin=True)
-    panels["fresh"].set_xticklabels([])
-    panels["kept"].set_xlabel("cosine with the fitted head's gradient")
-    show.title(panels["fresh"], lambda d: body_in_words(d.body, d.iteration), fontsize=10)
+    plots.name_region(left, 0.03, 0.93, "a dot is a task", va="top", ha="left")
+    show.title(left, lambda d: body_in_words(d.body, d.iteration), fontsize=10)
     show.title(right, gained)
 
 
 def gained(d) -> str:
     fresh, kept = (d.mean[name][d.at] for name in HEADS)
-    return f"At visit {d.visit}: remembered {kept:.2f}, fresh {fresh:.2f}"
+    return f"At visit {d.visit}: stored {kept:.2f}, fresh {fresh:.2f}"
 
 
 def words(d) -> str:
@@ -162,7 +162,7 @@ demo = declare(
     "Where a head points the body",
     [
         Choice("body", BODIES, "meta", "body trained with"),
-        Notches("iteration", training_heads.STOPS, 0, "for so many iterations"),
+        Notches("iteration", ITERATIONS, 0, "for so many iterations"),
         Notches("visit", VISITS, 100, "visit"),
         Slider("steps", 1, 20, 5, "steps a visit k"),
         Slider("points", 5, MOST_POINTS, 10, "points a visit"),
@@ -177,7 +177,7 @@ demo = declare(
     views={
         "the first visit": {"visit": 1},
         "the hundredth": {},
-        "a trained body": {"body": "written back", "iteration": 3200},
+        "a trained body": {"body": "written back", "iteration": 400},
     },
     play="visit",
 )

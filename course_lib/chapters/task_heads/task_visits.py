@@ -18,17 +18,18 @@ from course_lib import checkpoints
 from course_lib.algorithms.heads import BIAS, WEIGHT, random_heads
 from course_lib.algorithms.solvers import ridge_head
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Several, Slider, declare
+from course_lib.kit.demo import Button, Choice, Notches, Several, Slider, declare
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import X_RANGE, ZERO_PREDICTOR_MSE, sinusoid
 
 BODIES = {"maml": "trained by MAML", "random": "random weights"}
-VISITS, MOST_POINTS, NUM_TASKS, LAMBDA = 30, 20, 60, 0.1
+VISITS, MOST_POINTS, NUM_TASKS = 30, 20, 60
+PENALTIES = (1e-3, 1e-2, 0.1, 1.0)  # of the ridge heads
 GRID = torch.linspace(*X_RANGE, 101)[None, :, None]  # [1, 101, 1]
 HEADS = {
     "fresh": "fresh head",
-    "kept": "remembered head",
+    "kept": "stored head",
     "solved_visit": "ridge, this visit",
     "solved_all": "ridge, all points",
 }
@@ -103,15 +104,14 @@ def visits(body: str, points: int, draw: int) -> dict[str, Tensor]:
 
 @lru_cache(maxsize=16)
 @torch.no_grad()
-def solved(body: str, points: int, draw: int) -> dict[str, Tensor]:
+def solved(body: str, points: int, draw: int, penalty: float) -> dict[str, Tensor]:
     """Errors of ridge heads on one visit's points and on all points so far: [VISITS, T] each."""
     data = visits(body, points, draw)
     z, y = data["z"][..., :-1], data["y"][..., None]  # ridge_head adds its own ones
     error = lambda head: error_of(torch.cat([head[0].mT, head[1][..., None]], dim=1), data)
-    one = [error(ridge_head(z[:, v], y[:, v], LAMBDA)) for v in range(VISITS)]
+    one = [error(ridge_head(z[:, v], y[:, v], penalty)) for v in range(VISITS)]
     every = [
-        error(ridge_head(z[:, : v + 1].flatten(1, 2), y[:, : v + 1].flatten(1, 2), LAMBDA))
-        for v in range(VISITS)
+        error(ridge_head(z[:, : v + 1].flatten(1, 2), y[:, : v + 1].flatten(1, 2), penalty)) for v in range(VISITS)
     ]
     return {"solved_visit": torch.stack(one), "solved_all": torch.stack(every)}
 
@@ -124,7 +124,7 @@ def error_of(w: Tensor, data: dict[str, Tensor]) -> Tensor:
 @lru_cache(maxsize=64)
 @torch.no_grad()
 def learn(body: str, points: int, steps: int, rate: float, draw: int) -> dict[str, Tensor]:
-    """Errors [VISITS, T] and the shown task's fits [VISITS, 101] of fresh and of remembered heads."""
+    """Errors [VISITS, T] and the shown task's fits [VISITS, 101] of fresh and of stored heads."""
     data = visits(body, points, draw)
     kept, errors, fits = data["first"][:, 0], {"fresh": [], "kept": []}, {"fresh": [], "kept": []}
     for v in range(VISITS):
@@ -141,7 +141,7 @@ def compute(values: SimpleNamespace) -> dict:
     """Mean errors after every visit, and the shown task after ``values.visit`` visits."""
     which = values.body, values.points
     data, draw = visits(*which, values.new_tasks), values.new_tasks
-    results = learn(*which, values.steps, values.rate, draw) | solved(*which, draw)
+    results = learn(*which, values.steps, values.rate, draw) | solved(*which, draw, values.penalty)
     task, v = data["shown"], values.visit - 1
     return {
         "errors": {name: results[name].mean(1).numpy() for name in HEADS},  # [VISITS] each
@@ -184,17 +184,22 @@ def on_axis(values: np.ndarray) -> np.ndarray:
 
 
 def beaten(d) -> str:
-    """From which visit on the remembered head stays ahead of a ridge head on one visit's points."""
-    behind = ~(d.errors["kept"] < d.errors["solved_visit"].mean())
-    first = int(behind.nonzero()[0].max(initial=-1)) + 2
+    """From which visit on the stored head stays ahead of a ridge head on one visit's points."""
+    first = overtakes(d.errors)
     return f"Remembering beats ridge from visit {first}" if first <= VISITS else "Remembering does not beat ridge"
+
+
+def overtakes(errors: dict[str, np.ndarray]) -> int:
+    """The visit from which the stored head's error stays below a single visit's ridge; VISITS + 1 if it does not."""
+    behind = ~(errors["kept"] < errors["solved_visit"].mean())
+    return int(behind.nonzero()[0].max(initial=-1)) + 2
 
 
 def words(d) -> str:
     fresh, kept, solved_visit, solved_all = (d.errors[name][d.visit - 1] for name in HEADS)
     return (
         f"Visit {d.visit}, {d.steps} steps on {len(d.now)} new points each. Mean held-out error of {NUM_TASKS} tasks: "
-        f"fresh {fresh:.2g}, remembered {kept:.2g}; a ridge head (lambda = {LAMBDA}) on this visit's points "
+        f"fresh {fresh:.2g}, stored {kept:.2g}; a ridge head (lambda = {d.penalty:g}) on this visit's points "
         f"{solved_visit:.2g}, on all points so far {solved_all:.2g}. {beaten(d)}."
     )
 
@@ -207,6 +212,7 @@ demo = declare(
         Slider("steps", 1, 20, 5, "steps a visit k"),
         Slider("points", 5, MOST_POINTS, 10, "points a visit"),
         Slider("rate", 1e-3, 0.1, 0.1, "head rate", log=True),
+        Notches("penalty", PENALTIES, 0.1, "penalty \N{GREEK SMALL LETTER LAMDA} of ridge"),
         Several("heads", HEADS, label="show"),
         Button("new_tasks", "other tasks"),
     ],

@@ -1,4 +1,4 @@
-"""Random, remembered or meta-learned: bodies trained with each kind of head, early and late in meta-training.
+"""Random, stored or meta-learned: bodies trained with each kind of head, early and late in meta-training.
 
 The curves are the shipped table of ``experiments.training_heads`` (see its record); nothing is trained here.
 """
@@ -10,102 +10,102 @@ from types import SimpleNamespace
 import numpy as np
 
 from course_lib.chapters.task_heads.experiments import training_heads
-from course_lib.evaluation import over_seeds
+from course_lib.chapters.task_heads.experiments.training_heads import META_BATCH, OUTER_LRS, PENALTIES, STOPS
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Notches, Several, declare
-from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
+from course_lib.kit.demo import Choice, Notches, declare
 
-HEADS = {"random": "fresh random heads", "written back": "stored heads", "meta": "one meta-learned head"}
+HEADS = {"random": "fresh random", "written back": "stored", "meta": "meta-learned"}
 LOOKS = {name: plots.METHODS[look] for name, look in zip(HEADS, ("random", "union", "maml"))}
-ERRORS = {"ridge": "error on new tasks, of the body with a fitted head", "training_loss": "query loss in training"}
-LEADS = {"random": "random heads lead", "written back": "stored heads lead", "meta": "one head for all leads"}
-NUMBERS = {"ridge": "the body, with a head fitted to new tasks", "training_loss": "what training sees, heads and all"}
-FIRST = {"ridge": 0, "training_loss": training_heads.STOPS[1]}  # no training loss before the first iteration
-FLOORS, CEILING = {"ridge": 0.05, "training_loss": 0.008}, 6.0
-TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+SETTINGS = {"few": "50 tasks, k = 1", "many": "5,000 tasks, k = 1"}
+CELLS = {"few": (50, 1), "many": (5000, 1)}  # number of tasks, k
+NUMBERS = {"errors": "the body, with a head fitted to new tasks", "training_loss": "what training sees, heads and all"}
+FLOORS, CEILING = {"errors": 0.004, "training_loss": 0.001}, 8.0
+TICKS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+LAMBDA = "\N{GREEK SMALL LETTER LAMDA}"
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """The three curves with intervals, for the chosen number of tasks and k."""
-    rows = training_heads.table(values.number, num_tasks=values.num_tasks, steps=values.steps)
-    first = training_heads.STOPS.index(FIRST[values.number])
-    seeds = {head: row[:, first:].numpy() for head, row in rows.items()}  # [seeds, n] each
-    curves = {head: over_seeds(row.T, log=True) for head, row in seeds.items()}  # mean, low, high [3, n]
-    at = training_heads.STOPS[first:].index(values.iteration)
+    """Every seed's curve of the three kinds, for the chosen numbers of tasks and steps, rate and penalty."""
+    outer, penalty = (None if value == "best" else value for value in (values.outer_lr, values.penalty))
+    num_tasks, steps = CELLS[values.setting]
+    seeds = training_heads.curves(num_tasks, steps, None, values.number, outer, penalty)
+    seeds = {head: row.numpy() for head, row in seeds.items()}  # [seeds, stops] each
     return {
-        "visits": training_heads.META_BATCH * values.iteration / values.num_tasks,
-        "places": np.arange(first, len(training_heads.STOPS)),  # stops double: evenly spaced, on a logarithmic axis
+        "visits": META_BATCH * values.iteration / num_tasks,
         "seeds": seeds,
-        "curves": curves,
-        "now": {head: curve[:, at] for head, curve in curves.items()},  # mean, low, high
+        "medians": {head: np.median(row, 0) for head, row in seeds.items()},  # [stops]
+        "at": STOPS.index(values.iteration),
     }
 
 
 def picture(fig, show) -> None:
-    axes = fig.subplots()
-    axes.set(xlabel="iterations of meta-training", ylabel="error", yscale="log")
-    axes.set(xlim=(-0.2, len(training_heads.STOPS) - 0.8))
-    axes.set_xticks(range(len(training_heads.STOPS)), [f"{stop:,}" for stop in training_heads.STOPS])
+    axes, bars = fig.subplots(1, 2, width_ratios=(2.2, 1))
+    axes.set(xlabel="iterations of meta-training", ylabel="held-out error", yscale="log")
+    axes.set(xlim=(-0.2, len(STOPS) - 0.8))
+    axes.set_xticks(range(len(STOPS)), [f"{stop:,}" for stop in STOPS])
     axes.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes.minorticks_off()
     show.limits(axes, y=lambda d: (FLOORS[d.number], CEILING))
-    show.level(axes, ZERO_PREDICTOR_MSE, "predicting zero")
-    show.mark(axes, lambda d: training_heads.STOPS.index(d.iteration))
-    for shift, (head, text) in zip((-0.06, 0, 0.06), HEADS.items()):
-        shown, color = (lambda d, head=head: head in d.heads), LOOKS[head]["color"]
-        whiskers = lambda d, head=head, shift=shift: [
-            np.array([(x + shift, low), (x + shift, high)]) for x, (_, low, high) in zip(d.places, d.curves[head].T)
-        ]
-        runs = lambda d, head=head, shift=shift: np.stack([np.tile(d.places + shift, 3), d.seeds[head].ravel()], 1)
-        show.paths(axes, whiskers, color=color, linewidth=1, alpha=0.6, shown=shown)
-        show.points(axes, runs, color=color, markersize=2.5, alpha=0.6, shown=shown)
-        mean = lambda d, head=head: d.curves[head][0]
-        place = lambda d, shift=shift: d.places + shift
-        show.line(axes, place, mean, **LOOKS[head], markersize=5, end=text, pin=True, shown=shown)
-    low_left = {"style": "italic", "color": plots.QUIET, "fontsize": 10}
-    show.text(axes, 0, lambda d: 1.2 * FLOORS[d.number], lambda d: ERRORS[d.number], **low_left)
-    show.title(axes, lambda d: f"{d.visits:g} visits a task: {leader(d)} ({numbers(d)})")
+    show.mark(axes, "at")
+    for head, text in HEADS.items():
+        color = LOOKS[head]["color"]
+        each = lambda d, head=head: [np.stack([np.arange(len(STOPS)), row], 1) for row in d.seeds[head]]
+        show.paths(axes, each, color=color, linewidth=0.8, alpha=0.4)
+        middle = lambda d, head=head: d.medians[head]
+        show.line(axes, range(len(STOPS)), middle, **LOOKS[head], markersize=5, end=text, pin=True)
+    show.title(axes, lambda d: f"{d.visits:g} visits a task: {leader(d)}")
+    bars.set(
+        xlabel="place", ylabel="seeds", xlim=(-0.6, 2.6), ylim=(0, 8.6), yticks=range(0, 9, 2)
+    )
+    bars.set_xticks(range(3), ["first", "second", "third"])
+    for shift, head in zip((-0.27, 0, 0.27), HEADS):
+        count = lambda d, head=head: places(d)[head]
+        show.bars(bars, np.arange(3) + shift, count, width=0.25, color=LOOKS[head]["color"])
+    show.title(bars, lambda d: f"At iteration {d.iteration:,}")
+
+
+def places(d) -> dict[str, np.ndarray]:
+    """In how many seeds each kind is first, second, third at the chosen iteration."""
+    now = np.stack([d.seeds[head][:, d.at] for head in HEADS], 1)  # [seeds, 3]
+    rank = np.nan_to_num(now, nan=np.inf).argsort(1).argsort(1)
+    return {head: np.bincount(rank[:, i], minlength=3) for i, head in enumerate(HEADS)}
 
 
 def leader(d) -> str:
-    """Who is ahead at the chosen iteration, if the intervals of the first two do not meet."""
-    first, second, _ = sorted(d.now, key=lambda head: d.now[head][0])
-    if d.now[first][2] < d.now[second][1]:
-        return LEADS[first]
-    return "no clear leader"
-
-
-def numbers(d) -> str:
-    random, stored, meta = (d.now[head][0] for head in HEADS)
-    return f"random {random:.2f}, stored {stored:.2f}, meta {meta:.2f}"
+    """Who is first, and in how many seeds."""
+    first = {head: int(count[0]) for head, count in places(d).items()}
+    best = max(first, key=first.get)
+    return f"{HEADS[best]} heads lead in {first[best]} of {len(d.seeds[best])} seeds"
 
 
 def words(d) -> str:
+    now = ", ".join(f"{text} {d.medians[head][d.at]:.2g}" for head, text in HEADS.items())
+    penalty = "its best on validation tasks" if d.penalty == "best" else f"{d.penalty:g}"
     return (
-        f"Error of {NUMBERS[d.number]}; {d.num_tasks} tasks, k = {d.steps}, geometric mean of three seeds. "
-        f"Iteration {d.iteration:,}, {d.visits:g} visits a task: {leader(d)}; {numbers(d)}."
+        f"Error of {NUMBERS[d.number]}; {SETTINGS[d.setting]}, outer rate {d.outer_lr}, the judge's ridge "
+        f"penalty {penalty}. Iteration {d.iteration:,}, {d.visits:g} visits a task: {leader(d)}; medians: {now}."
     )
 
 
 demo = declare(
-    "Random, remembered or meta-learned heads",
+    "Random, stored or meta-learned heads",
     [
-        Notches("num_tasks", training_heads.NUM_TASKS, 50, "number of tasks"),
-        Notches("steps", training_heads.STEPS, 1, "inner steps k"),
-        Notches("iteration", training_heads.STOPS[1:], 3200, "look at iteration"),
-        Choice("number", NUMBERS, "ridge", "error of"),
-        Several("heads", HEADS, label="show"),
+        Choice("setting", SETTINGS, "few", "tasks and inner steps"),
+        Notches("iteration", STOPS, STOPS[-1], "look at iteration"),
+        Notches("penalty", ("best", *PENALTIES), "best", f"the judge's penalty {LAMBDA}"),
+        Notches("outer_lr", ("best", *OUTER_LRS), "best", "outer rate β"),
+        Choice("number", NUMBERS, "errors", "error of"),
     ],
     compute,
     picture,
     words,
     size=(9.4, 4.6),
-    hint="A run diverged: choose fewer steps.",
+    may_diverge=("seeds", "medians"),
     views={
         "early": {"iteration": 100},
         "late": {},
-        "tasks seldom return": {"num_tasks": 5000, "iteration": 800},
-        "five inner steps": {"steps": 5},
+        "tasks seldom return": {"setting": "many"},
+        "a strict judge": {"penalty": 10.0},
         "what training sees": {"number": "training_loss"},
     },
     play="iteration",

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from course_lib.algorithms import MAML
-from course_lib.algorithms.heads import BIAS, WEIGHT
+from course_lib.algorithms.heads import BIAS, WEIGHT, RandomHead, WrittenBackHeads
+from course_lib.algorithms.solvers import ridge_head
 from course_lib.chapters.task_heads import head_gradients as gradients
 from course_lib.chapters.task_heads import task_visits as visits
 from course_lib.chapters.task_heads import three_heads as curves
+from course_lib.chapters.task_heads import wave
 from course_lib.chapters.task_heads.experiments import training_heads as experiment
 from course_lib.inner_loop import adapt
 from course_lib.kit.demo import check
@@ -20,7 +22,7 @@ from course_lib.tasks import SinusoidTasks
 from course_lib.training import meta_train
 
 
-@pytest.mark.parametrize("demo", [curves, gradients, visits])
+@pytest.mark.parametrize("demo", [curves, gradients, visits, wave])
 def test_every_corner(demo):
     check(demo.demo())
 
@@ -29,92 +31,92 @@ def defaults(module, **changes):
     return SimpleNamespace(**(module.demo().start | changes))
 
 
+# The wave ---------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_amplitude_pushes_by_the_sign_of_its_product_with_the_true_one():
+    trained = wave.train(1, 0.06, 60, 0)
+    heads, ways = wave.pushes(trained, 0, 1, 0.06, 0)
+    amplitudes = wave.WaveTasks(60, 0).amplitudes
+    clear = abs(heads[0] * amplitudes) > 1  # the sampled points blur what is near zero
+    assert clear.sum() > 10
+    assert torch.equal((ways[0] > 0)[clear], (heads[0] * amplitudes > 0)[clear])  # home lies to the right
+
+
+def test_home_is_also_half_a_period_on():
+    phases = wave.SHARED + torch.tensor([0.0, 0.3, -torch.pi, 1.0])
+    torch.testing.assert_close(wave.astray(phases), torch.tensor([0.0, 0.3, 0.0, 1.0]), atol=1e-6, rtol=0)
+    path = wave.SHARED + torch.tensor([[1.0, 0.0], [0.1, 0.0], [0.5, 0.1], [0.1, 0.1]])  # [4, 2]
+    assert wave.arrivals(path).tolist() == [3, 0]
+
+
+def test_only_the_visited_heads_are_written_back():
+    heads = wave.train(1, 0.06, 12, 0).heads  # [101, 3, N]
+    changed = (heads[1:, 1] != heads[:-1, 1]).sum(1)
+    assert changed.min() >= 1 and changed.max() <= wave.META_BATCH
+
+
 # The experiment ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_batched_run_ends_where_meta_train_ends(steps):
-    runs = [experiment.Run(head, 7, steps, 1) for head in (*experiment.HEADS, "stored")]
-    *_, (iteration, networks, losses) = experiment.train(runs, (0, 6), progress=False)
-    assert iteration == 6 and losses.shape == (6, 4)
+    runs = [experiment.Run(head, 7, rate) for rate in (1e-3, 1e-2) for head in experiment.HEADS]
+    *_, (iteration, theta, losses) = experiment.train(1, runs, steps, (0, 6))
+    assert iteration == 6 and losses.shape == (6, 6)
     for r, run in enumerate(runs):
-        learner = MAML(steps, experiment.INNER_LR, head=run.make_head())
+        kinds = {"random": RandomHead(1), "written back": WrittenBackHeads(7, 40, 1, 1), "meta": None}
+        learner = MAML(steps, experiment.INNER_LR, head=kinds[run.head])
         tasks = SinusoidTasks(10, 10, num_tasks=7)
-        options = dict(iterations=6, meta_batch=experiment.META_BATCH, seed=1, progress=False)
+        options = dict(iterations=6, meta_batch=experiment.META_BATCH, outer_lr=run.outer_lr, seed=1, progress=False)
         alone, history = meta_train(learner, MLP(seed=1), tasks, **options)
         assert losses[:, r].tolist() == pytest.approx(history.loss, rel=1e-4)
-        for p, q in zip(networks[r].parameters(), alone.parameters()):
-            torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-5)
+        for name, p in alone.named_parameters():
+            torch.testing.assert_close(theta[name][r], p, rtol=1e-3, atol=1e-5)
 
 
-def test_the_shipped_table_is_the_whole_grid_with_its_record():
-    table = experiment.load()
-    assert table["command"].endswith("training_heads") and "+" not in table["commit"] and table["seconds"] > 0
-    assert tuple(table["stops"]) == experiment.STOPS
-    shipped = {tuple(run[name] for name in ("head", "num_tasks", "steps", "seed")) for run in table["runs"]}
-    assert shipped == {(r.head, r.num_tasks, r.steps, r.seed) for r in experiment.grid()}
-
-
-def test_shipped_bodies_score_as_the_table_says():
-    kept = {"num_tasks": 200, "steps": 1}
-    for head, rows in experiment.table("ridge", **kept).items():
-        for iteration, score in zip(experiment.STOPS, rows[0]):
-            network = experiment.shipped_network(head, iteration)
-            assert experiment.ridge_error(network) == pytest.approx(float(score), rel=1e-2)
-
-
-def test_unknown_settings_say_what_there_is():
-    with pytest.raises(KeyError, match="NUM_TASKS"):
-        experiment.table(num_tasks=51)
-    with pytest.raises(KeyError, match="iterations"):
-        experiment.shipped_network("meta", 3)
+def test_the_judge_fits_ridge_heads():
+    body, batch = MLP(seed=0).double(), experiment.new_tasks(5, 3).map(torch.Tensor.double)
+    errors = experiment.ridge_errors(body.features, dict(body.features.named_parameters()), batch, (0.1, 1.0))
+    for penalty, error in zip((0.1, 1.0), errors):
+        weight, bias = ridge_head(body.features(batch.support_x), batch.support_y, penalty)
+        outputs = body.features(batch.query_x) @ weight.mT + bias[:, None]
+        torch.testing.assert_close(error, mse(outputs, batch.query_y).median())
 
 
 def test_a_diverged_body_has_no_score():
-    network = MLP(seed=0)
-    with torch.no_grad():
-        network.features[0].weight[0] = torch.inf
-    assert np.isnan(experiment.ridge_error(network))
+    params = {name: torch.full_like(p, torch.nan) for name, p in MLP().named_parameters()}
+    assert experiment.judge(params, 2)["validation"] == np.inf
+
+
+def test_every_cell_of_the_table_has_all_kinds_rates_and_seeds():
+    for cell in experiment.runs.cells:
+        rows = experiment.runs.rows(**cell)
+        found = {(row["seed"], row["head"], row["outer_lr"]) for row in rows}
+        assert len(rows) == len(found) == 8 * len(experiment.HEADS) * len(experiment.OUTER_LRS)
+        for row in rows:
+            assert np.shape(row["errors"]) == (len(experiment.STOPS), len(experiment.PENALTIES))
 
 
 # The curves -------------------------------------------------------------------------------------------------
 
 
-def test_who_leads_depends_on_how_often_a_task_returns():
-    few, many = (experiment.table("ridge", num_tasks=n, steps=1) for n in (50, 5000))
-    middle, late, last = (experiment.STOPS.index(iteration) for iteration in (400, 800, 3200))
-    for stop in (late, last):
-        assert (few["written back"][:, stop] < 0.8 * few["meta"][:, stop]).all()
-    assert (many["written back"][:, middle] > 1.5 * many["meta"][:, middle]).all()
-    assert many["written back"][:, last].mean() < many["meta"][:, last].mean()  # six visits later
-    for table in (few, many):
-        assert (table["random"][:, middle] > 2 * table["meta"][:, middle].mean()).all()
-
-
-def test_default_view_counts_visits():
-    data = curves.compute(defaults(curves))
-    assert data["visits"] == 640 and data["now"]["written back"][2] < data["now"]["meta"][1]
-
-
-def test_the_title_names_a_leader_only_if_three_seeds_show_one():
-    few = {"num_tasks": 5000, "iteration": 800}
-    said = {"stored heads lead": {}, "one head for all leads": few, "no clear leader": {"iteration": 100}}
-    for words, where in said.items():
-        assert curves.leader(curves.demo(**where).set().data) == words
-    assert curves.leader(curves.demo(steps=5).set().data) == "no clear leader"
+def test_the_title_counts_the_seeds_in_which_the_leader_leads():
+    data = curves.demo().set().data
+    places = curves.places(data)
+    assert sum(count[0] for count in places.values()) == 8 and data.visits == 320
+    first = max(places, key=lambda head: places[head][0])
+    assert curves.leader(data) == f"{curves.HEADS[first]} heads lead in {places[first][0]} of 8 seeds"
 
 
 @pytest.mark.parametrize("number", curves.NUMBERS)
 def test_every_seed_lies_on_the_axis_at_every_stop(number):
     demo = curves.demo()
-    for num_tasks in experiment.NUM_TASKS:
-        for steps in experiment.STEPS:
-            demo.set(number=number, num_tasks=num_tasks, steps=steps, iteration=experiment.STOPS[-1])
+    for setting in curves.SETTINGS:
+        for outer_lr in ("best", *experiment.OUTER_LRS):
+            demo.set(number=number, setting=setting, outer_lr=outer_lr)
             values = np.concatenate([seeds.ravel() for seeds in demo.data["seeds"].values()])
-            assert curves.FLOORS[number] < values.min() and values.max() < curves.CEILING
-            places = demo.data["places"]
-            assert (places[0], places[-1]) == (number != "ridge", len(experiment.STOPS) - 1)
-    assert "Iteration 3,200, 6.4 visits a task" in demo.alt
+            assert curves.FLOORS[number] < np.nanmin(values) and np.nanmax(values) < curves.CEILING
 
 
 # The visits -------------------------------------------------------------------------------------------------
@@ -149,6 +151,7 @@ def test_the_title_says_from_which_visit_on_remembering_pays():
     ahead = data.errors["kept"] < data.errors["solved_visit"].mean()
     assert ahead[first - 1 :].all() and not ahead[first - 2]
     assert visits.beaten(visits.demo(rate=0.001).set().data) == "Remembering does not beat ridge"
+    assert visits.overtakes(data.errors) == first
 
 
 def test_moving_the_visit_keeps_the_draws():
@@ -181,5 +184,13 @@ def test_a_random_head_has_no_direction_and_a_remembered_one_gains_it():
 
 
 def test_the_body_is_named_after_its_training():
-    assert gradients.body_in_words("meta", 0) == "Body: 0 iterations, one meta-learned head"
-    assert gradients.body_in_words("written back", 3200) == "Body: 3,200 iterations, remembered heads"
+    assert gradients.body_in_words("meta", 0) == "Body: untrained"
+    assert gradients.body_in_words("written back", 400) == "Body: 400 iterations, stored heads"
+
+
+def test_bodies_are_those_of_the_experiment():
+    bodies = experiment.bodies(3, (0, 2))
+    *_, (_, theta, _) = experiment.train(3, [experiment.Run(head, 50, 1e-3) for head in experiment.HEADS], 1, (0, 2))
+    for name, p in bodies["meta", 2].named_parameters():
+        assert torch.equal(p, theta[name][2])
+    assert torch.equal(bodies["random", 0].head.weight, MLP(seed=3).head.weight)

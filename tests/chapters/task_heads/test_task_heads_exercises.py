@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from course_lib.chapters.task_heads import exercises as task_heads
+from course_lib.chapters.task_heads import solutions
 
 
 def remembering(heads, task, learn):
@@ -29,6 +30,11 @@ def fresh(heads, task, learn):
     return torch.cat([heads[:task], learn(torch.randn_like(heads[task]))[None], heads[task + 1 :]])
 
 
+def forgotten(heads, task, learn):
+    learn(heads[task])
+    return torch.cat([heads[:task], torch.randn_like(heads[task])[None], heads[task + 1 :]])
+
+
 def unlearnt(heads, task, learn):
     return torch.cat([heads[:task], torch.randn_like(heads[task])[None], heads[task + 1 :]])
 
@@ -43,6 +49,7 @@ def stored_too_soon(heads, task, learn):
     ("revisit", "passed", "message"),
     [
         (fresh, False, "began with fresh numbers"),
+        (forgotten, False, "store what `learn` returns"),
         (unlearnt, False, "No head has learnt"),
         (stored_too_soon, False, "before it learnt"),
         (remembering, True, "remembering"),
@@ -98,3 +105,11 @@ def by_autograd(z, w, y):
 def test_feature_gradient(gradient, passed, message):
     verdict = task_heads.check_feature_gradient(gradient)
     assert verdict.passed is passed and message in str(verdict)
+
+
+def test_the_solutions_pass_and_the_open_question_shows_a_model_answer():
+    assert task_heads.check_revisit.solution(solutions.revisit).passed
+    assert task_heads.check_feature_gradient.solution(solutions.feature_gradient).passed
+    assert task_heads.check_visits.solution(*eval(task_heads.check_visits.model)).passed
+    assert task_heads.check_open.solution(...).passed is None
+    assert "outer rate" in task_heads.check_open.solution("With many tasks the stored heads lose their lead.").message

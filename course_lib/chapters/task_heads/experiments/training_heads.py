@@ -1,245 +1,248 @@
 """The head a returning task begins with: random anew, stored, or meta-learned; the table of notebook 04.
 
-    python -m course_lib.chapters.task_heads.experiments.training_heads
+    python -m course_lib experiments training_heads
 
-MAML on sinusoids (MLP 1-40-40-1, Adam 1e-3, 10 tasks of 10 + 10 points an iteration) on a finite set of
-tasks that come back. What changes between runs: where a task's head begins (``HEADS``), how many tasks
-there are, and k; the inner rate is 0.01. Three seeds each; a seed gives all runs the same initial body and
-the same stream of tasks and points. Runs with one k train together as one batched run.
+MAML on sinusoids (MLP 1-40-40-1, Adam, 10 tasks of 10 + 10 points an iteration) on a finite set of tasks that come
+back. What changes between runs: where a task's head begins (``HEADS``), how many tasks there are, k, and the rates of
+both loops. A seed gives all its runs the same initial body and the same stream of tasks and points; the runs of one
+seed and k train together as one batched run.
 
-A body is judged alone, whatever head it was trained with: a ridge head (lambda 0.1) is fitted to 10 points
-of 200 new tasks, and the error is that on 50 other points. ``training_loss`` is what the outer loop saw:
-the mean query loss of the last 100 iterations up to a stop, heads and all. None stands for a run that
-diverged or a loss not yet seen.
-
-Writes training_heads.json, the scores with their record, and training_heads.safetensors, the bodies on the way of
-one run of each kind. About eight minutes on one quiet CPU core.
+A body is judged alone, whatever head it was trained with: a ridge head is fitted to 10 points of each of 100 new
+tasks, and the error is the median over the tasks of that on 30 other points. The ridge penalty is chosen for every
+body from ``PENALTIES`` on 100 other tasks, ``validation``, which choose the outer rate too (``best_rate``).
+``training_loss`` is what the outer loop saw: the mean query loss of the last 100 iterations up to a stop.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import product
-from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from course_lib import checkpoints
-from course_lib.algorithms.heads import RandomHead, StoredHeads, TaskHead, WrittenBackHeads
-from course_lib.algorithms.solvers import ridge_head
-from course_lib.engine.files import read_tensors, write_tensors, write_whole
-from course_lib.engine.run import threads_for
+from course_lib.algorithms.heads import BIAS, WEIGHT, RandomHead, random_heads
 from course_lib.inner_loop import Params, adapt, predict
+from course_lib.kit.experiment import Experiment
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.base import TaskBatch
-from course_lib.training import adam
 
 HEADS = ("random", "written back", "meta")  # see algorithms/heads.py
-NUM_TASKS, STEPS, SEEDS = (50, 200, 5000), (1, 5), (0, 1, 2)
-STOPS = (0, 25, 50, 100, 200, 400, 800, 1600, 3200)  # iterations
-INNER_LR, OUTER_LR, META_BATCH, SHOTS = 0.01, 1e-3, 10, 10
-TEST_TASKS, TEST_QUERIES, LAMBDA = 200, 50, 0.1
-SHIPPED = {"num_tasks": 200, "steps": 1, "seed": 0}  # bodies of these runs are kept
-FILE = Path(__file__).with_suffix(".json")
-BODIES = FILE.with_suffix(".safetensors")
+STOPS = (0, 50, 100, 200, 400, 800, 1600)  # iterations
+META_BATCH, SHOTS, INNER_LR = 10, 10, 0.01
+TEST_TASKS, TEST_QUERIES, TEST_SEED = 100, 30, 10_000
+PENALTIES = (1e-3, 1e-2, 0.1, 1.0, 10.0)  # of the judge's ridge head
 
 
-@dataclass(frozen=True)
-class Run:
-    """One meta-training: the head's kind, how many tasks there are, k, the seed.
-
-    ``head`` is one of HEADS or "stored", which the outer loop trains.
-    """
+class Run(NamedTuple):
+    """One meta-training of a seed: the head's kind, how many tasks there are, the outer rate."""
 
     head: str
     num_tasks: int
-    steps: int
-    seed: int
-
-    def make_head(self, num_features: int = 40) -> TaskHead | None:
-        """A head of this kind, seeded; None is the model's own."""
-        if self.head == "meta":
-            return None
-        if self.head == "random":
-            return RandomHead(self.seed)
-        kind = {"stored": StoredHeads, "written back": WrittenBackHeads}[self.head]
-        return kind(self.num_tasks, num_features, 1, self.seed)
-
-
-def grid(
-    heads: Sequence[str] = HEADS,
-    num_tasks: Sequence[int] = NUM_TASKS,
-    steps: Sequence[int] = STEPS,
-    seeds: Sequence[int] = SEEDS,
-) -> list[Run]:
-    """Every combination."""
-    return [Run(*values) for values in product(heads, num_tasks, steps, seeds)]
+    outer_lr: float
 
 
 def train(
-    runs: Sequence[Run], stops: Sequence[int] = STOPS, progress: bool = True
-) -> Iterator[tuple[int, list[MLP], Tensor]]:
-    """Train all ``runs``, which share one k, as one; run r ends where ``meta_train`` would bring it.
+    seed: int, runs: Sequence[Run], steps: int, stops: Sequence[int] = STOPS
+) -> Iterator[tuple[int, Params, Tensor]]:
+    """Train all ``runs``, sorted by their outer rate, as one; each ends where ``meta_train`` would bring it.
 
     Yields:
-        (iteration, the network of every run, the losses of the iterations since the last stop [n, R]) at
-        each of the ``stops``, ascending. The networks are the same objects each time.
+        (iteration, parameters {name: [R, ...]}, losses since the last stop [n, R]) at each of the ``stops``, ascending.
     """
-    (steps,) = {run.steps for run in runs}
-    networks = [MLP(seed=run.seed) for run in runs]
-    heads = [run.make_head() for run in runs]
-    families = [SinusoidTasks(SHOTS, SHOTS, num_tasks=run.num_tasks) for run in runs]
-    generators = [torch.Generator().manual_seed(run.seed) for run in runs]
-    names = [name for name, _ in networks[0].named_parameters()]
-    theta = {n: torch.stack([net.get_parameter(n).detach() for net in networks]) for n in names}  # [R, ...]
-    theta = {n: p.requires_grad_() for n, p in theta.items()}
-    learned = [*theta.values(), *(p for head in heads if head for p in head.parameters())]
-    optimizer, losses = adam(learned, OUTER_LR), []
-    bar = tqdm(total=stops[-1], desc=f"k = {steps}, {len(runs)} runs", disable=not progress, leave=False)
-    with bar, threads_for(networks[0], torch.device("cpu")):
-        for iteration in range(stops[-1] + 1):
-            if iteration in stops:
-                for r, network in enumerate(networks):
-                    network.load_state_dict({n: p[r].detach() for n, p in theta.items()})
-                yield iteration, networks, torch.stack(losses) if losses else torch.empty(0, len(runs))
-                losses = []
-            if iteration == stops[-1]:
-                return
-            batches = [family.sample(META_BATCH, generator=g) for family, g in zip(families, generators)]
-            batches = [
-                head.prepare(network, batch) if head and head.prepares else batch
-                for head, network, batch in zip(heads, networks, batches)
-            ]
-            loss = run_losses(networks[0], theta, heads, batches, steps)  # [R]
-            for p, grad in zip(learned, torch.autograd.grad(loss.sum(), learned, materialize_grads=True)):
-                p.grad = grad
-            optimizer.step()
-            losses.append(loss.detach())
-            bar.update()
+    model, num_runs = MLP(seed=seed), len(runs)
+    rates = sorted({run.outer_lr for run in runs})
+    groups = [[run for run in runs if run.outer_lr == rate] for rate in rates]
+    assert sum(groups, []) == list(runs), "runs must be sorted by their outer rate"
+    leaves = [{n: p.detach().expand(len(g), *p.shape).clone().requires_grad_() for n, p in model.named_parameters()}
+              for g in groups]  # fmt: skip
+    updates = [{"params": list(group.values()), "lr": rate} for group, rate in zip(leaves, rates)]
+    optimizer = torch.optim.Adam(updates, fused=True)
+    sets = {n: SinusoidTasks(SHOTS, SHOTS, num_tasks=n) for n in sorted({run.num_tasks for run in runs})}
+    streams = {n: torch.Generator().manual_seed(seed) for n in sets}  # of tasks and points
+    heads = Heads(runs, sets, seed)
+    losses: list[Tensor] = []
+    for iteration in range(stops[-1] + 1):
+        theta = {n: torch.cat([group[n] for group in leaves]) for n in leaves[0]}  # [R, ...]
+        if iteration in stops:
+            seen = torch.stack(losses) if losses else torch.empty(0, num_runs)
+            yield iteration, {n: p.detach() for n, p in theta.items()}, seen
+            losses = []
+        batches = {n: sets[n].sample(META_BATCH, generator=streams[n]) for n in sets}
+        batch = TaskBatch.cat([batches[run.num_tasks] for run in runs])  # [R T]
+        start = {n: p.repeat_interleave(META_BATCH, 0) for n, p in theta.items()}  # [R T, ...]
+        start = heads.begin(start, batches)
+        adapted = adapt(model, start, batch.support_x, batch.support_y, loss_fn=mse, steps=steps, lr=INNER_LR)
+        heads.remember(adapted, batches)
+        loss = mse(predict(model, adapted, batch.query_x), batch.query_y).view(num_runs, -1).mean(1)  # [R]
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+        losses.append(loss.detach())
 
 
-def run_losses(
-    model: nn.Module, theta: Params, heads: Sequence[TaskHead | None], batches: Sequence[TaskBatch], steps: int
-) -> Tensor:
-    """Each run's mean query loss [R] after the inner loop, which begins with each run's own heads."""
-    starts = []
-    for r, (head, batch) in enumerate(zip(heads, batches)):
-        params = {n: p[r].expand(batch.num_tasks, *p.shape[1:]) for n, p in theta.items()}  # [T, ...]
-        starts.append(head.begin(params, batch) if head else params)
-    params = {n: torch.cat([start[n] for start in starts]) for n in theta}  # [R T, ...]
-    support_x, support_y, query_x, query_y = (
-        torch.cat([getattr(batch, part) for batch in batches])
-        for part in ("support_x", "support_y", "query_x", "query_y")
-    )
-    adapted = adapt(model, params, support_x, support_y, loss_fn=mse, steps=steps, lr=INNER_LR)
-    for r, (head, batch) in enumerate(zip(heads, batches)):
-        mine = slice(r * batch.num_tasks, (r + 1) * batch.num_tasks)
-        if head and head.prepares:
-            head.remember(batch, {name: p[mine].detach() for name, p in head.keep(adapted).items()})
-    return mse(predict(model, adapted, query_x), query_y).view(len(batches), -1).mean(1)
+class Heads:
+    """The heads that the tasks of all runs begin with, and the tables of those that are remembered."""
+
+    def __init__(self, runs: Sequence[Run], num_tasks: Sequence[int], seed: int):
+        self.fresh = RandomHead(seed).draws
+        self.random = [r for r, run in enumerate(runs) if run.head == "random"]
+        of = lambda n: [r for r, run in enumerate(runs) if run.head == "written back" and run.num_tasks == n]
+        self.stored = {n: of(n) for n in num_tasks}
+        self.tables = {}  # {number of tasks: {name: [stored runs, N, ...]}}
+        for n, mine in self.stored.items():
+            heads = random_heads(n, 40, 1, torch.Generator().manual_seed(seed))
+            self.tables[n] = {name: head.expand(len(mine), *head.shape).clone() for name, head in heads.items()}
+
+    def begin(self, params: Params, batches: dict[int, TaskBatch]) -> Params:
+        """``params`` [R T, ...] with the random and the stored heads in their places."""
+        drawn = random_heads(META_BATCH, 40, 1, self.fresh.now())
+        self.fresh.advance()
+        begun = {}
+        for name in (WEIGHT, BIAS):
+            head = params[name].unflatten(0, (-1, META_BATCH)).clone()  # [R, T, ...]
+            head[self.random] = drawn[name]
+            for n, batch in batches.items():
+                head[self.stored[n]] = self.tables[n][name][:, batch.task_id]
+            begun[name] = head.flatten(0, 1)
+        return params | begun
+
+    def remember(self, adapted: Params, batches: dict[int, TaskBatch]) -> None:
+        for n, batch in batches.items():
+            for name, table in self.tables[n].items():
+                ended = adapted[name].detach().unflatten(0, (-1, META_BATCH))  # [R, T, ...]
+                table[:, batch.task_id] = ended[self.stored[n]]
+
+
+# The judge -------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4)
+def new_tasks(num_tasks: int, seed: int) -> TaskBatch:
+    return SinusoidTasks(SHOTS, TEST_QUERIES).sample(num_tasks, generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()
-def ridge_error(network: nn.Module, num_tasks: int = TEST_TASKS) -> float:
-    """How good the features are: mean query error of new tasks, a ridge head on 10 points each; or NaN."""
-    if not all(p.isfinite().all() for p in network.parameters()):
-        return float("nan")
-    generator = torch.Generator().manual_seed(10_000)
-    batch = SinusoidTasks(SHOTS, TEST_QUERIES).sample(num_tasks, generator=generator)
-    weight, bias = ridge_head(network.features(batch.support_x), batch.support_y, LAMBDA)  # [T, 1, D], [T, 1]
-    outputs = network.features(batch.query_x) @ weight.mT + bias[:, None]  # [T, Q, 1]
-    return float(mse(outputs, batch.query_y).mean())
+def ridge_errors(body: nn.Module, params: Params, batch: TaskBatch, penalties: Sequence[float] = PENALTIES) -> Tensor:
+    """Median over tasks of the query error of a ridge head on the body's features, for each penalty [penalties].
 
-
-def measure(
-    runs: Sequence[Run], stops: Sequence[int] = STOPS, num_tasks: int = TEST_TASKS, progress: bool = True
-) -> tuple[list[dict], dict[str, Tensor]]:
-    """One entry per run: settings, "ridge" and "training_loss" at each stop; and the bodies to ship."""
-    entries = {run: asdict(run) | {"ridge": [], "training_loss": []} for run in runs}
-    bodies = {}
-    for steps in sorted({run.steps for run in runs}):
-        together = [run for run in runs if run.steps == steps]
-        for iteration, networks, losses in train(together, stops, progress):
-            for r, (run, network) in enumerate(zip(together, networks)):
-                entries[run]["ridge"].append(_rounded(ridge_error(network, num_tasks)))
-                seen = float(losses[-100:, r].mean()) if len(losses) else math.nan
-                entries[run]["training_loss"].append(_rounded(seen))
-                if all(getattr(run, name) == value for name, value in SHIPPED.items()):
-                    parameters = network.state_dict().items()
-                    bodies |= {f"{run.head}/{iteration}/{name}": p.clone() for name, p in parameters}
-    return list(entries.values()), bodies
-
-
-def _rounded(value: float) -> float | None:
-    return float(f"{value:.4g}") if math.isfinite(value) else None
-
-
-@lru_cache(maxsize=1)
-def load() -> dict:
-    """The shipped table: {"runs": entries as from ``measure``, "stops", and its record}.
-
-    >>> len(load()["runs"]) == len(grid())
-    True
+    One eigendecomposition of each task's K = z z^T serves all: outputs = K' U (S + penalty)^-1 U^T y.
     """
-    return json.loads(FILE.read_text())
+    ones = lambda x: torch.ones(*x.shape[:2], 1, dtype=torch.float64)
+    see = lambda x: torch.cat([torch.func.functional_call(body, params, (x,)).double(), ones(x)], -1)
+    z, new = see(batch.support_x), see(batch.query_x)  # [T, S, D + 1], [T, Q, D + 1]
+    values, vectors = torch.linalg.eigh(z @ z.mT)  # [T, S], [T, S, S]
+    across = new @ z.mT @ vectors  # [T, Q, S]
+    targets = vectors.mT @ batch.support_y.double()  # [T, S, 1]
+    outputs = [across @ (targets / (values.clamp(min=0) + penalty)[..., None]) for penalty in penalties]
+    return torch.stack([mse(output, batch.query_y.double()).median() for output in outputs])
 
 
-def table(number: str = "ridge", **settings) -> dict[str, Tensor]:
-    """``number`` of the shipped runs with these settings: {head: [seeds, stops]}, NaN where there is none.
-
-    >>> list(table(num_tasks=200, steps=1)) == list(HEADS)
-    True
-    """
-    rows = [run for run in load()["runs"] if all(run[name] == value for name, value in settings.items())]
-    if not rows:
-        raise KeyError(f"no run with {settings}; the grid is {NUM_TASKS=}, {STEPS=}, {SEEDS=}")
-    values = {head: [run[number] for run in rows if run["head"] == head] for head in HEADS}
+def judge(params: Params, num_tasks: int = TEST_TASKS) -> dict:
+    """One body's errors: on validation tasks at their best penalty, on test tasks at each penalty."""
+    body = MLP().features
+    mine = {name.removeprefix("features."): p for name, p in params.items() if name.startswith("features.")}
+    if not all(p.isfinite().all() for p in mine.values()):
+        return {"validation": math.inf, "penalty": PENALTIES[-1], "errors": [math.inf] * len(PENALTIES)}
+    validation, test = (ridge_errors(body, mine, new_tasks(num_tasks, TEST_SEED + i)) for i in (1, 0))
     return {
-        head: torch.tensor(
-            [[torch.nan if v is None else v for v in row] for row in mine], dtype=torch.float64
-        )
-        for head, mine in values.items()
+        "validation": validation.min().item(),
+        "penalty": PENALTIES[int(validation.argmin())],
+        "errors": test.tolist(),
     }
 
 
-@lru_cache(maxsize=None)
-def shipped_network(head: str, iteration: int) -> MLP:
-    """The network of a kept run (``SHIPPED``) after ``iteration`` iterations, one of STOPS."""
-    tensors, _ = read_tensors(BODIES)
-    prefix = f"{head}/{iteration}/"
-    mine = {name.removeprefix(prefix): p for name, p in tensors.items() if name.startswith(prefix)}
-    if not mine:
-        raise KeyError(f"no network {prefix!r} was kept; heads are {HEADS}, iterations {STOPS}")
-    network = MLP()
-    network.load_state_dict(mine)
-    return network
+def measure(
+    seed: int,
+    steps: int,
+    num_tasks: int,
+    outer_lrs: Sequence[float],
+    stops: Sequence[int] = STOPS,
+    test_tasks: int = TEST_TASKS,
+) -> list[dict]:
+    """A row for each run: its settings, and lists over the stops of what ``judge`` says and of the training loss."""
+    runs = [Run(head, num_tasks, outer_lr) for outer_lr, head in product(outer_lrs, HEADS)]
+    rows = [{"head": run.head, "outer_lr": run.outer_lr} | {number: [] for number in NUMBERS} for run in runs]
+    for _, theta, losses in train(seed, runs, steps, stops):
+        for r, row in enumerate(rows):
+            seen = losses[-100:, r].mean().item() if len(losses) else math.nan
+            judged = judge({n: p[r] for n, p in theta.items()}, test_tasks) | {"training_loss": seen}
+            for number, value in judged.items():
+                row[number].append(rounded(value))
+    return rows
 
 
-def main() -> None:
-    """Train, score, and write the table and the bodies with their record, anew after each k."""
-    started = time.perf_counter()
-    runs, bodies = [], {}
-    for steps in STEPS:
-        more_runs, more_bodies = measure(grid(steps=(steps,)))
-        runs, bodies = runs + more_runs, bodies | more_bodies
-        record = {"stops": STOPS, "inner_lr": INNER_LR, "outer_lr": OUTER_LR, "meta_batch": META_BATCH}
-        record |= {"shots": SHOTS, "test_tasks": TEST_TASKS, "ridge_lambda": LAMBDA}
-        command = "python -m course_lib.chapters.task_heads.experiments.training_heads"
-        record |= checkpoints.provenance(command, time.perf_counter() - started, threads=1)
-        lines = ",\n  ".join(json.dumps(run) for run in runs)
-        write_whole(FILE, json.dumps(record, indent=1)[:-2] + f',\n "runs": [\n  {lines}\n ]\n}}\n')
-        write_tensors(BODIES, bodies, record)
-        print(f"{FILE.name}: {len(runs)} runs in {record['seconds']} s")
+NUMBERS = ("validation", "penalty", "errors", "training_loss")
 
 
-if __name__ == "__main__":
-    main()
+def rounded(value):
+    """To three digits."""
+    return [rounded(v) for v in value] if isinstance(value, list) else float(f"{value:.3g}")
+
+
+OUTER_LRS = (1e-3, 3e-3, 1e-2)
+runs = Experiment(
+    __file__,
+    measure,
+    seeds=range(8),
+    cells=[{"steps": 1, "num_tasks": 50}, {"steps": 1, "num_tasks": 5000}],
+    settings={"outer_lrs": OUTER_LRS},
+    small={"stops": (0, 20), "test_tasks": 10},
+)
+
+
+# What the table says ----------------------------------------------------------------------------------------------
+
+
+def best_rate(head: str, num_tasks: int, steps: int) -> float:
+    """The outer rate with the lowest median validation error at the last stop, over the seeds of the table."""
+    last: dict[float, list[float]] = {}
+    for row in runs.rows(head=head, num_tasks=num_tasks, steps=steps):
+        last.setdefault(row["outer_lr"], []).append(row["validation"][-1])
+    return min(last, key=lambda rate: median(math.inf if math.isnan(v) else v for v in last[rate]))
+
+
+def curves(
+    num_tasks: int,
+    steps: int,
+    seed: int | None = None,
+    number: str = "errors",
+    outer_lr: float | None = None,
+    penalty: float | None = None,
+) -> dict[str, Tensor]:
+    """{head: [seeds, stops]}, at each kind's best outer rate or at this one, and at the judge's penalty.
+
+    Args:
+        seed: this one alone, measured now where the table has it not; None is all of the table.
+        number: "errors" of the body, judged, or "training_loss".
+        penalty: one of PENALTIES; None is each body's own best on the validation tasks.
+    """
+    found = {}
+    for head in HEADS:
+        where = {"head": head, "num_tasks": num_tasks, "steps": steps}
+        where["outer_lr"] = outer_lr or best_rate(**where)
+        rows = runs.rows(**where) if seed is None else runs.of(seed, **where)
+        values = [row[number] for row in rows]
+        if number == "errors":
+            at = lambda own: PENALTIES.index(own if penalty is None else penalty)
+            values = [[at_stop[at(own)] for at_stop, own in zip(row[number], row["penalty"])] for row in rows]
+        found[head] = torch.tensor(values, dtype=torch.float64)
+    return found
+
+
+@lru_cache(maxsize=8)
+@torch.enable_grad()
+def bodies(seed: int, stops: Sequence[int]) -> dict[tuple[str, int], MLP]:
+    """{(head, iteration): network} on the way of the three kinds, with 50 tasks and k = 1; trained now, in seconds."""
+    networks = {}
+    for iteration, theta, _ in train(seed, [Run(head, 50, 1e-3) for head in HEADS], 1, stops):
+        for r, head in enumerate(HEADS):
+            networks[head, iteration] = MLP()
+            networks[head, iteration].load_state_dict({n: p[r] for n, p in theta.items()})
+    return networks
