@@ -17,7 +17,7 @@ import torch
 from course_lib.algorithms import MAML
 from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
-from course_lib.kit.demo import Run, Slider, Switch, declare
+from course_lib.kit.demo import Button, Demo, Run, Slider, Switch, declare
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -128,6 +128,51 @@ def picture(fig, show) -> None:
     show.line(right, x, "after", color=color, linestyle="-", linewidth=2.6, end=r"$f_{\theta'}$, adapted", pin=True)
     show.points(right, "support", **plots.SUPPORT)
     show.title(right, lambda d: f"New curve, k = {d.steps}: error {d.error:.2f}")
+
+
+def watch(network: MLP, losses: list[float], inner_lr: float = 0.01) -> Demo:
+    """A network that a reader has trained: the losses of its outer steps, and new curves that it adapts to."""
+    x = GRID[0, :, 0]
+
+    def adapted(values: SimpleNamespace) -> dict:
+        generator = torch.Generator().manual_seed(5 + values.new_task)
+        task = TASKS.sample(1, generator=generator)
+        params = MAML(values.steps, inner_lr).adapt(network, task.support_x, task.support_y)
+        with torch.no_grad():
+            after = predict(network, params, GRID)[0, :, 0]
+            before = predict(network, stack_params(network, 1), GRID)[0, :, 0]
+        truth = sinusoid(GRID, **task.info)
+        found = {
+            "truth": truth[0, :, 0],
+            "before": before,
+            "after": after,
+            "error": float((after - truth[0, :, 0]).square().mean()),
+        }
+        return found | {"support": torch.cat([task.support_x, task.support_y], 2)[0]}
+
+    def picture(fig, show) -> None:
+        left, right = fig.subplots(1, 2, width_ratios=(1, 1.15))
+        left.set(xlabel="outer step", ylabel=f"query loss, mean of {WINDOW}", ylim=(0, 5), xlim=(0, len(losses)))
+        show.level(left, ZERO_PREDICTOR_MSE, "predicting zero")
+        steps = np.arange(1, len(losses) + 1)
+        mean = running_mean(np.array(losses)).clip(0, 5)
+        show.line(left, steps, mean, color=plots.BLUE, linestyle="-", linewidth=2.6)
+        show.title(left, f"Your loop: the last {WINDOW} steps cost {np.mean(losses[-WINDOW:]):.2f}")
+        right.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-6, 6))
+        show.line(right, x, "truth", **plots.TRUTH, end="a new curve")
+        show.line(right, x, "before", color=plots.BLUE, linestyle=":", linewidth=1.6, end="before")
+        show.line(right, x, "after", color=plots.BLUE, linestyle="-", linewidth=2.6, end="adapted", pin=True)
+        show.points(right, "support", **plots.SUPPORT)
+        show.title(right, lambda d: f"After {d.steps} inner step{'s' * (d.steps != 1)}: error {d.error:.2f}")
+
+    def in_words(d) -> str:
+        return (
+            f"A network after {len(losses)} outer steps of the loop of this page; the last {WINDOW} cost "
+            f"{np.mean(losses[-WINDOW:]):.2f}. On a new curve its error is {d.error:.2f} after {d.steps} inner steps."
+        )
+
+    controls = [Slider("steps", 0, 10, 1, "inner steps k"), Button("new_task", "another curve")]
+    return Demo("Your own network", controls, adapted, picture, in_words, size=(8.6, 3.2), key="your_network")
 
 
 def progress(d) -> str:

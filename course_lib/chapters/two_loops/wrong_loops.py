@@ -36,13 +36,13 @@ def errors(loop: Callable) -> Demo:
     def picture(fig, show) -> None:
         left, right = fig.subplots(1, 2)
         for axes in (left, right):
-            axes.set(xlabel="inner steps k", xlim=(0.8, STEPS[-1]), xticks=STEPS)
+            axes.set(xlabel="inner steps k", xlim=(0.8, STEPS[-1] + 0.1), xticks=STEPS)
             show.level(axes, 1, "the library's", at=0)
         left.set(yscale="log", ylim=(SHORTEST, LONGEST))
         left.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
         left.minorticks_off()
         right.set(ylim=(-1.05, 1.2))
-        show.level(right, 0, "at right angles", at=0)
+        show.level(right, 0, "at right angles", at=0.5)
         for row, (alpha, color, mark) in enumerate(zip(RATES, (plots.BLUE, plots.ORANGE), plots.MARKERS)):
             look = {"color": color, "marker": mark, "linestyle": "-", "end": f"α = {alpha:g}"}
             show.line(left, STEPS, lambda d, row=row: d.lengths[row], **look)

@@ -8,14 +8,19 @@ import pytest
 import torch
 
 from course_lib.algorithms import MAML
+from course_lib.analysis.curvature import Curvature
+from course_lib.chapters.two_loops import dropped, judging, wrong_loops
 from course_lib.chapters.two_loops import landscape as landscape
 from course_lib.chapters.two_loops import live_training as training
 from course_lib.chapters.two_loops import stepper as stepper
 from course_lib.chapters.two_loops import two_losses as loss
 from course_lib.chapters.two_loops import unrolled_loop as unrolled
+from course_lib.inner_loop import stack_params
 from course_lib.kit import two_parameters as plane
 from course_lib.kit.demo import check
 from course_lib.kit.touch import touched
+from course_lib.losses import mse
+from course_lib.models import MLP
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +31,11 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("module", [stepper, landscape, loss, unrolled, training], ids=lambda m: m.__name__[-9:])
+@pytest.mark.parametrize(
+    "module",
+    [stepper, landscape, loss, unrolled, training, dropped, judging],
+    ids=lambda m: m.__name__[-9:],
+)
 def test_every_corner(module):
     check(module.demo())
 
@@ -73,14 +82,6 @@ def test_the_arrow_is_the_slope_of_the_query_loss_after_adapting():
 
     slopes = [(loss_at(theta + h * e) - loss_at(theta - h * e)) / (2 * h) for e in torch.eye(2, dtype=torch.float64)]
     assert np.allclose(plane.direction("maml", plane.wave(*theta), batch, 3, 0.2), slopes, atol=1e-8)
-
-
-def test_only_maml_ends_at_the_lowest_point_of_what_it_descends():
-    for draw in range(3):
-        *_, last = landscape.compute(values_of(landscape, new_tasks=draw))
-        final = {m: losses[-1] for m, losses in last["losses"].items()}
-        assert final["maml"] <= last["landscape"].min() + 1e-3
-        assert all(final[m] > 1.05 * final["maml"] for m in ("fomaml", "reptile", "union"))
 
 
 def test_without_inner_steps_maml_fomaml_and_the_landscape_agree():
@@ -139,6 +140,38 @@ def test_the_default_run_learns():
     assert mean[-1] == pytest.approx(data["losses"][-training.WINDOW :].mean())
     (fresh,) = training.compute(values_of(training, steps=2))
     assert len(fresh["losses"]) == 0
+
+
+def test_a_reader_sees_their_own_network():
+    check(training.watch(MLP(seed=0), [5.0, 4.0, 3.0]))
+
+
+def test_a_loop_of_ones_own_is_measured():
+    check(
+        wrong_loops.errors(lambda model, batch, k, lr: MAML(k, lr, second_order=False).meta_gradient(model, batch)[0])
+    )
+
+
+@pytest.mark.parametrize("start", dropped.STARTS)
+def test_the_two_parts_of_the_hessian_are_the_whole(start):
+    model, batch = unrolled.network(start), unrolled.one_task(0)
+    here = Curvature(model, stack_params(model, 1), batch.support_x, batch.support_y, mse)
+    basis = torch.randn(1, here.gradient.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    first = dropped.gauss_newton_times(model, stack_params(model, 1), batch.support_x, basis)
+    rest = here.hessian_times(basis) - first
+    own = dict(model.named_parameters())
+    outputs = model(batch.support_x[0])  # [S, 1]
+    jacobian = torch.stack([torch.cat([g.flatten() for g in torch.autograd.grad(out, own.values(), retain_graph=True)])
+                            for out in outputs[:, 0]])  # fmt: skip
+    expected = 2 / len(outputs) * jacobian.T @ (jacobian @ basis[0])
+    torch.testing.assert_close(first[0], expected)
+    last = sum(p.numel() for p in model.head.parameters())  # the network is linear in its head
+    alone = torch.cat([torch.zeros(basis.shape[1] - last), torch.ones(last)]).double()[None]
+    part = here.hessian_times(alone) - dropped.gauss_newton_times(model, stack_params(model, 1), batch.support_x, alone)
+    assert part[0, -last:].abs().max() < 1e-9 < rest.abs().max()
+    exact = MAML(3, 0.01).meta_gradient(model, batch)[0]
+    found = dropped.meta_gradients(start, 3, 0.01, 0)
+    torch.testing.assert_close(found["all"], torch.cat([g.flatten() for g in exact.values()]))
 
 
 def test_the_start_of_theta_is_dragged_in_both_planes():
