@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from course_lib.chapters.adapting import adapting, four_cells, held_out, many_tasks, one_wave, solutions
+from course_lib.chapters.adapting.experiments import starts
 from course_lib.kit.claim import claim
 from course_lib.tasks.sinusoid import AMPLITUDE, PHASE, sinusoid
 
@@ -67,6 +68,13 @@ def long_steps_overshoot(draw: int):
     """alpha 0.1 for 0.01, ten points of a random curve; the number is the factor."""
     of = errors(draw, inner_lr=0.1)["maml"]
     return bool(of[1] > of[0]), {"factor": of[1] / of[0]}
+
+
+@claim("MAML after one step is ahead of pre-training with one head after fifty, each at its best rates", draws=8)
+def one_beats_fifty(draw: int):
+    """Draws are trainings of 5,000 iterations; outer and test rates by validation (experiments/starts.py); medians."""
+    maml, one_head = starts.best(draw, "maml", 1), starts.best(draw, "pretrained", 50)
+    return maml < one_head, {"maml": maml, "one_head": one_head}
 
 
 # The four cells

@@ -6,14 +6,19 @@ import math
 
 import torch
 
-from course_lib.kit.checks import Verdict, compare, exercise, number, right, run, wrong
+from course_lib.chapters.omniglot import solutions
+from course_lib.kit.checks import Verdict, compare, exercise, model_answer, number, right, run, wrong
 from course_lib.tasks import GlyphTasks
 
 # Exercise 3: alpha of MAML's released code at 20 ways, against the sum of 20 means
 CODE_ALPHA, CODE_WAYS = 0.1, 20
 
 
-@exercise("09")
+@exercise(
+    "09",
+    solution=solutions.episode,
+    why="Classes and drawings without replacement, from the generator; labels are new.",
+)
 def check_episode(my_episode) -> Verdict:
     """``my_episode(images, ways, shots, queries, generator)`` of images [C, D, 28, 28] -> four tensors."""
     images = torch.arange(6 * 8.0)[:, None, None].expand(-1, 28, 28).reshape(6, 8, 28, 28)  # value 8 c + d
@@ -49,7 +54,12 @@ def check_episode(my_episode) -> Verdict:
     return right("Labels are drawn anew with each episode, so nothing can be learnt about a label.")
 
 
-@exercise("09", "the nearest class mean")
+@exercise(
+    "09",
+    "the nearest class mean",
+    solution=solutions.labels,
+    why="With pixels it is a floor; with the features of a trained network it is ProtoNet.",
+)
 def check_nearest(my_labels) -> Verdict:
     """``my_labels(support_x, support_y, query_x) -> labels [Q]`` by the nearest class mean, in pixels."""
     batch = GlyphTasks("test", ways=5, shots=3, queries=4).sample(1, generator=torch.Generator().manual_seed(0))
@@ -66,7 +76,12 @@ def check_nearest(my_labels) -> Verdict:
     return compare(result, distance.argmin(1), mistakes, "Put features in the place of pixels, and this is ProtoNet.")
 
 
-@exercise("09", "alpha for a mean")
+@exercise(
+    "09",
+    "alpha for a mean",
+    solution=solutions.mean_alpha,
+    why="The code's loss is 20 times the mean, so its gradient is 20 times as long.",
+)
 def check_mean_alpha(alpha: float) -> Verdict:
     """alpha of MAML's released code at 20 ways, in units of the mean."""
     alpha = number(alpha)
@@ -80,7 +95,12 @@ def check_mean_alpha(alpha: float) -> Verdict:
     return wrong("The code's loss is the sum over 20 classes of a mean over the shots: 20 times the mean over all.")
 
 
-@exercise("09", "how many tasks")
+@exercise(
+    "09",
+    "how many tasks",
+    solution=solutions.tasks_needed,
+    why="The half width is 1.96 sd / sqrt(n): a quarter of it takes 4^2 = 16 times the tasks.",
+)
 def check_tasks_needed(count: int) -> Verdict:
     """How many test tasks make the 95 % interval +- 0.1 points where 600 give +- 0.4."""
     count = number(count)
@@ -91,3 +111,12 @@ def check_tasks_needed(count: int) -> Verdict:
     if abs(count - 1200) <= 1:
         return wrong("Twice the tasks make it 0.4 / sqrt(2) = 0.28.")
     return wrong("The half width is 1.96 sd / sqrt(count). By what factor must it shrink?")
+
+
+check_open = model_answer(
+    "09",
+    "fool it",
+    "a character drawn askew is often taken for another one: in training a turned character was a class of its own, so "
+    "the network learnt that turning matters. Two drawings that differ in a small stroke are often one to it: 28 x 28 "
+    "points keep a pixel or two of that stroke. And it always answers: it cannot say *none of these*.",
+)

@@ -12,7 +12,7 @@ from matplotlib.ticker import NullLocator
 
 from course_lib.chapters.omniglot import league
 from course_lib.chapters.omniglot.league_figure import reported, task_of
-from course_lib.kit import plots
+from course_lib.kit import game, plots
 from course_lib.kit.demo import Choice, Switch, declare
 
 NETWORKS = {"omniglot": "two CPU cores, minutes", "papers": "the papers' recipes, one GPU"}
@@ -29,6 +29,7 @@ TASKS = {
     "20-way 5-shot": (20, 5, False),
     "20-way 1-shot, one alphabet": (20, 1, True),
 }
+YOU, GAME = "you", "09.game"  # the reader's row, and the game whose score stands in it
 NORMALISED = {"both": "both", "yes": "together (transductive)", "no": "alone or by running statistics"}
 MIXED = "Not measured: this split mixes the characters of all alphabets."
 PEOPLE = 95.5  # % right: 4.5 % errors of people, 20-way 1-shot within alphabets (Lake et al. 2015)
@@ -64,9 +65,14 @@ def compute(values: SimpleNamespace) -> dict:
     shown = [t for t in MARKS if values.normalised in ("both", t)]
     ours = {t: cells(task, t, networks=networks) if t in shown else {} for t in MARKS}
     best = {m: max(ours[t].get(m, (-1.0,))[0] for t in MARKS) for m in METHODS}
+    played = game.result(GAME) if task == TASKS["5-way 1-shot"] and networks == "omniglot" else None
+    you = [100 * played["right"] / played["total"], *game.wilson95(played["right"], played["total"])] if played else []
+    best |= {YOU: you[0] if you else -2.0}
     return {
         "ours": ours,
-        "order": sorted(METHODS, key=best.get, reverse=True),
+        "you": you,  # in %: the share, and the ends of its 95 % interval
+        "you_saw": played["pictures"] if played else "",
+        "order": sorted(best, key=best.get, reverse=True),
         "note": "" if any(ours.values()) else MIXED if networks == "papers" and task[2] else "Nothing measured.",
         "papers": {t: cells(task, t, published=True) if values.published and t in shown else {} for t in MARKS},
         "people": networks == "omniglot" and task == TASKS["20-way 1-shot, one alphabet"],
@@ -76,12 +82,13 @@ def compute(values: SimpleNamespace) -> dict:
 def picture(fig, show) -> None:
     panel = fig.subplots()
     panel.set(xscale="logit", xlim=(0.1, 0.9993), xlabel="accuracy, % (logit scale)", yticks=[])
-    panel.set_ylim(len(METHODS) - 0.4, -0.6)
+    panel.set_ylim(len(METHODS) + 0.6, -0.6)
     panel.set_xticks([tick / 100 for tick in TICKS], [f"{tick:g}" for tick in TICKS])
     panel.xaxis.set_minor_locator(NullLocator())
-    for row in range(len(METHODS)):
-        name = lambda d, row=row: d.order[row].replace(" neighbour", "")
-        known = lambda d, row=row: plots.INK if any(d.order[row] in d.ours[t] for t in MARKS) else "#9a9a9a"
+    for row in range(len(METHODS) + 1):
+        name = lambda d, row=row: your_row(d) if d.order[row] == YOU else d.order[row].replace(" neighbour", "")
+        there = lambda d, row=row: d.you or any(d.ours.values()) if d.order[row] == YOU else measured(d, d.order[row])
+        known = lambda d, there=there: plots.INK if there(d) else "#9a9a9a"
         beside = {"ha": "right", "va": "center", "fontsize": 10, "transform": panel.get_yaxis_transform()}
         show.text(panel, -0.015, row, name, color=known, **beside)
     people = {"at": 0.06, "shown": lambda d: d.people}
@@ -95,10 +102,26 @@ def picture(fig, show) -> None:
         look = {"marker": mark, "s": 42, "zorder": 3, "linewidth": 1.4, "edgecolor": colors}
         filled = colors if t == "yes" else lambda d, colors=colors: ["white"] * len(colors(d))
         show.scatter(panel, lambda d, t=t, shift=shift: places(d, d.ours[t], shift), **look, facecolor=filled)
+    star = {"marker": "*", "markersize": 15, "color": plots.ORANGE, "markeredgecolor": "white", "zorder": 4}
+    at = lambda d: d.order.index(YOU)
+    ends = lambda d: np.clip(np.array([[end / 100, at(d)] for end in d.you[1:]]).reshape(-1, 2), 0, (0.9992, np.inf))
+    show.line(panel, ends, color=plots.ORANGE, linestyle="-", linewidth=1.4)
+    show.points(panel, lambda d: np.array([[min(d.you[0] / 100, 0.9992), at(d)]] if d.you else []), **star)
     note = "filled: normalised together\nhollow: alone, or by running statistics\ngrey: published"
     panel.text(0.99, 0.03, note, transform=panel.transAxes, ha="right", fontsize=9, color=plots.QUIET)
     show.text(panel, 0.5, 0.5, lambda d: d.note, ha="center", transform=panel.transAxes)
     show.title(panel, lambda d: f"{d.task}, {SPLITS[d.networks]}: {leader(d)}")
+
+
+def your_row(d) -> str:
+    """The words beside the reader's row."""
+    if d.you:
+        return "you" if d.you_saw == "Omniglot" else "you, on drawn glyphs"
+    return "you: play the game" if d.task == "5-way 1-shot" and d.networks == "omniglot" else ""
+
+
+def measured(d, method: str) -> bool:
+    return any(method in ours for ours in d.ours.values())
 
 
 def places(d, found: dict, shift: float) -> np.ndarray:
@@ -115,7 +138,8 @@ def intervals(d, transductive: str, shift: float) -> np.ndarray:
 
 
 def leader(d) -> str:
-    return f"{d.order[0]} leads" if any(d.ours.values()) else "not run"
+    first = next(method for method in d.order if method != YOU)
+    return f"{first} leads" if any(d.ours.values()) else "not run"
 
 
 def words(d) -> str:
@@ -124,8 +148,9 @@ def words(d) -> str:
         for transductive, ours in d.ours.items()
         for method, (mean, half) in ours.items()
     ]
-    missing = [m for m in METHODS if not any(m in ours for ours in d.ours.values())]
+    missing = [m for m in METHODS if not measured(d, m)]
     text = f"Accuracy on Omniglot in %, {d.task}, {SPLITS[d.networks]}: {d.note or '; '.join(said) + '.'}"
+    text += " You, in the game: {:.0f} ({:.0f} to {:.0f}).".format(*d.you) if d.you else ""
     text += f" Not run: {', '.join(missing)}." if said and missing else ""
     return text + (f" People: {PEOPLE}." if d.people else "")
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from course_lib.chapters.omniglot import exercises as omniglot
+from course_lib.chapters.omniglot import solutions
 
 SEEDS = count()
 
@@ -106,3 +107,10 @@ def test_nearest(answer, passed, message):
 def test_numbers(check, answer, passed, message):
     verdict = check(answer)
     assert verdict.passed is passed and message in str(verdict)
+
+
+def test_the_solutions_pass():
+    assert omniglot.check_episode.solution(solutions.episode).passed
+    assert omniglot.check_nearest.solution(solutions.labels).passed
+    assert omniglot.check_mean_alpha.solution(20 * 0.1).passed and omniglot.check_tasks_needed.solution(16 * 600).passed
+    assert omniglot.check_open.solution("it takes a turned F for a T").passed

@@ -1,0 +1,1 @@
+"""What notebook 01 measured over many trainings."""
