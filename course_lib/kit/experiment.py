@@ -113,7 +113,7 @@ class Experiment:
             rows, seconds = rows + new, seconds + took
             self._write(part, rows, seconds)
             yield f"{self.name}: {number} of {len(work)}, {cell or ''} seeds {seeds} in {took:.0f} s"
-        if work:
+        if work or begun == part:  # it may have been stopped after its last piece
             self._write(path, rows, seconds)
             self.__dict__.pop("table", None)
         part.unlink(missing_ok=True)

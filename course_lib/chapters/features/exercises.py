@@ -8,12 +8,28 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.analysis.tangent import eigenfunctions, energy_share, tangent_features
-from course_lib.chapters.features import fourier
-from course_lib.kit.checks import Verdict, answered, attempt, compare, exercise, number, right, run, same, wrong
+from course_lib.chapters.features import fourier, solutions
+from course_lib.kit.checks import (
+    Verdict,
+    answered,
+    attempt,
+    compare,
+    exercise,
+    model_answer,
+    number,
+    right,
+    run,
+    same,
+    wrong,
+)
 from course_lib.models import MLP
 
 
-@exercise("05")
+@exercise(
+    "05",
+    solution=solutions.tangent_features,
+    why="One gradient of one output for each point: no loss is in sight.",
+)
 def check_tangent_features(answer) -> Verdict:
     """``answer(model, x) -> J`` [N, P] for a model with one output, x [N, 1]."""
     model = MLP(hidden=(3, 4), activation=nn.Tanh, seed=0).double()
@@ -47,7 +63,11 @@ def check_tangent_features(answer) -> Verdict:
     return compare(result, rows, mistakes, "Row i says how f(x_i) answers to a small move of each parameter.")
 
 
-@exercise("05")
+@exercise(
+    "05",
+    solution=solutions.energy_share,
+    why="The functions have mean square 1, so a curve's coordinate is the mean of its product with one.",
+)
 def check_energy_share(answer) -> Verdict:
     """``answer(functions, curves, r)``: the top r's share; functions [N, R], mean square 1, curves [M, N]."""
     generator = torch.Generator().manual_seed(0)
@@ -79,7 +99,12 @@ def check_energy_share(answer) -> Verdict:
     return compare(result, energy_share(functions, curves)[r - 1], mistakes, praise)
 
 
-@exercise("05")
+@exercise(
+    "05",
+    solution=solutions.border,
+    why="A step multiplies the residual along an eigenvector of J J^T by 1 - 2 alpha lambda / n; its size is below 1 "
+    "while 2 alpha lambda / n is below 2.",
+)
 def check_border(answer) -> Verdict:
     """``answer(J)``: the largest alpha at which fine-tuning on J's n rows, mean squared error, converges."""
     features = torch.randn(8, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -99,7 +124,11 @@ def check_border(answer) -> Verdict:
     return compare(result, 8 / largest, mistakes, praise)
 
 
-@exercise("05")
+@exercise(
+    "05",
+    solution=solutions.feature_weights,
+    why="The weight is the mean square: how much power the family has at that frequency.",
+)
 def check_feature_weights(answer) -> Verdict:
     """``answer(coefficients)``: training tasks' a_1..a_D, b_1..b_D [T, 2 D] -> one weight a frequency [D]."""
     family = fourier.FourierFamily(fourier.bump_spectrum(10))
@@ -132,7 +161,11 @@ def check_feature_weights(answer) -> Verdict:
     return verdict
 
 
-@exercise("05")
+@exercise(
+    "05",
+    solution="one_step_eigenvalue = 1 / (2 * 0.01)  # 50",
+    why="1 - 2 alpha lambda = 0.",
+)
 def check_one_step_rate(answer: float) -> Verdict:
     """The kernel's eigenvalue (as an integral operator) whose residual one step with alpha = 0.01 removes."""
     answer = number(answer)
@@ -147,3 +180,14 @@ def check_one_step_rate(answer: float) -> Verdict:
         if math.isclose(answer, value, rel_tol=1e-3):
             return wrong(hint)
     return wrong("One step multiplies the residual along an eigenfunction by 1 - 2 alpha lambda. When is that zero?")
+
+
+check_open = model_answer(
+    "05",
+    "where the family is learnt first",
+    """near the ends. At 300 iterations the kernel K(x, x) at |x| = 4 is six to eight times that in the middle, in all
+    three seeds, and the bump there looks like a wave first. A reason: the random network's tangent features are longest
+    where |x| is large, since the outputs of its ReLUs are; only there does one inner step move the output at all, so
+    only there has the meta-gradient something to hold on to. It would be wrong if a network whose inputs all have one
+    length, such as (cos, sin) of x / 5, learnt the ends first too.""",
+)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from course_lib.analysis.tangent import linear_finetune, tangent_features
 from course_lib.chapters.features import setup as setup
@@ -39,9 +39,12 @@ class Measured(NamedTuple):
 
 @lru_cache(maxsize=32)
 def measure(start: str, inner_lr: float) -> Measured:
+    return fine_tune(setup.network_at(start), inner_lr)
+
+
+def fine_tune(network: nn.Module, inner_lr: float, draw: int = 0) -> Measured:
     """All 50 steps of all three on the same tasks; about a third of a second."""
-    network = setup.network_at(start)
-    batch, truth = setup.test_tasks(NUM_TASKS, SHOTS)
+    batch, truth = setup.test_tasks(NUM_TASKS, SHOTS, draw)
     grid, truth = setup.GRID[::EVERY], truth[:, ::EVERY]  # [100, 1], [T, 100]
     x, y = batch.support_x, batch.support_y
     params = stack_params(network, NUM_TASKS)

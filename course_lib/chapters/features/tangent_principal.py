@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from course_lib.analysis.tangent import minimum_norm_fit, principal_directions, tangent_features
 from course_lib.chapters.features import setup as setup
@@ -18,34 +19,48 @@ NUM_TASKS, MOST_SHOTS = 60, 20
 RANKS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 17, 20, 25, 30, 40, 60, 100, 200)
 
 
-@lru_cache(maxsize=len(STARTS))
-def coordinates(start: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """In the 200 principal directions: the features of the grid [200, 200] and of 60 tasks' points
-    [60, 20, 200]; and the outputs before fine-tuning, [200] and [60, 20]."""
-    network = setup.network_at(start)
-    batch, _ = setup.test_tasks(NUM_TASKS, MOST_SHOTS)
+class Coordinates(NamedTuple):
+    """Tangent features in their 200 principal directions, and the outputs before fine-tuning."""
+
+    grid: Tensor  # [200, 200]
+    support: Tensor  # [60, 20, 200]
+    before: Tensor  # [200]
+    outputs: Tensor  # [60, 20] on the support points
+
+
+def principal(network: nn.Module, draw: int = 0) -> Coordinates:
+    """Of a network, and of the points of 60 tasks; a third of a second."""
+    batch, _ = setup.test_tasks(NUM_TASKS, MOST_SHOTS, draw)
     features = tangent_features(network, GRID)  # [200, P]
     directions = principal_directions(features, RANKS[-1])  # [P, 200]
     support = tangent_features(network, batch.support_x.flatten(0, 1)) @ directions  # [60 * 20, 200]
-    before = network(GRID).detach()[:, 0], network(batch.support_x).detach()[..., 0]
-    return features @ directions, support.unflatten(0, (NUM_TASKS, MOST_SHOTS)), *before
+    before, outputs = network(GRID).detach()[:, 0], network(batch.support_x).detach()[..., 0]
+    return Coordinates(features @ directions, support.unflatten(0, (NUM_TASKS, MOST_SHOTS)), before, outputs)
 
 
-def fits(start: str, shots: int, rank: int) -> Tensor:
+@lru_cache(maxsize=len(STARTS))
+def coordinates(start: str) -> Coordinates:
+    return principal(setup.network_at(start))
+
+
+def fits(at: Coordinates, shots: int, rank: int, draw: int = 0) -> Tensor:
     """Every task's curve [60, 200] after the minimum-norm fit of its first points in the top r features."""
-    grid, support, before, outputs = coordinates(start)
-    batch, _ = setup.test_tasks(NUM_TASKS, MOST_SHOTS)
-    residual = batch.support_y[:, :shots, 0] - outputs[:, :shots]  # [60, S]
-    w = minimum_norm_fit(support[:, :shots, :rank], residual)  # [60, r]
-    return before + w @ grid[:, :rank].T
+    batch, _ = setup.test_tasks(NUM_TASKS, MOST_SHOTS, draw)
+    residual = batch.support_y[:, :shots, 0] - at.outputs[:, :shots]  # [60, S]
+    w = minimum_norm_fit(at.support[:, :shots, :rank], residual)  # [60, r]
+    return at.before + w @ at.grid[:, :rank].T
+
+
+def median_errors(at: Coordinates, shots: int, draw: int = 0) -> Tensor:
+    """Median held-out error for each of RANKS [22]; about a tenth of a second."""
+    _, truth = setup.test_tasks(NUM_TASKS, MOST_SHOTS, draw)
+    errors = [(fits(at, shots, rank, draw) - truth).square().mean(-1).median() for rank in RANKS]
+    return torch.stack(errors)
 
 
 @lru_cache(maxsize=64)
 def medians(start: str, shots: int) -> Tensor:
-    """Median held-out error for each of RANKS; about a tenth of a second."""
-    _, truth = setup.test_tasks(NUM_TASKS, MOST_SHOTS)
-    errors = [(fits(start, shots, rank) - truth).square().mean(-1).median() for rank in RANKS]
-    return torch.stack(errors)
+    return median_errors(coordinates(start), shots)
 
 
 def compute(values: SimpleNamespace) -> dict:
@@ -55,8 +70,8 @@ def compute(values: SimpleNamespace) -> dict:
     curves = {start: medians(start, shots) for start in STARTS}  # [22] each
     chosen = curves[values.start]
     return {
-        "fit": fits(values.start, shots, values.rank)[task],
-        "before": coordinates(values.start)[2],
+        "fit": fits(coordinates(values.start), shots, values.rank)[task],
+        "before": coordinates(values.start).before,
         "truth": truth[task],
         "support": torch.stack([batch.support_x[task, :shots, 0], batch.support_y[task, :shots, 0]], 1),  # [S, 2]
         "medians": curves,

@@ -16,8 +16,8 @@ from course_lib.kit.demo import Choice, Notches, declare
 
 HEADS = {"random": "fresh random", "written back": "stored", "meta": "meta-learned"}
 LOOKS = {name: plots.METHODS[look] for name, look in zip(HEADS, ("random", "union", "maml"))}
-SETTINGS = {"few": "50 tasks, k = 1", "many": "5,000 tasks, k = 1"}
-CELLS = {"few": (50, 1), "many": (5000, 1)}  # number of tasks, k
+SETTINGS = {"few": "50 tasks, k = 1", "many": "5,000 tasks, k = 1", "five": "50 tasks, k = 5"}
+CELLS = {"few": (50, 1), "many": (5000, 1), "five": (50, 5)}  # number of tasks, k
 NUMBERS = {"errors": "the body, with a head fitted to new tasks", "training_loss": "what training sees, heads and all"}
 FLOORS, CEILING = {"errors": 0.004, "training_loss": 0.001}, 8.0
 TICKS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -33,7 +33,7 @@ def compute(values: SimpleNamespace) -> dict:
     return {
         "visits": META_BATCH * values.iteration / num_tasks,
         "seeds": seeds,
-        "medians": {head: np.median(row, 0) for head, row in seeds.items()},  # [stops]
+        "medians": {head: np.median(np.nan_to_num(row, nan=np.inf), 0) for head, row in seeds.items()},  # [stops]
         "at": STOPS.index(values.iteration),
     }
 
@@ -54,9 +54,7 @@ def picture(fig, show) -> None:
         middle = lambda d, head=head: d.medians[head]
         show.line(axes, range(len(STOPS)), middle, **LOOKS[head], markersize=5, end=text, pin=True)
     show.title(axes, lambda d: f"{d.visits:g} visits a task: {leader(d)}")
-    bars.set(
-        xlabel="place", ylabel="seeds", xlim=(-0.6, 2.6), ylim=(0, 8.6), yticks=range(0, 9, 2)
-    )
+    bars.set(xlabel="place", ylabel="seeds", xlim=(-0.6, 2.6), ylim=(0, 8.6), yticks=range(0, 9, 2))
     bars.set_xticks(range(3), ["first", "second", "third"])
     for shift, head in zip((-0.27, 0, 0.27), HEADS):
         count = lambda d, head=head: places(d)[head]
@@ -105,6 +103,7 @@ demo = declare(
         "early": {"iteration": 100},
         "late": {},
         "tasks seldom return": {"setting": "many"},
+        "five inner steps": {"setting": "five"},
         "a strict judge": {"penalty": 10.0},
         "what training sees": {"number": "training_loss"},
     },

@@ -5,25 +5,37 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from course_lib.analysis.tangent import linear_finetune, tangent_features
 from course_lib.chapters.features import (
     feature_reuse,
     feature_weights,
     fourier,
+    reuse_bars,
     setup,
+    similarity,
     tangent_eigenfunctions,
     tangent_kernel,
+    tangent_layers,
     tangent_linearised,
     tangent_principal,
+    tangent_width,
 )
-from course_lib.chapters.features.experiments import tangent_rates, tangent_training
+from course_lib.chapters.features.experiments import meta_features, reuse, tangent_training
+from course_lib.inner_loop import adapt, predict, stack_params
 from course_lib.kit.demo import check
 from course_lib.kit.touch import touched
+from course_lib.losses import mse
+from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import sinusoid
 
 DEMOS = [
     feature_reuse,
+    reuse_bars,
+    similarity,
     tangent_kernel,
+    tangent_layers,
+    tangent_width,
     tangent_eigenfunctions,
     tangent_linearised,
     tangent_principal,
@@ -45,9 +57,7 @@ def test_every_corner(module):
 
 def test_two_curves_hold_the_energy_of_the_whole_family():
     info = SinusoidTasks().sample(4000, generator=torch.Generator().manual_seed(0)).info
-    curves = sinusoid(
-        setup.GRID.expand(4000, -1, -1), info["amplitude"].double(), info["phase"].double()
-    )
+    curves = sinusoid(setup.GRID.expand(4000, -1, -1), info["amplitude"].double(), info["phase"].double())
     for way in ("maml", "plain"):
         now = setup.spectrum(way, 1000)
         sampled = setup.energy_share(now.functions, curves[..., 0])[:8]
@@ -74,11 +84,68 @@ def test_unknown_snapshots_are_named():
 # What the pictures show
 
 
-def test_the_bodys_change_alone_does_it_and_the_heads_alone_does_nothing():
-    after = feature_reuse.measure("maml").errors[:, 10].median(-1).values
-    before = feature_reuse.measure("maml").errors[0, 0].median()
-    assert after[1] < 1.5 * after[0] < 0.1 * before and after[2] > 0.8 * before
-    assert feature_reuse.measure("maml").reuse[10].mean() > 0.75
+def test_the_head_alone_in_closed_form_is_gradient_descent():
+    network = setup.network_at("maml")
+    x, y, grid, truth = feature_reuse.points(0)
+    options = {"loss_fn": mse, "steps": 7, "lr": 0.05, "only": "head"}
+    adapted = adapt(network, stack_params(network, len(x)), x, y, **options)
+    outputs = predict(network, adapted, grid.expand(len(x), -1, -1))[..., 0]
+    walked = feature_reuse.head_alone(network, 0.05, 7)
+    torch.testing.assert_close(walked[7], (outputs - truth).square().mean(-1).detach())
+    torch.testing.assert_close(walked[0], feature_reuse.tune(network, steps=1).errors[0, 0])
+
+
+def test_halves_of_a_change_that_are_put_back():
+    tuned = feature_reuse.tune(setup.network_at("plain"), steps=3)
+    assert torch.equal(tuned.errors[0, 0], tuned.errors[1, 0]) and torch.equal(tuned.errors[0, 0], tuned.errors[2, 0])
+    assert len({float(errors.sum()) for errors in tuned.errors[:, 3]}) == 3
+
+
+def test_both_ways_are_taken_at_their_best_on_validation_tasks():
+    for checkpoint, data in reuse.CHECKPOINTS.items():
+        sign = 1 if data == "sinusoid" else -1
+        for part in reuse.PARTS:
+            chosen = reuse.best(checkpoint, part)
+            assert len(chosen) == 8 and len({(row["multiple"], row["steps"]) for row in chosen}) == 1
+            middle = sorted(sign * row["validation"] for row in chosen)[3:5]
+            others = reuse.runs.rows(checkpoint=checkpoint, part=part, multiple=1, steps=1)
+            assert sum(middle) <= sum(sorted(sign * row["validation"] for row in others)[3:5])
+
+
+def test_the_table_can_be_measured_again(monkeypatch):
+    monkeypatch.setattr(reuse, "CHECKPOINTS", {"sinusoid/maml_k1": "sinusoid"})
+    rows = reuse.measure(0, "sinusoid/maml_k1", 2)
+    assert {row["part"] for row in rows} == {"everything", "head"}
+    assert len(rows) == 2 * len(reuse.MULTIPLES["sinusoid"]) * len(reuse.STEPS["sinusoid"])
+
+
+def test_linear_cka_is_the_cosine_of_the_two_pictures():
+    data = similarity.demo(steps=5).set().data
+    cosine = torch.cosine_similarity(data.before.flatten(), data.after.flatten(), dim=0)
+    assert float(cosine) == pytest.approx(data.cka, abs=1e-4)
+
+
+def test_the_layers_kernels_add_up_to_the_tangent_kernel():
+    for way, iteration in (("maml", 3000), ("plain", 0)):
+        parts = tangent_layers.kernels(way, iteration)
+        torch.testing.assert_close(parts[-1], setup.spectrum(way, iteration).kernel)
+        for part, layer in zip(parts, ("features.0", "features.2", "head")):
+            block = tangent_features(setup.network(way, iteration), setup.GRID, [f"{layer}.weight", f"{layer}.bias"])
+            torch.testing.assert_close(part, block @ block.T)
+        assert float(tangent_layers.shares(parts[:-1]).sum()) == pytest.approx(1)
+
+
+def test_a_linearised_fit_by_the_kernel_is_the_one_by_tangent_features():
+    tuned, network = tangent_width.tune(20, 0), MLP(hidden=(20, 20), seed=0).double()
+    batch, _ = setup.test_tasks(tangent_width.NUM_TASKS, 10, 0)
+    x, y = batch.support_x, batch.support_y
+    support = tangent_features(network, x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    steepest = torch.linalg.eigvalsh(support @ support.mT).max().item()
+    options = {"steps": 50, "lr": tangent_width.OF_BORDER * 10 / steepest}
+    features = tangent_features(network, setup.GRID[::2])
+    moved = linear_finetune(support, (y - network(x)).detach()[..., 0], features, **options)
+    torch.testing.assert_close(tuned.linear, network(setup.GRID[::2]).detach()[:, 0] + moved)
+    assert tangent_width.median_gap(160, 50) < tangent_width.median_gap(20, 50)
 
 
 def test_energy_rises_to_the_top_with_meta_training_for_every_seed():
@@ -89,16 +156,20 @@ def test_energy_rises_to_the_top_with_meta_training_for_every_seed():
     assert setup.ideal().shares[1] > 1 - 1e-9
 
 
-def test_eigenvalues_follow_the_inner_rate():
-    rows = tangent_rates.load()
-    assert len(rows) == 9 and all(0.45 < row["inner_lr"] * row["eigenvalues"][0] < 0.8 for row in rows)
+def test_the_table_holds_every_cell_and_seed():
+    for cell in meta_features.runs.cells:
+        assert {row["seed"] for row in meta_features.best(**cell)} == set(range(8))
+        for row in meta_features.runs.rows(**cell):
+            assert sum(row["after"]["layers"]) == pytest.approx(1, abs=1e-3)
 
 
-def test_the_rates_can_be_measured_again():
-    rows = tangent_rates.measure((0.01, 0.03), (0,), iterations=3, progress=False)
-    assert [row["inner_lr"] for row in rows] == [0.01, 0.03] and rows[0]["eigenvalues"][0] > rows[0][
-        "eigenvalues"
-    ][1]
+def test_the_reduced_experiment_describes_networks():
+    rows = meta_features.measure([0, 1], "maml", 10, 0.01, (1e-3,), 2)
+    network = MLP(hidden=(10, 10), seed=0).double()
+    kernel = tangent_layers.layer_kernels(network, setup.GRID)
+    assert [row["seed"] for row in rows] == [0, 1]
+    assert rows[0]["before"]["layers"] == pytest.approx(tangent_layers.shares(kernel).tolist())
+    assert rows[0]["before"]["shares"] == pytest.approx(setup.describe(kernel.sum(0)).shares[:8].tolist())
 
 
 def test_a_small_step_moves_the_network_along_the_kernels_column():

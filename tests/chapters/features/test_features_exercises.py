@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from course_lib.chapters.features import exercises as tangent
+from course_lib.chapters.features import solutions
 
 
 def rows(model, x, parameters=None, power=1):
@@ -135,3 +136,12 @@ def test_feature_weights(answer, passed, message):
 def test_one_step_rate(answer, passed, message):
     verdict = tangent.check_one_step_rate(answer)
     assert verdict.passed is passed and message in str(verdict)
+
+
+def test_the_solutions_pass_and_the_open_question_shows_a_model_answer():
+    assert tangent.check_tangent_features.solution(solutions.tangent_features).passed
+    assert tangent.check_energy_share.solution(solutions.energy_share).passed
+    assert tangent.check_border.solution(solutions.border).passed
+    assert tangent.check_feature_weights.solution(solutions.feature_weights).passed
+    assert tangent.check_one_step_rate.solution(1 / (2 * 0.01)).passed
+    assert "near the ends" in tangent.check_open.solution("It begins at the ends of the interval.").message
