@@ -74,6 +74,10 @@ demo = declare(
     compute,
     picture,
     words,
-    size=(7.0, 4.2),
-    views={"drawn glyphs": {}, "sinusoids": {"checkpoint": "sinusoid/maml_k1"}},
+    size=(9.4, 3.8),
+    views={
+        "drawn glyphs": {},
+        "Omniglot": {"checkpoint": "papers/maml_5way1shot"},
+        "sinusoids": {"checkpoint": "sinusoid/maml_k1"},
+    },
 )
