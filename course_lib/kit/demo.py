@@ -301,7 +301,10 @@ class Demo:
         """End what runs and let go of widget, picture and data; shown again, it opens anew where it stood."""
         if self._panel is not None:
             self._panel.close()
-        self._panel = self.picture = self.data = None
+        with self.lock:
+            if self.picture is not None:
+                self.picture.close()
+            self._panel = self.picture = self.data = None
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
         """The live widget, and beside it the picture and its words for places where no kernel runs."""

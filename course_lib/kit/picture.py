@@ -85,6 +85,13 @@ class Picture:
             ghost.set_data(*line.get_data())
             ghost.set_visible(on)
 
+    def close(self) -> None:
+        """Give the pixels back now: a figure is full of circles, and its memory else waits for a late collection."""
+        self._background = None
+        self._canvas = FigureCanvasAgg(self.figure)
+        for text in self.figure.findobj(Text):
+            text._renderer = None  # a text remembers on what it was drawn
+
     def paint(self, afresh: bool = False) -> None:
         """Paint the figure as it stands; ``afresh`` draws the background even if nothing in it changed."""
         if afresh or self._background is None or self.figure.stale:

@@ -159,6 +159,19 @@ def test_memory_of_closed_demos_is_given_back():
     assert picture() is None
 
 
+def test_pixels_of_closed_demos_are_given_back_at_once():
+    """A hundred runs of a cell took 95 MB more while they waited for the collector."""
+    demo = sine_demo.make()
+    demo.panel
+    pixels = weakref.ref(demo.picture._canvas.get_renderer())
+    gc.disable()
+    try:
+        demo.close()
+        assert pixels() is None
+    finally:
+        gc.enable()
+
+
 # Touch ----------------------------------------------------------------------------------------------------
 
 
