@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -150,6 +151,33 @@ class Experiment:
     @staticmethod
     def _key(seed: int, cell: dict) -> tuple:
         return seed, json.dumps(cell, sort_keys=True)
+
+
+DIVERGED = 100.0  # what an error is counted as that is NaN, infinite or larger
+
+
+def counted(error: float) -> float:
+    """An error that can be compared and written down, at most DIVERGED.
+
+    >>> counted(0.3), counted(math.nan)
+    (0.3, 100.0)
+    """
+    return error if error < DIVERGED else DIVERGED
+
+
+def middle(errors: Iterable[float]) -> float:
+    """The median of errors, each as ``counted``.
+
+    >>> middle([0.1, math.nan, 0.3]), middle([math.nan, 0.3, math.inf])
+    (0.3, 100.0)
+    """
+    return statistics.median(map(counted, errors))
+
+
+def middle_and_ends(errors: Iterable[float]) -> tuple[float, float, float]:
+    """Median, least and greatest of errors, each as ``counted``: a mark and its whisker."""
+    errors = [counted(error) for error in errors]
+    return middle(errors), min(errors), max(errors)
 
 
 def _is_of(row: dict, where: dict) -> bool:

@@ -222,6 +222,14 @@ class Show:
             self.band(axes, x_of(name), row(name, 1), row(name, 2), color=look["color"])
             self.line(axes, x_of(name), row(name, 0), end=words, **look)
 
+    def whiskers(self, axes: Axes, x: Place, rows: Place, *, end: Any = "", **look: Any) -> Artist:
+        """A line through the middles of ``rows`` [n, 3], with a thin upright one from low to high at each x."""
+        read_x, read = reader(x), reader(rows)
+        upright = lambda d: [np.array([[a, low], [a, high]]) for a, (_, low, high) in zip(read_x(d), read(d))]
+        hides = {"shown": look["shown"]} if "shown" in look else {}
+        self.paths(axes, upright, color=look["color"], linewidth=1, alpha=0.7, **hides)
+        return self.line(axes, x, lambda d: read(d)[:, 0], end=end, **look)
+
     # How it is done -----------------------------------------------------------------------------------------
 
     def _declare(self, artist: Artist, look: dict, move: Callable, still: bool = False) -> Artist:
