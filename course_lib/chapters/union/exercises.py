@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from course_lib.kit.checks import Verdict, compare, exercise, number, right, run, wrong
+from course_lib.chapters.union import solutions
+from course_lib.kit.checks import Verdict, compare, exercise, model_answer, number, right, run, wrong
 
 ALL_HEADS = (
     "`z @ heads.T` is every head's output for every point. Each task has one head of its own: pick the rows "
@@ -18,7 +19,12 @@ OUTPUT_SHAPE = (
 )
 
 
-@exercise("06")
+@exercise(
+    "06",
+    solution=solutions.union_loss,
+    why="Nothing adapts. One backward pass gives the gradient of the body, and of the heads of the tasks in the batch; "
+    "the other heads wait for their tasks to come by.",
+)
 def check_union_loss(union_loss) -> Verdict:
     """``union_loss(z, y, heads, task_id) -> loss``: z [T, N, D], y [T, N], heads [tasks, D], task_id [T]."""
     generator = torch.Generator().manual_seed(0)
@@ -47,7 +53,14 @@ def check_union_loss(union_loss) -> Verdict:
     return compare(result, own.mean(), mistakes, "Nothing adapts, and one backward pass trains body and heads.")
 
 
-@exercise("06", "the weight of a direction")
+@exercise(
+    "06",
+    "the weight of a direction",
+    solution=solutions.weight,
+    why="The step leaves the error $(1 - \\alpha h)(\\theta - w)$, so the loss after it is "
+    "$\\frac{h}{2}(1 - \\alpha h)^2(\\theta - w)^2$. Its derivative has the factor twice: once because the error is "
+    "smaller, once by the chain rule.",
+)
 def check_weight(weight) -> Verdict:
     """``weight(alpha, h)``: the meta-gradient of a MAML step on h/2 (theta - w)^2, relative to alpha = 0."""
     curvature = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
@@ -68,7 +81,12 @@ def check_weight(weight) -> Verdict:
     return right("A curvature of 0, which no step can change, always weighs 1.")
 
 
-@exercise("06", "a rate for a weight")
+@exercise(
+    "06",
+    "a rate for a weight",
+    solution=solutions.RATE,
+    why="$(1 - 4\\alpha)^2 = 4$ has the roots $\\alpha = -1/4$ and $\\alpha = 3/4$.",
+)
 def check_rate_for_weight(alpha: float) -> Verdict:
     """The negative rate at which a direction of curvature 4 weighs four times as much as a flat one."""
     alpha = number(alpha)
@@ -81,3 +99,44 @@ def check_rate_for_weight(alpha: float) -> Verdict:
     if abs(alpha + 0.75) < 1e-6:
         return wrong("At -0.75 the weight is 16: you solved 1 - 4 alpha = 4; the weight is the square of that.")
     return wrong("Solve (1 - 4 alpha)^2 = 4.")
+
+
+@exercise(
+    "06",
+    "two Hessians",
+    solution=solutions.share,
+    why="$(I - \\alpha H)\\, H_q\\, (I - \\alpha H)(\\theta - w)$: the support set's Hessian stands on both sides, "
+    "the query set's in the middle. Where the two are one, each direction has its weight $(1 - \\alpha h)^2$.",
+)
+def check_share(share) -> Verdict:
+    """``share(theta, w, support_hessian, query_hessian, alpha) -> [D]``: a task's part of the meta-gradient, k = 1."""
+    generator = torch.Generator().manual_seed(0)
+    theta, w = torch.randn(2, 4, generator=generator, dtype=torch.float64)
+    h, hq = (x.mT @ x / 3 for x in torch.randn(2, 3, 4, generator=generator, dtype=torch.float64))  # [4, 4] each
+    alpha, eye = -0.3, torch.eye(4, dtype=torch.float64)
+    result = run(share, theta, w, h, hq, alpha)
+    step, error = eye - alpha * h, theta - w
+    mistakes = [
+        (hq @ step @ error, "That is first-order MAML: pull the gradient back through the step, times I - alpha H."),
+        (step @ hq @ error, "The gradient is taken at theta', where the error is (I - alpha H)(theta - w)."),
+        (step @ h @ step @ error, "The loss that judges has the query set's Hessian, the one in the middle."),
+        (step @ step @ hq @ error, "Matrices do not commute: the query set's Hessian stands in the middle."),
+        (hq @ step @ step @ error, "Matrices do not commute: the query set's Hessian stands in the middle."),
+        ((eye + alpha * h) @ hq @ (eye + alpha * h) @ error, "Mind the sign: the step goes against the gradient."),
+        (
+            (eye - alpha * hq) @ h @ (eye - alpha * hq) @ error,
+            "You exchanged them: the inner step sees the support set.",
+        ),
+    ]
+    return compare(result, step @ hq @ step @ error, mistakes, "Its length, relative to alpha = 0, is a task's weight.")
+
+
+check_open = model_answer(
+    "06",
+    "open: where the sign turns",
+    "the less the outer loop sees, the longer a negative rate holds on. With five tasks of two query points it is "
+    "best, as the network is or after one step; with ten query points, or twenty tasks, one step turns it "
+    "positive; after ten steps at test time it is positive everywhere. Noise helps the negative side. Few query "
+    "points are fitted exactly, accidents included, and a negative rate fits them with smaller changes; whoever "
+    "may adapt for long wants a network that is made for it.",
+)

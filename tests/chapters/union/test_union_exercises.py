@@ -1,8 +1,10 @@
 """The checks of notebook 06 confirm right answers and turn each common mistake into its hint."""
 
 import pytest
+import torch
 
 from course_lib.chapters.union import exercises as union
+from course_lib.chapters.union import solutions
 
 
 def squares(z, y, rows):
@@ -71,3 +73,51 @@ def test_weight(answer, passed, message):
 def test_rate_for_weight(answer, passed, message):
     verdict = union.check_rate_for_weight(answer)
     assert verdict.passed is passed and message in str(verdict)
+
+
+def quadratic(order):
+    """The share with its factors, "s" for I - alpha H, "q" for the query set's Hessian, in an order of one's own."""
+
+    def share(theta, w, h, hq, alpha):
+        factors = {"s": torch.eye(4, dtype=h.dtype) - alpha * h, "q": hq, "h": h}
+        error = theta - w
+        for factor in reversed(order):
+            error = factors[factor] @ error
+        return error
+
+    return share
+
+
+def by_autograd(theta, w, h, hq, alpha):
+    theta = theta.clone().requires_grad_()
+    adapted = theta - alpha * h @ (theta - w)
+    loss = (adapted - w) @ hq @ (adapted - w) / 2
+    return torch.autograd.grad(loss, theta)[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (solutions.share, True, "task's weight"),
+        (by_autograd, True, "task's weight"),
+        (quadratic("sqs"), True, "task's weight"),
+        (quadratic("qs"), False, "first-order"),
+        (quadratic("sq"), False, "taken at theta'"),
+        (quadratic("shs"), False, "query set's Hessian"),
+        (quadratic("ssq"), False, "do not commute"),
+        (quadratic("qss"), False, "do not commute"),
+        (lambda theta, w, h, hq, alpha: quadratic("sqs")(theta, w, h, hq, -alpha), False, "Mind the sign"),
+        (lambda theta, w, h, hq, alpha: quadratic("sqs")(theta, w, hq, h, alpha), False, "exchanged"),
+        (lambda *rest: ..., None, "Replace the dots"),
+    ],
+)
+def test_share(answer, passed, message):
+    verdict = union.check_share(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def test_the_solutions_pass_and_the_open_question_waits_for_words():
+    assert union.check_union_loss.solution(solutions.union_loss).passed
+    assert union.check_weight.solution(solutions.weight).passed
+    assert union.check_rate_for_weight.solution(-0.25).passed and "-0.25" in solutions.RATE
+    assert union.check_open(...).passed is None and union.check_open("it turns at about ten points").passed
