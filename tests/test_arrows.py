@@ -54,6 +54,7 @@ GATHERERS = {  # they look for what chapters have, or answer before what draws i
 ELSEWHERE = {  # notebooks that show something of another chapter
     ("00_start_here", "adapting"): "the first demo of the course",
     ("01_adapting_at_test_time", "omniglot"): "real characters in the first ten minutes",
+    ("08_reptile", "two_loops"): "the inner loop that the reader wrote there",
 }
 NOT_IN_THE_TEXTBOOK = {"matplotlib", "ipywidgets", "anywidget", "IPython", "argparse"}
 

@@ -1,6 +1,6 @@
 """Which way MAML, FOMAML, Reptile and joint training go, against k and alpha, beside theory's two terms.
 
-Everything is computed live, in double precision: see ``course_lib.chapters.reptile.experiments.reptile_directions``.
+Everything is computed live, in double precision: see ``course_lib.chapters.reptile.directions``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from course_lib.chapters.reptile.experiments.reptile_directions import (
+from course_lib.chapters.reptile.directions import (
     METHODS,
     NETWORKS,
     Directions,

@@ -7,7 +7,23 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from course_lib.kit.checks import WAITING, Verdict, attempt, compare, exercise, number, right, run, unanswered, wrong
+from course_lib.chapters.reptile import solutions
+from course_lib.inner_loop import adapt, stack_params
+from course_lib.kit.checks import (
+    WAITING,
+    Verdict,
+    answered,
+    attempt,
+    compare,
+    exercise,
+    model_answer,
+    number,
+    right,
+    run,
+    unanswered,
+    wrong,
+)
+from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 
@@ -20,7 +36,11 @@ def small_problem() -> tuple[nn.Module, TaskBatch]:
     return MLP(hidden=(5,), seed=0).double(), batch.map(lambda part: part.double())
 
 
-@exercise("08")
+@exercise(
+    "08",
+    solution=solutions.update,
+    why="With $\\epsilon = 0$ nothing moves, with $\\epsilon = 1$ the new theta is the mean of the ends.",
+)
 def check_update(update) -> Verdict:
     """``update(theta, ends, epsilon) -> new theta``: theta [P], ends [T, P]."""
     generator = torch.Generator().manual_seed(0)
@@ -40,6 +60,45 @@ def check_update(update) -> Verdict:
     return compare(result, theta + 0.3 * (mean - theta), mistakes, "Nothing was differentiated here.")
 
 
+@exercise(
+    "08",
+    "your own MAML without its outer derivative",
+    solution=solutions.reptile,
+    why="The query set is not looked at, and nothing is differentiated but the inner losses. What the outer loop takes "
+    "for a gradient is the way back from where the inner loops end.",
+)
+def check_reptile(reptile) -> Verdict:
+    """``reptile(inner_loop, model, batch, steps, inner_lr) -> {name: theta - mean of theta'}``, for an outer loop."""
+    model, batch = small_problem()
+    names = [name for name, _ in model.named_parameters()]
+    result, (_, own, *_) = attempt(reptile, solutions.inner_loop, model, batch, STEPS, INNER_LR)
+    answered(result)
+    if not isinstance(result, dict) or list(result) != names:
+        return wrong("Return a dictionary with the names of the model's parameters: what the outer loop will descend.")
+    if not flat(own).equal(flat(model)):
+        return wrong(
+            "Your function changed the model: the outer loop does that. Return theta - mean of theta' instead."
+        )
+    start = stack_params(model, batch.num_tasks)
+    ends = adapt(model, start, batch.support_x, batch.support_y, loss_fn=mse, steps=STEPS, lr=INNER_LR)
+    moves = torch.cat([(start[name] - ends[name]).flatten(1) for name in names], 1).detach()  # [T, P]
+    judged = adapt(model, start, batch.query_x, batch.query_y, loss_fn=mse, steps=STEPS, lr=INNER_LR)
+    wrong_set = torch.cat([(start[name] - judged[name]).flatten(1) for name in names], 1).detach()
+    mistakes = [
+        (-moves.mean(0), "The outer loop SUBTRACTS what you return: theta - theta', not theta' - theta."),
+        (moves.sum(0), "You summed over the tasks; take their mean."),
+        (moves[-1], "Only the last task counts: collect where each of them ends, then take the mean."),
+        (moves.mean(0) / (STEPS * INNER_LR), "Do not divide by alpha k: the way itself is wanted."),
+        (flat(model) - moves.mean(0), "That is the mean of the ends. Return the way from there to theta."),
+        (wrong_set.mean(0), "Those are the query points: the inner loop sees the support set."),
+    ]
+    got = torch.cat([result[name].detach().flatten() for name in names])
+    verdict = compare(got, moves.mean(0), mistakes)
+    if verdict.passed and any(part.requires_grad for part in result.values()):
+        return right("Add `.detach()`: nothing will be differentiated, so nothing need be remembered.")
+    return right("No query set, no outer derivative.") if verdict.passed else verdict
+
+
 def descend(model: nn.Module, x: Tensor, y: Tensor) -> None:
     """STEPS steps of gradient descent on one task, in place."""
     for _ in range(STEPS):
@@ -54,9 +113,16 @@ def flat(model: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-@exercise("08", "find the bug")
+@exercise(
+    "08",
+    "find the bug",
+    solution=solutions.outer_step,
+    why="`dict(model.named_parameters())` holds the parameters themselves, not their values: when the inner loop "
+    "changes the model in place, `theta` changes with it, and `p - theta[name]` is zero. And each task must start from "
+    "`theta`, and all ends must count.",
+)
 def check_mended(outer_step) -> Verdict:
-    """``outer_step(model, batch, inner_loop, epsilon)`` changes the model in place; see notebook 08."""
+    """``outer_step(model, batch, inner_loop, epsilon) -> model``, changed in place or a new one; see notebook 08."""
     model, batch = small_problem()
     theta, ends = flat(model), []
     for i in range(batch.num_tasks):
@@ -76,7 +142,7 @@ def check_mended(outer_step) -> Verdict:
     if unanswered(returned) or (untouched and (returned is None or returned is own)):
         return WAITING
     if untouched and not new_model:
-        return wrong("The model you were given is as before. Change it in place, and return it.")
+        return wrong("The model you were given is as before. Change it and return it, or return a new one.")
     result = flat(returned if new_model else own)
     between = lambda target: theta + EPSILON * (target - theta)
     mistakes = [
@@ -89,14 +155,17 @@ def check_mended(outer_step) -> Verdict:
     ]
     verdict = compare(result, between(ends.mean(0)), mistakes, "theta is a copy, every task starts from it.")
     if verdict.passed and new_model:
-        return wrong(
-            "The numbers are right, but they are in a new model, and the one you were given is as before: the next "
-            "outer step would start there again. Put the result into it: `model.load_state_dict(...)`."
-        )
+        return right("The result is in a new model: whoever calls this must go on with what it returns.")
     return verdict
 
 
-@exercise("08")
+@exercise(
+    "08",
+    solution=solutions.COEFFICIENTS,
+    why="FOMAML: the fifth gradient feels the four before it, $-4$. MAML: the same once more through the pull-back "
+    "$\\prod(I - \\alpha H_j)$, $-8$. Reptile: gradient $i$ feels $i - 1$ others, $0 + 1 + 2 + 3 + 4 = 10$ beside five "
+    "gradients, $-10/5 = -2$.",
+)
 def check_coefficients(maml: float, fomaml: float, reptile: float) -> Verdict:
     """For k = 5 gradients: how much of alpha AvgGradInner comes with one AvgGrad; Reptile's divided by its own k."""
     answers = {"MAML": number(maml), "FOMAML": number(fomaml), "Reptile": number(reptile)}
@@ -116,7 +185,13 @@ def check_coefficients(maml: float, fomaml: float, reptile: float) -> Verdict:
     return right("MAML leans four times as far toward agreement as Reptile.")
 
 
-@exercise("08", "how hard a task pulls")
+@exercise(
+    "08",
+    "how hard a task pulls",
+    solution=solutions.pull,
+    why="The gradient is $2 x (\\theta \\cdot x - y)$, so a step multiplies the residual by $1 - 2\\alpha|x|^2$, and "
+    "the distance is the residual divided by $|x|$.",
+)
 def check_pull(pull) -> Verdict:
     """``pull(alpha, length, k)``: the part of the way to its line that a task's inner loop goes; length [D]."""
     length = torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64)
@@ -131,3 +206,13 @@ def check_pull(pull) -> Verdict:
         (2 * alpha * k * length**2, "That is the first order in alpha; the power is exact."),
     ]
     return compare(result, 1 - left**k, mistakes, "With many steps it is 1 for every task, however flat.")
+
+
+check_open = model_answer(
+    "08",
+    "open: the outer rate",
+    "at 0.001 nothing has converged, so the ranking is one of speed: Reptile's own outer loop, which takes long steps, "
+    "looks best. At 0.003 and 0.01 all come down, Reptile and MAML side by side; at 0.03 MAML and FOMAML scatter and "
+    "Reptile does not. A single outer rate compares outer rates, not methods; a few live seconds compare who starts "
+    "fast.",
+)

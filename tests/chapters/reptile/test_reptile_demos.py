@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from course_lib.algorithms import MAML, Reptile
-from course_lib.chapters.reptile import direction_cosines, race, reptile_plane, variants
-from course_lib.chapters.reptile.experiments import reptile_directions as directions
-from course_lib.chapters.reptile.experiments import reptile_training as training
+from course_lib.chapters.reptile import direction_cosines, directions, race, reptile_plane, reptile_wave, variants
+from course_lib.chapters.reptile.experiments import loops
+from course_lib.chapters.reptile.experiments import race as table
+from course_lib.kit import two_parameters
 from course_lib.kit.demo import check
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
-from course_lib.training import meta_train
+from course_lib.training import linear_decay
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,25 @@ def few():
 
 def joined(grads):
     return torch.cat([grad.flatten() for grad in grads.values()])
+
+
+def test_wave_at_every_end():
+    check(reptile_wave.demo())
+
+
+@pytest.mark.parametrize(("steps", "draw"), [(1, 0), (5, 3), (50, 2)])
+def test_the_waves_inner_loops_are_the_librarys(steps, draw):
+    theta, tasks = (0.4, 1.3), reptile_wave.tasks(draw)
+    ends = Reptile(steps, 0.1).adapt(two_parameters.wave(*theta), tasks.support_x, tasks.support_y)
+    expected = reptile_wave.inner_loops(np.array(theta), steps, 0.1, draw)[-1]  # [T, 2]
+    np.testing.assert_allclose(two_parameters.point(ends).numpy(), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("steps", [1, 20])
+def test_the_wave_rests_where_reptile_no_longer_moves(steps):
+    place = reptile_wave.rest(steps, 0.1, 0)
+    moves, _ = Reptile(steps, 0.1).meta_gradient(two_parameters.wave(*place), reptile_wave.tasks(0))
+    assert two_parameters.point(moves).norm() < 1e-5
 
 
 def test_plane_at_every_end():
@@ -131,41 +151,33 @@ def test_directions_demo_at_every_end(monkeypatch):
     direction_cosines.at.cache_clear()
 
 
-def test_variants_at_every_end_and_which_ends_lowest():
-    demo = variants.demo()
-    check(demo)
-    for question, best in (("points", "minibatches"), ("rate", "falling")):
-        data = variants.demo(question=question).set().data
-        ends = {name: mean[-1] for name, (mean, _, _) in data["error"].items()}
-        assert min(ends, key=ends.get) == best
+def test_variants_at_every_end():
+    check(variants.demo())
 
 
 def test_race_at_every_end(monkeypatch):
     monkeypatch.setattr(race, "LOOKS", 1000)  # short slices
     monkeypatch.setattr(race, "TEST_TASKS", 3)
-    race.new_tasks.cache_clear()
     check(race.demo(), frames=2)
-    race.new_tasks.cache_clear()
 
 
-def test_race_trains_all_three_live():
-    *_, end = race.race(budget=0.1, steps=2)
-    assert all(end["iterations"].values()) and not end["diverged"]
-    assert all(curve[-1, 0] >= 0.1 and np.isfinite(curve).all() for curve in end["curves"].values())
+def test_race_trains_all_three_live(monkeypatch):
+    monkeypatch.setattr(race, "TEST_TASKS", 3)
+    *_, end = race.race(budget=0.2, outer_lr=1e-2, test_steps=5)
+    assert not end["diverged"] and end["live"] == 0.2
+    assert all(end["times"][m][-1] >= 0.2 and np.isfinite(end["curves"][m]).all() for m in race.NAMES)
 
 
-@pytest.mark.parametrize("name", ["maml", "same_10"])
-def test_runs_trained_together_are_the_librarys_own(name):
-    method = training.methods()[name]
-    ((_, networks),) = training.train(method, [0, 1], 4)
-    for seed, network in enumerate(networks):
-        options = {"outer_lr": method.outer_lr, "optimizer": method.optimizer, "schedule": method.schedule}
-        learner = training.methods()[name].learner
-        alone, _ = meta_train(
-            learner, MLP(seed=seed), SinusoidTasks(), 4, seed=seed, device="cpu", progress=False, **options
-        )
-        for parameter, other in zip(network.parameters(), alone.parameters()):
-            torch.testing.assert_close(parameter.detach(), other.detach(), rtol=1e-4, atol=1e-6)
+def test_a_live_run_that_diverges_is_told(monkeypatch):
+    racer = race.Racer("maml", 1e30, 0.01, 1)
+    racer.train(until=1.0)
+    assert racer.diverged and len(racer.seen) == 1
+
+
+def test_the_outer_loops_are_what_they_are_called():
+    published = table.outer_loop_of("as published", 1.0)
+    assert published["schedule"] is linear_decay and published["outer_lr"] == 1.0
+    assert loops.SCHEDULES["constant"] is None and "inner_batch" not in loops.POINTS["all_20"]
 
 
 def test_agreement_is_one_where_all_points_are_the_same(monkeypatch):
@@ -177,6 +189,6 @@ def test_agreement_is_one_where_all_points_are_the_same(monkeypatch):
             return directions.TaskBatch(x, y, x, y)
 
     network = MLP(seed=0)
-    assert 0 < training.agreement(network, 20) < 0.9
-    monkeypatch.setattr(training, "SinusoidTasks", OnePoint)
-    assert abs(training.agreement(network, 20) - 1) < 1e-5
+    assert 0 < table.agreement(network, 0, 20) < 0.9
+    monkeypatch.setattr(table, "SinusoidTasks", OnePoint)
+    assert abs(table.agreement(network, 0, 20) - 1) < 1e-5

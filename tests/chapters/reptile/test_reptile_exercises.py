@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from course_lib.chapters.reptile import exercises as reptile
+from course_lib.chapters.reptile import solutions
 
 UPDATES = [
     (lambda theta, ends, eps: theta + eps * (ends.mean(0) - theta), True, "Nothing was differentiated"),
@@ -64,9 +65,9 @@ def returns_nothing(*arguments):
 @pytest.mark.parametrize(
     ("answer", "passed", "message"),
     [
-        (elsewhere(outer_step(copied, True, mean, same)), False, "they are in a new model"),
+        (elsewhere(outer_step(copied, True, mean, same)), True, "in a new model"),
         (elsewhere(outer_step(copied, True, total, same)), False, "summed"),
-        (lambda model, *rest: dict(model.named_parameters()), False, "as before. Change it in place"),
+        (lambda model, *rest: dict(model.named_parameters()), False, "as before. Change it and return it"),
         (returns_nothing, True, "theta is a copy"),
         (outer_step(copied, True, mean, same), True, "theta is a copy"),
         (outer_step(alias, False, last, same), False, "Clone it"),
@@ -131,3 +132,54 @@ def test_coefficients(answers, passed, message):
 def test_pull(answer, passed, message):
     verdict = reptile.check_pull(answer)
     assert verdict.passed is passed and message in str(verdict)
+
+
+def reptile_with(collect=lambda moves: moves.mean(0), part="support", change=lambda move: move):
+    """A Reptile with one decision turned: how the tasks' moves [T, ...] meet, which points, what is returned."""
+
+    def reptile(inner_loop, model, batch, steps, inner_lr):
+        theta = dict(model.named_parameters())
+        x, y = getattr(batch, f"{part}_x"), getattr(batch, f"{part}_y")
+        ends = [inner_loop(model, theta, *points, steps, inner_lr) for points in zip(x, y)]
+        moves = {n: torch.stack([(theta[n] - end[n]).detach() for end in ends]) for n in theta}
+        return {n: change(collect(move)) for n, move in moves.items()}
+
+    return reptile
+
+
+def in_place(inner_loop, model, batch, steps, inner_lr):
+    with torch.no_grad():
+        for p in model.parameters():
+            p.zero_()
+    return dict(model.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (reptile_with(), True, "no outer derivative"),
+        (reptile_with(change=lambda move: move.clone().requires_grad_()), True, "detach"),
+        (reptile_with(change=lambda move: -move), False, "SUBTRACTS"),
+        (reptile_with(collect=lambda moves: moves.sum(0)), False, "summed"),
+        (reptile_with(collect=lambda moves: moves[-1]), False, "Only the last task"),
+        (reptile_with(part="query"), False, "the inner loop sees the support set"),
+        (reptile_with(change=lambda move: move / (reptile.STEPS * reptile.INNER_LR)), False, "Do not divide"),
+        (lambda loop, model, *rest: list(reptile_with()(loop, model, *rest).values()), False, "names of the model"),
+        (in_place, False, "changed the model"),
+        (lambda *rest: ..., None, "Replace the dots"),
+    ],
+)
+def test_reptile(answer, passed, message):
+    verdict = reptile.check_reptile(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def test_the_solutions_pass_and_the_open_question_waits_for_words():
+    for check, answer in (
+        (reptile.check_update, solutions.update),
+        (reptile.check_reptile, solutions.reptile),
+        (reptile.check_mended, solutions.outer_step),
+        (reptile.check_pull, solutions.pull),
+    ):
+        assert check.solution(answer).passed, check.name
+    assert reptile.check_open(...).passed is None and reptile.check_open("at one rate Reptile is ahead").passed

@@ -1,7 +1,5 @@
 """Which way MAML, FOMAML, Reptile and joint training go, beside what theory says, for notebook 08.
 
-    python -m course_lib.chapters.reptile.experiments.reptile_directions
-
 Section 5.1 of the Reptile paper (arXiv 1803.02999). k minibatches of a task are used one after another; g_i
 and H_i are gradient and Hessian of minibatch i at the initial theta, averaged over tasks and orders:
 
@@ -16,20 +14,12 @@ As in the paper k counts GRADIENTS: MAML and FOMAML take k - 1 steps, and miniba
 minibatches is used in 2 k orders, the k rotations of it and of its reverse. Then each minibatch is first and
 last, and each pair comes in either order, equally often, so that the formulas hold for this very draw and no
 noise of sampling hides the series' own error.
-
-Writes reptile_directions.json: cosines, fitted coefficients and what theory misses, [seeds, k, alpha], for
-three networks, and the record: 20 s on one CPU core.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +27,6 @@ from torch.nn.functional import cosine_similarity
 
 from course_lib import checkpoints
 from course_lib.analysis.curvature import Curvature, flatten
-from course_lib.engine.files import write_whole
 from course_lib.inner_loop import Params, adapt, predict, stack_params
 from course_lib.losses import mse
 from course_lib.models import MLP
@@ -45,11 +34,7 @@ from course_lib.tasks import SinusoidTasks, TaskBatch
 
 METHODS = ("maml", "fomaml", "reptile", "joint")
 NETWORKS = {"random": "random, ReLU", "tanh": "random, tanh", "reptile": "Reptile's, ReLU"}
-STEPS = (2, 3, 5, 8)  # k
-RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # alpha
-SEEDS = (0, 1, 2)
 NUM_TASKS, INNER_BATCH, MAX_STEPS = 10, 10, 8
-FILE = Path(__file__).with_suffix(".json")
 
 
 @dataclass(frozen=True)
@@ -184,52 +169,3 @@ def sharpness(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """lambda_max of each task's loss on all its minibatches x, y [T, k, B, ...], the mean over tasks."""
     theta = detached(stack_params(model, x.shape[0]))
     return float(Curvature(model, theta, x.flatten(1, 2), y.flatten(1, 2), mse).extreme_eigenvalues()[1].mean())
-
-
-def table(names: Sequence[str], seeds: Sequence[int], steps: Sequence[int], rates: Sequence[float]) -> dict:
-    """{network: {"lambda_max": [seeds], and by method [seeds, k, alpha]: "cosines", "theory", "missed", "fitted"}}.
-
-    "cosines" are those with MAML's direction, "theory" the same for the two terms, "fitted" the coefficient
-    of alpha AvgGradInner.
-    """
-    found = {}
-    for name in names:
-        rows = found[name] = {"lambda_max": []} | {
-            key: {m: [] for m in METHODS} for key in ("cosines", "theory", "missed", "fitted")
-        }
-        for seed in seeds:
-            model, (x, y) = network(name, seed), minibatches(seed)
-            rows["lambda_max"].append(sharpness(model, x, y))
-            grid = [[measure(model, x[:, :k], y[:, :k], rate) for rate in rates] for k in steps]
-            over = lambda number: [[float(f"{number(d):.4g}") for d in row] for row in grid]
-            for m in METHODS:
-                rows["cosines"][m].append(over(lambda d: d.cosine(m, "maml")))
-                rows["theory"][m].append(over(lambda d: d.cosine(m, "maml", theory=True)))
-                rows["missed"][m].append(over(lambda d: d.missed(m)))
-                rows["fitted"][m].append(over(lambda d: d.fitted(m)[1]))
-    return found
-
-
-@lru_cache(maxsize=1)
-def load() -> dict:
-    """The shipped table: "steps", "rates", "seeds", and "networks" as ``table`` makes them.
-
-    >>> sorted(load()["networks"]["tanh"])
-    ['cosines', 'fitted', 'lambda_max', 'missed', 'theory']
-    """
-    return json.loads(FILE.read_text())
-
-
-def main() -> None:
-    """Measure everything, and write the table with its record."""
-    started = time.perf_counter()
-    written = {"steps": STEPS, "rates": RATES, "seeds": SEEDS, "tasks": NUM_TASKS, "inner_batch": INNER_BATCH}
-    written |= {"networks": table(list(NETWORKS), SEEDS, STEPS, RATES)}
-    command = "python -m course_lib.chapters.reptile.experiments.reptile_directions"
-    written |= checkpoints.provenance(command, time.perf_counter() - started)
-    write_whole(FILE, json.dumps(written) + "\n")
-    print(f"{FILE.name} in {written['seconds']} s")
-
-
-if __name__ == "__main__":
-    main()
