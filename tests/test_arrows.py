@@ -55,6 +55,7 @@ ELSEWHERE = {  # notebooks that show something of another chapter
     ("00_start_here", "adapting"): "the first demo of the course",
     ("01_adapting_at_test_time", "omniglot"): "real characters in the first ten minutes",
     ("08_reptile", "two_loops"): "the inner loop that the reader wrote there",
+    ("07_closed_form_heads", "two_loops"): "the reader's own inner loop comes back",
 }
 NOT_IN_THE_TEXTBOOK = {"matplotlib", "ipywidgets", "anywidget", "IPython", "argparse"}
 

@@ -1,17 +1,22 @@
-"""Checks for notebook 07, closed-form heads."""
+"""Checks for notebook 07, solved heads."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
-from course_lib.algorithms.solvers import mean_head, one_hot
+from course_lib.algorithms.solvers import mean_head, one_hot, ridge_head
+from course_lib.chapters.closed_form import solutions
 from course_lib.kit.checks import (
     WAITING,
     Verdict,
+    answered,
+    attempt,
     code,
     compare,
     exercise,
+    model_answer,
     number,
     right,
     run,
@@ -19,11 +24,17 @@ from course_lib.kit.checks import (
     unanswered,
     wrong,
 )
+from course_lib.models import MLP
 
 NAMES = ("features.0.weight", "head.weight", "head.bias", "features.head_norm.weight", "features.0.bias")
 
 
-@exercise("07", "ANIL's list")
+@exercise(
+    "07",
+    "ANIL's list",
+    solution=solutions.names,
+    why="The head's two tensors are all that a task may change; the outer loop's list stays whole.",
+)
 def check_names(names) -> Verdict:
     """``names(params) -> the names that ANIL's inner loop changes``, for params {name: [T, ...]}."""
     result = run(names, {name: torch.zeros(2, 3) for name in NAMES})
@@ -48,7 +59,12 @@ def check_names(names) -> Verdict:
     return wrong(f"Expected the names that begin with 'head.', got {code(short(sorted(map(str, chosen))))}.")
 
 
-@exercise("07", "the ridge head")
+@exercise(
+    "07",
+    "the ridge head",
+    solution=solutions.ridge,
+    why="Setting the gradient of the penalised sum of squares to zero gives a linear system of D unknowns.",
+)
 def check_ridge(ridge) -> Verdict:
     """``ridge(z, y, lam) -> w``: z [T, S, D], y [T, S, W] -> [T, D, W]; lam against the sum of squares."""
     generator = torch.Generator().manual_seed(0)
@@ -61,6 +77,9 @@ def check_ridge(ridge) -> Verdict:
         ),
         r"tensor a \(6\) must match the size of tensor b \(4\)": (
             "`z @ z.mT` is [T, S, S], so lambda goes on a diagonal of S: `torch.eye(z.shape[-2])`, not of D features."
+        ),
+        r"must match the size of tensor b \(3\)": (
+            "That diagonal has an entry for each of the 3 tasks; lambda goes on one of D: `torch.eye(z.shape[-1])`."
         ),
         "": "(z.mT transposes the last two dimensions and leaves the tasks alone.)",
     }
@@ -88,7 +107,13 @@ def check_ridge(ridge) -> Verdict:
     return compare(result, solution(lam * eye), mistakes, praise)
 
 
-@exercise("07", "the smaller system")
+@exercise(
+    "07",
+    "the smaller system",
+    solution=solutions.SIZES,
+    why="(a) Woodbury's system has one unknown for each of the S = 5 support images. (b) The primal has D + 1 = 65 "
+    "unknowns, the column of ones counted, and there are 20 x 5 = 100 support images.",
+)
 def check_sizes(sizes) -> Verdict:
     """Sides of the smaller system, for 5 ways, 1 shot, 256 features and for 20 ways, 5 shots, 64 features,
     with a column of ones for the bias."""
@@ -110,7 +135,12 @@ def check_sizes(sizes) -> Verdict:
     return wrong("The primal has as many unknowns as features (and the ones), the dual as many as support images.")
 
 
-@exercise("07", "class means as a head")
+@exercise(
+    "07",
+    "class means as a head",
+    solution=solutions.means,
+    why="-|z - c|^2 = 2 c.z - |c|^2 - |z|^2, and the last term is the same for every class.",
+)
 def check_means(means) -> Verdict:
     """``means(z, y) -> (weight [W, D], bias [W])`` with logits -|z - c_k|^2, up to what all classes share."""
     generator = torch.Generator().manual_seed(0)
@@ -138,3 +168,62 @@ def check_means(means) -> Verdict:
         if not verdict.passed:
             return wrong(f"In the {name}: {verdict.message}")
     return right("A linear head like any other, and no system to solve.")
+
+
+@exercise(
+    "07",
+    "your MAML, its head solved",
+    solution=solutions.solved_head,
+    why="Everything is differentiable in the body's parameters: autograd goes through the solve, and no step is taken.",
+)
+def check_solved_head(solved_head) -> Verdict:
+    """``solved_head(model, params, x, y, lam) -> params`` with "head.weight" and "head.bias" solved for by ridge
+    regression on the features of x [S, 1] and a column of ones; lam weighs against the SUM of squares."""
+    torch.manual_seed(0)
+    model, lam = MLP(hidden=(6, 4), seed=0).double(), 0.3
+    params = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
+    with torch.no_grad():
+        for p in params.values():  # so that the model's own parameters are not those of the loop
+            p += 0.3 * torch.randn_like(p)
+    x, y = torch.randn(7, 1, dtype=torch.float64), torch.randn(7, 1, dtype=torch.float64)
+    hints = {"must match the size": "With 7 points and 4 features the ones make Z [7, 5]: the primal's diagonal is 5."}
+    result, (_, params, *_) = attempt(solved_head, model, params, x, y, lam, hints=hints)
+    answered(result)
+    if not isinstance(result, dict) or set(result) != set(params):
+        return wrong("Return a dictionary with the same names as `params`: `params | {...}`.")
+    if any(result[name] is not params[name] for name in params if name.startswith("features.")):
+        return wrong("The body's parameters go on as they are: only the head's two change.")
+
+    def head(z: Tensor, lam: float) -> Tensor:
+        weight, bias = ridge_head(z[None], y[None], lam)
+        return torch.cat([weight.flatten(), bias.flatten()])  # [D + 1]
+
+    z = _features(model, params, x)  # [S, D]
+    got = [result["head.weight"], result["head.bias"]]
+    for name, part, shape in zip(("head.weight", "head.bias"), got, ((1, 4), (1,))):
+        if not isinstance(part, Tensor) or part.shape != shape:
+            have = list(part.shape) if isinstance(part, Tensor) else type(part).__name__
+            return wrong(f'"{name}" must be of shape {list(shape)}, as the model has it, not {code(str(have))}.')
+    no_ones = torch.linalg.solve(z.T @ z + lam * torch.eye(4, dtype=z.dtype), z.T @ y).flatten()
+    mistakes = [
+        (head(model.features(x), lam), "Those are the features of `model`; the task's own are those with `params`."),
+        (head(z, lam * 7), "Here lambda weighs against the SUM of squared errors; you took their mean."),
+        (head(z, lam**2), "The penalty is lambda |w|^2, not lambda^2 |w|^2."),
+        (torch.cat([no_ones, 0 * no_ones[:1]]), "The bias is missing: give the features a column of ones."),
+        (torch.cat([params["head.weight"].flatten(), params["head.bias"]]), "The head is the old one still."),
+    ]
+    flat = torch.cat([part.flatten() for part in got])
+    verdict = compare(flat, head(z, lam), mistakes)
+    if not verdict.passed:
+        return verdict
+    if not flat.requires_grad:
+        return wrong("The numbers are right, but the outer loop must go through the solve: no `detach`, no `no_grad`.")
+    return right("Two lines where the k steps were, and the outer loop stays as you wrote it.")
+
+
+def _features(model: MLP, params: dict, x: Tensor) -> Tensor:
+    body = {name.removeprefix("features."): p for name, p in params.items() if name.startswith("features.")}
+    return functional_call(model.features, body, (x,))
+
+
+check_open = model_answer("07", "open: which penalty", solutions.OPEN)

@@ -1,7 +1,7 @@
 """ANIL beside MAML: what the shorter list of names costs in accuracy and saves in memory and time.
 
-Sinusoids are measured live, with the shipped networks. Accuracy on images is the shipped table of
-``course_lib.chapters.closed_form.experiments.anil_and_maml``. Memory is counted, times are this machine's.
+Errors are the shipped tables of ``experiments``: sinusoids with networks of eight seeds, Omniglot with the shipped
+networks on eight draws of tasks. Memory is counted, times are this machine's.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from course_lib import checkpoints
 from course_lib.algorithms import ANIL, MAML, R2D2
 from course_lib.analysis.memory import meta_gradient_bytes
-from course_lib.chapters.closed_form.experiments import anil_and_maml
+from course_lib.chapters.closed_form.experiments import anil_and_maml, images
 from course_lib.checkpoints.recipes import STRIDED
-from course_lib.evaluation import evaluate
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, Several, declare
 from course_lib.losses import cross_entropy, mse
@@ -27,33 +25,33 @@ from course_lib.tasks import GlyphTasks, SinusoidTasks
 
 PROBLEMS = {"sinusoid": "sinusoids, 10 shots", "omniglot": "Omniglot, 5-way 1-shot"}
 STEPS = (1, 2, 5, 10)
-HEAD_ONLY = "MAML's network, head only"
-ROWS = {  # what adapts at test time, as the tables name it: (at its line's end, look)
-    "MAML": ("MAML", plots.METHODS["maml"]),
-    HEAD_ONLY: ("MAML, head only", {"color": plots.GREY, "marker": "v", "linestyle": ":"}),
-    "ANIL": ("ANIL", plots.METHODS["anil"]),
+RATES = {"best": "each method's best"} | {str(rate): f"{rate:g}" for rate in anil_and_maml.OUTER_LRS}
+ROWS = {  # what adapts at test time: (in the tables on sinusoids, on images; at its line's end, look)
+    "MAML": (("MAML", "everything"), "MAML", "MAML", plots.METHODS["maml"]),
+    "head": (("MAML", "head"), "head", "MAML, head only", {"color": plots.GREY, "marker": "v", "linestyle": ":"}),
+    "ANIL": (("ANIL", "head"), "ANIL", "ANIL", plots.METHODS["anil"]),
+    "body": (("MAML", "body"), "body", "MAML, body only", {"color": plots.BROWN, "marker": "^", "linestyle": ":"}),
+    "BOIL": (("BOIL", "body"), None, "BOIL", {"color": plots.VIOLET, "marker": "D", "linestyle": "--"}),
 }
 COSTS = {"MAML": "maml", "ANIL": "anil", "ridge head": "ridge"}
 UNITS = {"megabytes": "Memory kept (MB)", "milliseconds": "Time here (ms)"}
-LIMITS = {"sinusoid": (0.003, 8), "omniglot": (15, 101)}  # error; accuracy in %
-TASKS = 200  # live, on sinusoids
+LIMITS = {"sinusoid": (0.005, 8), "omniglot": (15, 101)}  # error; accuracy in %
 MEGABYTE = 1e6
 
 
 @lru_cache(maxsize=None)
-def scores(problem: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """{row: (means, half widths)} after 0, 1, ... steps: error on sinusoids, accuracy in % on images; and the
-    ridge head, which takes none."""
+def scores(problem: str, rate: str) -> dict[str, np.ndarray]:
+    """{row: [runs, steps + 1]}, error on sinusoids, accuracy in % on images; and the solved "ridge" head [runs, 1]."""
     if problem == "omniglot":
-        rows = anil_and_maml.load()["accuracy"]
-        return {row: tuple(np.array(part) for part in zip(*rows[row])) for row in rows}
-    tasks, rows = SinusoidTasks(shots=10, queries=20), {}
-    for row, (name, only) in anil_and_maml.ROWS.items():
-        model, learner, _ = checkpoints.load("sinusoid/" + anil_and_maml.SINUSOID[name])
-        steps = range(1 if name == "r2d2" else max(STEPS) + 1)
-        result = evaluate(learner, model, tasks, TASKS, steps=steps, only=only)
-        rows[row] = np.array(result.mean), np.array(result.ci95)
-    return rows
+        names = {row: name for row, (_, name, *_) in ROWS.items() if name} | {"ridge": "R2D2"}
+        return {row: np.array([r["accuracy"] for r in images.runs.rows(row=name)]) for row, name in names.items()}
+    names = {row: of for row, (of, *_) in ROWS.items()} | {"ridge": ("R2D2", "head")}
+    table = {}
+    for row, (method, only) in names.items():
+        outer_lr = anil_and_maml.chosen(method) if rate == "best" else float(rate)
+        rows = anil_and_maml.runs.rows(method=method, outer_lr=outer_lr, only=only)
+        table[row] = np.array([r["errors"] for r in rows])
+    return table
 
 
 def setting(problem: str):
@@ -94,7 +92,13 @@ def cpu_milliseconds(calls: dict, repeats: int = 3) -> dict[str, float]:
 
 def compute(values: SimpleNamespace) -> dict:
     """Scores against the steps at test time, and the costs of a meta-gradient with k steps."""
-    return {"scores": scores(values.problem)} | costs(values.problem, values.steps)
+    return {"scores": scores(values.problem, values.rate)} | costs(values.problem, values.steps)
+
+
+def middle(d, row: str) -> np.ndarray:
+    """The median over runs after each number of steps; of eight draws of images their mean."""
+    runs = d.scores.get(row, np.full((1, 11), np.nan))
+    return runs.mean(0) if d.problem == "omniglot" else np.median(runs, 0)
 
 
 def picture(fig, show) -> None:
@@ -103,15 +107,14 @@ def picture(fig, show) -> None:
     left.set(xlabel="steps k at test time", xlim=(0, max(STEPS)), xticks=range(0, 11, 2))
     show.also(lambda d: fit_axes(left, d.problem))
     show.mark(left, "steps", linestyle="-", linewidth=1)
-    ridge = lambda d: d.scores["ridge head"][0][0]
-    show.level(left, ridge, "ridge head, no steps", at=0.6, color=plots.METHODS["ridge"]["color"])
-    for row, (name, look) in ROWS.items():
-        shown = lambda d, row=row: row in d.rows
-        for side in (-1, 1):  # faint, where the interval ends
-            end = lambda d, row=row, side=side: d.scores[row][0] + side * d.scores[row][1]
-            show.line(left, range(11), end, color=look["color"], linestyle="-", linewidth=0.8, alpha=0.5, shown=shown)
-        mean = lambda d, row=row: d.scores[row][0]
-        show.line(left, range(11), mean, **look, markersize=5, end=name, shown=shown)
+    show.level(
+        left, lambda d: middle(d, "ridge")[0], "ridge head, no steps", at=0.6, color=plots.METHODS["ridge"]["color"]
+    )
+    for row, (_, _, name, look) in ROWS.items():
+        shown = lambda d, row=row: row in d.rows and row in d.scores
+        runs = lambda d, row=row: [np.stack([np.arange(11), run], 1) for run in d.scores.get(row, [])]
+        show.paths(left, runs, color=look["color"], linewidth=0.7, alpha=0.35, shown=shown)
+        show.line(left, range(11), lambda d, row=row: middle(d, row), **look, markersize=5, end=name, shown=shown)
     show.title(left, verdict)
 
     for row, (unit, title) in enumerate(UNITS.items()):
@@ -145,26 +148,20 @@ def number(value: float) -> str:
 
 
 def verdict(d) -> str:
-    (maml, width), (anil, _) = ([part[d.steps] for part in d.scores[row]] for row in ("MAML", "ANIL"))
-    level = abs(anil - maml) < (width if d.problem == "omniglot" else 0.25 * maml)
-    what = f"{anil:.1f} % against {maml:.1f} %" if d.problem == "omniglot" else f"{anil:.2f} against {maml:.2f}"
-    ahead = (anil > maml) == (d.problem == "omniglot")
-    return f"k = {d.steps}: ANIL {'keeps up with' if level else 'is ahead of' if ahead else 'trails'} MAML, {what}"
-
-
-def score_at(d, row: str) -> str:
-    mean, half = (part[d.steps] for part in d.scores[row])
-    digits = 1 if d.problem == "omniglot" else 2
-    return f"{mean:.{digits}f} \N{PLUS-MINUS SIGN} {half:.{digits}f}"
+    maml, anil = (middle(d, row)[d.steps] for row in ("MAML", "ANIL"))
+    unit, digits = (" %", 1) if d.problem == "omniglot" else ("", 2)
+    return f"After {d.steps} step{'s' * (d.steps > 1)}: ANIL {anil:.{digits}f}{unit}, MAML {maml:.{digits}f}{unit}"
 
 
 def words(d) -> str:
     kind = "accuracy in %" if d.problem == "omniglot" else "error"
-    rows = ", ".join(f"{row} {score_at(d, row)}" for row in ROWS)
+    rows = ", ".join(
+        f"{ROWS[row][2]} {middle(d, row)[d.steps]:.3g}" for row in ROWS if row in d.rows and row in d.scores
+    )
     memory = ", ".join(f"{name} {value:.2g}" for name, value in d.megabytes.items())
     return (
         f"{PROBLEMS[d.problem]}: {kind} after {d.steps} steps: {rows}; ridge head without a step "
-        f"{d.scores['ridge head'][0][0]:.3g}. One meta-gradient with k = {d.steps} saves {memory} MB."
+        f"{middle(d, 'ridge')[0]:.3g}. One meta-gradient with k = {d.steps} saves {memory} MB."
     )
 
 
@@ -172,8 +169,9 @@ demo = declare(
     "MAML and ANIL: accuracy, memory, time",
     [
         Choice("problem", PROBLEMS, "sinusoid", "problem"),
+        Choice("rate", RATES, "best", "outer rate (sinusoids)"),
         Notches("steps", STEPS, 5, "inner steps k"),
-        Several("rows", {row: name for row, (name, _) in ROWS.items()}, label="show"),
+        Several("rows", {row: name for row, (_, _, name, _) in ROWS.items()}, ("MAML", "head", "ANIL"), label="show"),
     ],
     compute,
     picture,
@@ -181,8 +179,8 @@ demo = declare(
     size=(9.4, 4.5),
     views={
         "sinusoids, five steps": {},
-        "one step": {"steps": 1},
         "ten steps cost MAML most": {"steps": 10},
         "images": {"problem": "omniglot"},
+        "the other half: BOIL": {"rows": ("MAML", "body", "BOIL")},
     },
 )

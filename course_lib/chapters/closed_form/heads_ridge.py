@@ -47,9 +47,9 @@ def draw_tasks(shots: int, count: int, seed: int, noise: float) -> TaskBatch:
 
 
 @lru_cache(maxsize=None)
-def errors(name: str, shots: int, noise: float) -> np.ndarray:
+def errors(name: str, shots: int, noise: float, seed: int = 0) -> np.ndarray:
     """Mean held-out error over TASKS tasks at every lambda [29]."""
-    batch = draw_tasks(shots, TASKS, seed=0, noise=noise)
+    batch = draw_tasks(shots, TASKS, seed=seed, noise=noise)
     z, query = body(name)(batch.support_x), body(name)(batch.query_x)  # [T, S, D], [T, Q, D]
     heads = (ridge_head(z, batch.support_y, float(lam)) for lam in LAMBDAS)
     return np.array([float((query @ w.mT + b[:, None] - batch.query_y).square().mean()) for w, b in heads])

@@ -1,116 +1,146 @@
-"""The same body under every head, few shots to many, on real Omniglot: the shipped table of
-``course_lib.chapters.closed_form.experiments.heads_and_shots``, with 95 % intervals."""
+"""Every body under every head, few shots to many, on real Omniglot: the shipped table of
+``course_lib.chapters.closed_form.experiments.heads_and_shots``, eight draws of test episodes."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import SimpleNamespace
 
 import numpy as np
+import torch
 
 from course_lib.chapters.closed_form.experiments import heads_and_shots
+from course_lib.evaluation import interval95
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Several, declare
+from course_lib.kit.demo import Choice, Notches, Several, declare
 
 BODIES = {
     "r2d2": "ridge head (R2D2)",
-    "metaoptnet": "SVM (MetaOptNet)",
     "protonet": "class means (ProtoNet)",
-    "union": "union of tasks",
+    "metaoptnet": "SVM (MetaOptNet)",
     "maml": "MAML",
+    "union": "union of tasks",
     "untrained": "untrained",
 }
-SHORT = {"r2d2": "R2D2", "metaoptnet": "MetaOptNet", "protonet": "ProtoNet", "union": "union"}
-CLASSES = {"any": "any characters", "one alphabet": "of one alphabet"}
 HEADS = {"ridge": "ridge", "svm": "SVM", "means": "class means"}
 MAML = "MAML, everything"
-LIMITS = (0.25, 80)  # of the errors in %
+LIMITS = (1, 80)  # of the errors in %
+PLACES = {"ridge": -0.26, "svm": 0.0, "means": 0.26}  # about a body's row
 
 
-def rows(part: str, body: str, classes: str, head: str) -> np.ndarray:
-    """Mean and ends of the interval [3, shots] for every number of shots, of "accuracy" or "minus_ridge"."""
-    mean, half = np.array([*heads_and_shots.load()[part][body][classes][head].values()]).T
-    return np.stack([mean, mean - half, mean + half])
+@lru_cache(maxsize=None)
+def wrong(body: str, shots: int, head: str) -> np.ndarray:
+    """Wrong answers in %, of each draw [8]."""
+    rows = heads_and_shots.runs.rows(body_name=body, shots=shots)
+    return 100 - np.array([row["accuracy"][head] for row in rows])
+
+
+def interval(values: np.ndarray) -> np.ndarray:
+    """Mean and ends of its 95 % interval [3]."""
+    half = float(interval95(torch.from_numpy(values)))
+    return values.mean() + np.array([0, -half, half])
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """All heads on the chosen body; the ridge head on the other bodies; MAML itself."""
-    at = values.body, values.classes
-    return {
-        "wrong": {head: 100 - rows("accuracy", *at, head) for head in HEADS},
-        "others": {body: 100 - rows("accuracy", body, values.classes, "ridge")[0] for body in BODIES},
-        "maml": 100 - rows("accuracy", "maml", values.classes, MAML)[0],
-        "differences": {head: rows("minus_ridge", *at, head) for head in HEADS if head != "ridge"},
+    """All heads on all bodies at the chosen shots; on the chosen body, paired with ridge, at all shots."""
+    at = {(body, head): interval(wrong(body, values.shots, head)) for body in BODIES for head in HEADS}
+    ridge = {shots: wrong(values.body, shots, "ridge") for shots in heads_and_shots.SHOTS}
+    paired = {
+        head: np.stack([interval(ridge[s] - wrong(values.body, s, head)) for s in heads_and_shots.SHOTS], 1)
+        for head in HEADS
+        if head != "ridge"
     }
+    return {"wrong": at, "maml": interval(wrong("maml", values.shots, MAML)), "paired": paired}
 
 
 def picture(fig, show) -> None:
-    left, right = fig.subplots(1, 2, width_ratios=(1.3, 1))
-    shots = heads_and_shots.SHOTS
-    for panel in (left, right):
-        panel.set(xlabel="shots", xscale="log", xlim=(0.93, 10.6))
-        panel.set_xticks(shots, shots)
-        panel.minorticks_off()
-    left.set(ylabel="wrong, of held-out drawings (%)", yscale="log", ylim=LIMITS)
-    left.set_yticks([0.3, 1, 3, 10, 30], ["0.3", "1", "3", "10", "30"])
+    left, right = fig.subplots(1, 2, width_ratios=(1.5, 1))
+    left.set(xlabel="wrong, of held-out drawings (%)", xscale="log", xlim=LIMITS, ylim=(len(BODIES) - 0.5, -0.5))
+    left.set_xticks([1, 3, 10, 30], ["1", "3", "10", "30"])
     left.minorticks_off()
-    note = {"transform": left.transAxes, "fontsize": 9, "color": plots.QUIET}
-    left.text(0.02, 0.03, "grey: ridge head\non the other bodies", **note)
-    shown = lambda part: lambda d: {head: curve for head, curve in d[part].items() if head in d.heads}
-    for body, words in BODIES.items():
-        look = {"color": "#a8a8a8", "linestyle": "-", "linewidth": 1.1, "shown": lambda d, body=body: d.body != body}
-        show.line(left, shots, lambda d, body=body: d.others[body], **look, end=SHORT.get(body, words))
-    show.line(left, shots, "maml", color=plots.BLUE, linestyle=":", marker="v", markersize=4, end="MAML itself, 1 step")
-    show.series(left, shots, shown("wrong"), HEADS)
-    name = lambda d: SHORT.get(d.body, BODIES[d.body])
-    show.title(left, lambda d: f"{name(d)}: heads {apart(d):.1f} points apart, bodies {bodies_apart(d):.0f}")
+    left.set_yticks(range(len(BODIES)), BODIES.values())
+    left.grid(False, axis="y")
+    for head, name in HEADS.items():
+        look = plots.METHODS[head]
+        dots = lambda d, head=head: np.array([d.wrong[body, head][0] for body in BODIES])
+        shown = lambda d, head=head: head in d.heads
+        at = np.arange(len(BODIES)) + PLACES[head]
+        ends = lambda d, head=head, at=at: [
+            np.stack([d.wrong[body, head][1:].clip(*LIMITS), [y, y]], 1) for body, y in zip(BODIES, at)
+        ]
+        show.paths(left, ends, color=look["color"], linewidth=1.2, shown=shown)
+        show.points(left, dots, at, color=look["color"], marker=look["marker"], markersize=6, shown=shown)
+        beside = lambda d, head=head: d.wrong["untrained", head][1] / 1.12
+        show.text(left, beside, at[-1], name, color=look["color"], fontsize=9, va="center", ha="right", visible=shown)
+    row = list(BODIES).index("maml")
+    show.points(left, lambda d: d.maml[0], row + 0.47, color=plots.BLUE, marker="v", markersize=7)
+    beside = lambda d: d.maml[0] * 1.15
+    show.text(
+        left,
+        beside,
+        row + 0.47,
+        "MAML itself, one step",
+        color=plots.BLUE,
+        fontsize=9,
+        va="center",
+    )
+    show.title(
+        left,
+        lambda d: (
+            f"{d.shots} shot{'s' * (d.shots > 1)}: heads {apart(d):.1f} points apart, bodies {bodies_apart(d):.0f}"
+        ),
+    )
 
-    right.set(ylabel="points more than the ridge head")
+    right.set(xlabel="shots", xscale="log", xlim=(0.93, 10.6), ylabel="points more than the ridge head")
+    right.set_xticks(heads_and_shots.SHOTS, heads_and_shots.SHOTS)
+    right.minorticks_off()
     show.level(right, 0, "ridge", color=plots.METHODS["ridge"]["color"], linestyle="-", at=0.01)
     show.limits(right, y=lambda d: (-reach(d), reach(d)))
-    show.series(right, shots, shown("differences"), HEADS)
-    show.title(right, "The same tasks, paired")
+    shown = lambda d: {head: curve for head, curve in d.paired.items() if head in d.heads}
+    show.series(right, heads_and_shots.SHOTS, shown, HEADS)
+    show.title(right, lambda d: f"Paired: {BODIES[d.body].split('(')[-1].rstrip(')')}")
 
 
 def apart(d) -> float:
-    """The most that a head differs from ridge, in points."""
-    return max(abs(curve[0]).max() for curve in d.differences.values())
+    """The most that two heads differ on a trained body, in points."""
+    trained = [[d.wrong[body, head][0] for head in HEADS] for body in BODIES if body != "untrained"]
+    return max(max(row) - min(row) for row in trained)
 
 
 def bodies_apart(d) -> float:
-    """Between the best and the worst body with one shot, in points."""
-    one_shot = [wrong[0] for wrong in d.others.values()]
-    return max(one_shot) - min(one_shot)
+    """Between the best and the worst body, each under a ridge head, in points."""
+    ridge = [d.wrong[body, "ridge"][0] for body in BODIES]
+    return max(ridge) - min(ridge)
 
 
 def reach(d) -> float:
-    wide = max(abs(curve).max() for curve in d.differences.values())
+    wide = max(abs(curve).max() for curve in d.paired.values())
     return next(limit for limit in (1.5, 4.0, 10.0, 100.0) if wide < limit)
 
 
 def words(d) -> str:
-    ends = ", ".join(f"{HEADS[h]} {100 - wrong[0, 0]:.1f} and {100 - wrong[0, -1]:.1f}" for h, wrong in d.wrong.items())
+    rows = "; ".join(f"{BODIES[b]} {', '.join(f'{d.wrong[b, h][0]:.1f}' for h in HEADS)}" for b in BODIES)
     return (
-        f"Accuracy in % with 1 and with {max(heads_and_shots.SHOTS)} shots on {heads_and_shots.load()['test_tasks']} "
-        f"tasks of Omniglot, 5 {CLASSES[d.classes]}, body: {BODIES[d.body]}: {ends}. MAML itself, one step: "
-        f"{100 - d.maml[0]:.1f} and {100 - d.maml[-1]:.1f}."
+        f"Wrong answers in % with {d.shots} shots of 5 characters of one alphabet of Omniglot, under a ridge head, an "
+        f"SVM and class means, by body: {rows}. MAML itself after one step: {d.maml[0]:.1f}."
     )
 
 
 demo = declare(
-    "The same body, all heads, few shots to many",
+    "Every body under every head, few shots to many",
     [
-        Choice("body", BODIES, "r2d2", "body trained with"),
-        Choice("classes", CLASSES, "one alphabet", "classes"),
+        Notches("shots", heads_and_shots.SHOTS, 1, "shots"),
+        Choice("body", BODIES, "r2d2", "body on the right"),
         Several("heads", HEADS, label="show"),
     ],
     compute,
     picture,
     words,
-    size=(9.6, 4.5),
+    size=(9.8, 4.5),
     views={
         "the features decide": {},
+        "ten shots": {"shots": 10},
+        "MAML's body": {"body": "maml"},
         "a head it was trained for": {"body": "protonet"},
-        "MAML's body is better than MAML": {"body": "maml"},
-        "no training": {"body": "untrained"},
     },
 )

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from course_lib.chapters.closed_form import exercises as closed_form
+from course_lib.chapters.closed_form import solutions
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,8 @@ def woodbury(z, y, lam):
         (lambda z, y, lam: z @ y @ z, False, "z.mT transposes"),
         (lambda z, y, lam: z.mT @ z + lam * torch.eye(z.shape[1]), False, "on a diagonal of D"),
         (lambda z, y, lam: z @ z.mT + lam * torch.eye(z.shape[2]), False, "on a diagonal of S"),
+        (lambda z, y, lam: z.mT @ z + lam * torch.eye(len(z)), False, "for each of the 3 tasks"),
+        (solutions.ridge, True, "autograd"),
         (lambda z, y, lam: ..., None, "Replace the dots"),
     ],
 )
@@ -108,3 +111,46 @@ def squares(c):
 def test_means(answer, passed, message):
     verdict = closed_form.check_means(answer)
     assert verdict.passed is passed and message in str(verdict)
+
+
+def solved(ones=True, features=None, strength=lambda lam, n: lam, detach=False, keep=False, flat=False):
+    """The model solution, spoilt in one way."""
+
+    def head(model, params, x, y, lam):
+        z = features(model, params, x) if features else closed_form._features(model, params, x)
+        z = torch.cat([z, torch.ones_like(z[:, :1])], 1) if ones else z
+        w = torch.linalg.solve(z.T @ z + strength(lam, len(z)) * torch.eye(z.shape[1], dtype=z.dtype), z.T @ y)
+        w = w.detach() if detach else w
+        weight, bias = (w[:-1].T, w[-1]) if ones else (w.T, torch.zeros(1, dtype=z.dtype))
+        new = {"head.weight": w[:-1] if flat else weight, "head.bias": bias}
+        return new if keep else params | new
+
+    return head
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (solutions.solved_head, True, "where the k steps were"),
+        (solved(), True, "where the k steps were"),
+        (solved(ones=False), False, "bias is missing"),
+        (solved(features=lambda model, params, x: model.features(x)), False, "features of `model`"),
+        (solved(strength=lambda lam, n: lam * n), False, "took their mean"),
+        (solved(strength=lambda lam, n: lam**2), False, "not lambda^2"),
+        (solved(detach=True), False, "go through the solve"),
+        (solved(keep=True), False, "same names"),
+        (solved(flat=True), False, "must be of shape [1, 4]"),
+        (lambda model, params, x, y, lam: dict(params), False, "old one still"),
+        (lambda model, params, x, y, lam: {n: 2 * p for n, p in params.items()}, False, "body's parameters go on"),
+        (lambda model, params, x, y, lam: ..., None, "Replace the dots"),
+    ],
+)
+def test_solved_head(answer, passed, message):
+    verdict = closed_form.check_solved_head(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def test_model_solutions_pass_and_the_open_exercise_answers_once_something_is_written():
+    assert closed_form.check_names(solutions.names).passed and closed_form.check_means(solutions.means).passed
+    assert closed_form.check_open(...).passed is None
+    assert "moves the best lambda up" in str(closed_form.check_open("More noise, more penalty, I find."))

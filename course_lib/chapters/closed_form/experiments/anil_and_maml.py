@@ -1,83 +1,97 @@
-"""MAML, ANIL and MAML's network with the head alone, on real images after 0 to 10 steps, for notebook 07.
+"""MAML, ANIL, BOIL and R2D2 trained alike on sinusoids, for notebook 07.
 
-    python -m course_lib.chapters.closed_form.experiments.anil_and_maml
-
-The shipped networks on 5-way 1-shot episodes of Omniglot's test characters, with the rate they were trained
-with; beside them the ridge head of R2D2's network, which takes no step. MAML and ANIL normalise each batch by
-that batch (transductive), R2D2 uses running averages. The networks were trained for different numbers of
-iterations (their records say how many). Writes anil_and_maml.json: {row: [[mean, half width of the 95 %
-interval] after 0, 1, ... steps]} in %, and the record. ``--rows`` measures some rows and keeps the others.
+Adam's rate, and the inner rate at test time, are each method's best by one rule: the lowest median error after ten
+steps on tasks of their own (R2D2 takes none). All rows of the grid are kept. MAML's network is judged with everything,
+with the head alone and with the body alone; the others as they were trained.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-from collections.abc import Iterable
-from functools import lru_cache
-from pathlib import Path
+from functools import cache
+from statistics import median
 
-import torch
-
-from course_lib import checkpoints
-from course_lib.engine.files import write_whole
+from course_lib.algorithms import ANIL, MAML, R2D2, Learner
+from course_lib.engine.sweep import meta_train_sweep
 from course_lib.evaluation import evaluate
-from course_lib.tasks import OmniglotTasks
+from course_lib.kit.experiment import Experiment
+from course_lib.models import MLP
+from course_lib.tasks import SinusoidTasks
+from course_lib.training import meta_train
 
-ROWS = {  # row: (network, what adapts at test time)
-    "MAML": ("maml", None),
-    "MAML's network, head only": ("maml", "head"),
-    "ANIL": ("anil", "head"),
-    "ridge head": ("r2d2", None),
-}
-SINUSOID = {"maml": "maml_k5", "anil": "anil_k5", "r2d2": "r2d2"}  # names of the networks for sinusoids
-STEPS, TEST_TASKS, QUERIES = range(11), 200, 5
-FILE = Path(__file__).with_suffix(".json")
+OUTER_LRS, TEST_LRS = (1e-3, 3e-3, 1e-2), (0.005, 0.01, 0.02, 0.05)
+INNER_STEPS, INNER_LR, STEPS = 5, 0.01, 10
+SHOTS = (2, 3, 5, 10, 20)
+VALIDATION, TEST = 10_000, 20_000  # added to the seed: validation tasks and test tasks are no training tasks
 
 
-def measure(tasks, chosen: Iterable[str] = ROWS, num_tasks: int = TEST_TASKS) -> dict[str, list[list[float]]]:
-    """{row: [[mean, half width] after each number of steps]}."""
-    rows = {}
-    for row in chosen:
-        name, only = ROWS[row]
-        model, learner, _ = checkpoints.load(f"omniglot/{name}")
-        result = evaluate(learner, model, tasks, num_tasks, steps=STEPS if name != "r2d2" else [0], only=only)
-        rows[row] = [[round(m, 2), round(h, 2)] for m, h in zip(result.mean, result.ci95)]
-        print(f"{row:>26s}: " + ", ".join(f"{m:.1f}" for m, _ in rows[row]), flush=True)
-    return rows
+class BOIL(MAML):
+    """The body alone adapts (Oh, Yoo, Kim, Yun 2020, "BOIL", arXiv 2008.08882)."""
+
+    only = "features"
 
 
-@lru_cache(maxsize=1)
-def load() -> dict:
-    """The shipped table.
-
-    >>> len(load()["accuracy"]["MAML"])
-    11
-    """
-    return json.loads(FILE.read_text())
+METHODS = {"MAML": MAML, "ANIL": ANIL, "BOIL": BOIL, "R2D2": R2D2}
+ONLY = {"everything": None, "head": "head", "body": "features"}
+JUDGED = {"MAML": tuple(ONLY), "ANIL": ("head",), "BOIL": ("body",), "R2D2": ("head",)}  # what adapts at test time
+AS_TRAINED = {method: parts[0] for method, parts in JUDGED.items()}
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Measure, and write the table with its record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which to measure (default: all)"
-    )
-    args = parser.parse_args(argv)
-    started = time.perf_counter()
-    torch.set_num_threads(1)
-    tasks = OmniglotTasks("test", ways=5, shots=1, queries=QUERIES)
-    rows = measure(tasks, args.rows)
-    kept = {} if set(args.rows) == set(ROWS) else load()
-    rows = kept.get("accuracy", {}) | rows
-    table = {"family": "Omniglot", "ways": 5, "shots": 1, "test_tasks": TEST_TASKS}
-    table["accuracy"] = {row: rows[row] for row in ROWS if row in rows}
-    seconds = kept.get("seconds", 0) + time.perf_counter() - started
-    table |= checkpoints.provenance("python -m course_lib.chapters.closed_form.experiments.anil_and_maml", seconds)
-    write_whole(FILE, json.dumps(table, indent=1) + "\n")
-    print(f"{FILE.name} in {table['seconds']} s")
+def measure(seeds: list[int], method: str, outer_lr: float, iterations: int, test_tasks: int) -> list[dict]:
+    """Train one network a seed; a row for each, and for each of what may adapt at test time."""
+    learner = R2D2() if method == "R2D2" else METHODS[method](INNER_STEPS, INNER_LR)
+    how = {"iterations": iterations, "outer_lr": outer_lr, "progress": False}
+    models, tasks = [MLP(seed=seed) for seed in seeds], SinusoidTasks(shots=10)
+    if method == "R2D2":
+        models = [meta_train(learner, model, tasks, seed=seed, **how)[0] for model, seed in zip(models, seeds)]
+    else:
+        models = meta_train_sweep(learner, models, tasks, [INNER_LR] * len(seeds), seeds, **how)[0]
+    return [
+        {"seed": seed, "only": part} | judge(learner, model, seed, ONLY[part], test_tasks)
+        for seed, model in zip(seeds, models)
+        for part in JUDGED[method]
+    ]
 
 
-if __name__ == "__main__":
-    main()
+def judge(learner: Learner, model: MLP, seed: int, only: str | None, num_tasks: int) -> dict:
+    """Median errors on new tasks: after 0, 1, ... steps with ten points, and after the last with few to many."""
+    solved = isinstance(learner, R2D2)
+    steps = [0] if solved else range(STEPS + 1)
+
+    def errors(shots: int, lr: float | None, first: int) -> list[float]:
+        only_now = None if solved else only
+        tasks = SinusoidTasks(shots=shots, queries=20)
+        result = evaluate(learner, model, tasks, num_tasks, steps=steps, seed=first + seed, only=only_now, lr=lr)
+        return result.query_losses.median(1).values.tolist()
+
+    def best(shots: int) -> tuple[float, float | None]:
+        """The lowest validation error, and the rate that gave it."""
+        return min((errors(shots, lr, VALIDATION)[-1], lr) for lr in ((None,) if solved else TEST_LRS))
+
+    found = {shots: best(shots) for shots in SHOTS}
+    few = {str(shots): errors(shots, lr, TEST)[-1] for shots, (_, lr) in found.items()}
+    validation, rate = found[10]
+    return {"validation": validation, "test_lr": rate, "errors": errors(10, rate, TEST), "by_shots": few}
+
+
+runs = Experiment(
+    __file__,
+    measure,
+    seeds=range(8),
+    cells=[{"method": method, "outer_lr": rate} for method in METHODS for rate in OUTER_LRS],
+    settings={"iterations": 1000, "test_tasks": 150},
+    small={"iterations": 10, "test_tasks": 5},
+    batched=True,
+)
+
+
+@cache
+def chosen(method: str) -> float:
+    """The outer rate of ``method`` by the rule of this file's head."""
+    rows = runs.rows(method=method, only=AS_TRAINED[method])
+    return min(OUTER_LRS, key=lambda rate: median(r["validation"] for r in rows if r["outer_lr"] == rate))
+
+
+def row(seed: int, method: str, only: str | None = None) -> dict:
+    """The row of one seed at the method's chosen rate; ``only`` as trained, unless given."""
+    only = only or AS_TRAINED[method]
+    return next(r for r in runs.of(seed, method=method, outer_lr=chosen(method)) if r["only"] == only)

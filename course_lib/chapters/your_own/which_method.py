@@ -1,0 +1,107 @@
+"""Which method for these hills: the shipped learning curves of eight seeds, beside what needs no training at all.
+
+The table is ``course_lib.chapters.your_own.experiments.hills``; the floors are computed on the same test squares.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from course_lib.chapters.your_own.experiments import hills
+from course_lib.chapters.your_own.hillside import gaussian_process
+from course_lib.chapters.your_own.template import Hills, load_map, nearest_point, support_mean
+from course_lib.kit import plots
+from course_lib.kit.demo import Several, Switch, declare
+from course_lib.tasks import TaskBatch
+
+METHODS = {"R2D2": "ridge", "MAML": "maml", "ANIL": "anil", "one head": "pretrained"}
+NAMES = {"one head": "pre-trained, one head"}
+FLOORS = {"mean": "support mean", "nearest": "nearest point", "process": "Gaussian process"}
+LENGTHS = (0.2, 0.3, 0.5, 0.8, 1.2)
+LOOKS = hills.runs.settings["looks"]
+
+
+def squares(part: str, shots: int, seed: int) -> TaskBatch:
+    """The tasks on which the networks of one ``seed`` were judged."""
+    first = hills.VALIDATION if part == "validation" else hills.TEST
+    generator = torch.Generator().manual_seed(first + seed)
+    return Hills(load_map()[part], shots).sample(hills.runs.settings["test_tasks"], generator=generator)
+
+
+@lru_cache(maxsize=None)
+def floors(shots: int, seed: int) -> dict[str, float]:
+    """Test errors of what is not trained; the Gaussian process has the length that is best on validation squares."""
+    error = lambda batch, guess: float((guess - batch.query_y).square().mean())
+    batch, tuning = squares("test", shots, seed), squares("validation", shots, seed)
+    length = min(LENGTHS, key=lambda length: error(tuning, gaussian_process(tuning, length)))
+    guesses = {"mean": support_mean(batch), "nearest": nearest_point(batch), "process": gaussian_process(batch, length)}
+    return {name: error(batch, guess) for name, guess in guesses.items()}
+
+
+def compute(values: SimpleNamespace) -> dict:
+    """Errors of each method [seeds, looks] and [seeds, shots], and of the floors."""
+    rows = {method: [hills.row(seed, method) for seed in hills.runs.seeds] for method in METHODS}
+    curve = {method: np.array([list(row["curve"].values()) for row in of]) for method, of in rows.items()}
+    few = {method: np.array([list(row["by_shots"].values()) for row in of]) for method, of in rows.items()}
+    floor = {
+        name: np.array([np.mean([floors(shots, seed)[name] for seed in hills.runs.seeds]) for shots in hills.SHOTS])
+        for name in FLOORS
+    }
+    return {"curve": curve, "few": few, "floor": floor}
+
+
+def picture(fig, show) -> None:
+    left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
+    left.set(xscale="log", xlabel="outer steps", ylabel="error on new squares", xlim=(LOOKS[0], LOOKS[-1]))
+    left.set_xticks(LOOKS, LOOKS)
+    right.set(xscale="log", xlabel="measured points", xlim=(hills.SHOTS[0], hills.SHOTS[-1]))
+    right.set_xticks(hills.SHOTS, hills.SHOTS)
+    for panel in (left, right):
+        panel.minorticks_off()
+        panel.set_ylim(0.12, 0.5)
+    ten = hills.SHOTS.index(10)
+    for name, words in FLOORS.items():
+        shown = lambda d: d.floors
+        show.level(left, lambda d, n=name: d.floor[n][ten], words, at=0.02, shown=shown)
+        show.line(right, hills.SHOTS, lambda d, n=name: d.floor[n], **plots.REFERENCE, end=words, shown=shown)
+    for method, key in METHODS.items():
+        look, shown = plots.METHODS[key], lambda d, m=method: m in d.methods
+        runs = lambda d, m=method: [np.stack([LOOKS, run], 1) for run in d.curve[m]]
+        show.paths(left, runs, color=look["color"], linewidth=0.7, alpha=0.35, shown=shown)
+        end = NAMES.get(method, method)
+        show.line(left, LOOKS, lambda d, m=method: np.median(d.curve[m], 0), **look, markersize=5, shown=shown)
+        show.line(
+            right, hills.SHOTS, lambda d, m=method: np.median(d.few[m], 0), **look, markersize=5, end=end, shown=shown
+        )
+    show.title(left, best)
+    show.title(right, "Few points to many")
+
+
+def best(d) -> str:
+    last = {method: float(np.median(d.curve[method][:, -1])) for method in d.methods or METHODS}
+    name = min(last, key=last.get)
+    return f"Ten points: {NAMES.get(name, name)} {last[name]:.2f}, nearest point {d.floor['nearest'][2]:.2f}"
+
+
+def words(d) -> str:
+    ten = hills.SHOTS.index(10)
+    trained = ", ".join(f"{NAMES.get(m, m)} {np.median(d.few[m][:, ten]):.2f}" for m in METHODS)
+    plain = ", ".join(f"{FLOORS[name]} {d.floor[name][ten]:.2f}" for name in FLOORS)
+    return f"Median error of eight networks on new squares with ten points: {trained}. Untrained: {plain}."
+
+
+demo = declare(
+    "Which method for these hills?",
+    [
+        Several("methods", {method: NAMES.get(method, method) for method in METHODS}, label="show"),
+        Switch("floors", True, "what needs no training"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(9.8, 4.2),
+)

@@ -1,0 +1,80 @@
+"""Notebook 10's checks: right answers, and the hint that each common wrong one gets."""
+
+import pytest
+
+from course_lib.chapters.your_own import exercises, solutions
+from course_lib.tasks import TaskBatch
+
+
+def batch(about=lambda h, s: h[:, :s], unit=75, place=lambda p: 2 * p - 1, last=True, shots=None):
+    def make(where, height, given):
+        y = (height - about(height, given).mean(1, keepdim=True)) / unit
+        x, y, s = place(where), y[..., None] if last else y, shots or given
+        return TaskBatch(x[:, :s], y[:, :s], x[:, s:], y[:, s:])
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (solutions.batch, True, "could have computed"),
+        (batch(), True, "could have computed"),
+        (batch(about=lambda h, s: h), False, "a leak"),
+        (batch(about=lambda h, s: h[:, s:]), False, "query points, which nobody has"),
+        (batch(about=lambda h, s: h.mean().expand(4, 1)), False, "One mean for all"),
+        (batch(about=lambda h, s: 0 * h), False, "still in there"),
+        (batch(unit=1), False, "divide"),
+        (batch(place=lambda p: p), False, "still in 0 to 1"),
+        (batch(last=False), False, "y[..., None]"),
+        (batch(shots=5), False, "has 5 points"),
+        (lambda p, h, s: (p, h), False, "A TaskBatch was expected"),
+        (lambda p, h, s: ..., None, "Replace the dots"),
+    ],
+)
+def test_batch(answer, passed, message):
+    verdict = exercises.check_batch(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (("R2D2", "MAML", "Reptile"), True, "measure"),
+        (("r2d2", "maml", "reptile"), True, "measure"),
+        (("MAML", "MAML", "Reptile"), False, "no gradient step at test time"),
+        (("R2D2", "R2D2", "Reptile"), False, "squared errors only"),
+        (("R2D2", "Reptile", "Reptile"), False, "what MAML is made for"),
+        (("R2D2", "MAML", "MAML"), False, "keeps all fifty"),
+        (("R2D2", "MAML", "R2D2"), False, "shared with the first"),
+        (("R2D2", "MAML", "SGD"), False, "not one of"),
+        ("R2D2", False, "Three names"),
+        ((..., ..., ...), None, "Replace the dots"),
+    ],
+)
+def test_choice(answer, passed, message):
+    verdict = exercises.check_choice(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (solutions.claim, True, "It can fail"),
+        (lambda e, d: (e("r2d2", 0) < e("nearest point", 0), {"mine": 1.0}), False, "Pass the draw on"),
+        (lambda e, d: (e("r2d2", d) > e("nearest point", d), {"mine": 1.0}), False, "other way round"),
+        (lambda e, d: (e("r2d2", d) < 1, {"mine": 1.0}), False, "in this very draw"),
+        (lambda e, d: (e("r2d2", d) < e("nearest point", d), {}), False, "Give the numbers"),
+        (lambda e, d: e("r2d2", d) < e("nearest point", d), False, "Return two things"),
+        (lambda e, d: (e("R2D2", d), {}), False, "The names are"),
+        (lambda e, d: (..., {}), None, "Replace the dots"),
+    ],
+)
+def test_claim(answer, passed, message):
+    verdict = exercises.check_claim(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def test_the_open_exercise_answers_once_something_is_written():
+    assert exercises.check_open(...).passed is None
+    assert "the ratio hardly moves" in str(exercises.check_open("With twelve the lead is nearly gone."))
