@@ -1,13 +1,16 @@
 """A demo recorded: its picture at settings worth seeing, as one SVG and what differs from it.
 
 ``record(demo)`` goes to where the demo opens, to its views, and from there along each control alone (a star), a few
-notches of each; a live run is kept as the pictures it went through. What comes out is plain data for the page
-(``recorded.js``), which answers a move with the nearest setting that was recorded and says so where it is another.
+notches of each, and along the slider that plays at each choice; a live run is kept as the pictures it went through.
+What comes out is plain data for the page (``recorded.js``), which answers a move with the nearest setting that was
+recorded and says so where it is another.
 """
 
 from __future__ import annotations
 
+import gzip
 import html
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,22 +23,25 @@ from course_lib.kit.site.svg import Draughtsman, difference, document
 from course_lib.kit.touch import Point, Points
 
 FRAMES = 60  # of a demo, about: shared among its sliders
-FEWEST, MOST = 5, 25  # notches of a slider
+FEWEST, MOST = 7, 25  # notches of a slider
+LIMIT = 250_000  # bytes, packed; above it each control is recorded alone
+PLANE, PLANES = 60, 240  # frames of the slider that plays with each choice in turn; with every control
 PRESSES = 4  # of a button
 LATTICE = 6  # places a side of a point that is dragged
 RUN_FRAMES = 40  # of a live run
-PLANE = 150  # frames of two controls together
 
 
 def record(demo: Demo, planes: bool = False) -> dict[str, Any]:
     """The recording of ``demo`` from where it opens: declaration, base SVG, frames, runs. Plain data, for JSON."""
     painter = Draughtsman(Picture(demo.make_picture, demo.size))
-    frames = [_frame(demo, painter, values) for values in settings(demo, planes)]
+    frames = [_frame(demo, painter, values) for values in settings(demo, PLANES if planes else PLANE)]
     runs = {name: _run(demo, painter, name) for name, control in demo.controls.items() if isinstance(control, Run)}
     everything = [frame for frame in [*frames, *(f for run in runs.values() for f in run)] if "drawing" in frame]
     base = painter.union([frame["drawing"] for frame in everything])
     for frame in everything:
         frame["change"] = difference(base, frame.pop("drawing"))
+    if _size([frame.get("change") for frame in frames]) > LIMIT and not planes:
+        frames = frames[: len(settings(demo, plane=0))]
     recorded = {name: _recorded(control, frames) for name, control in demo.controls.items()}
     for frame in frames:
         values = frame.pop("values")
@@ -52,14 +58,31 @@ def record(demo: Demo, planes: bool = False) -> dict[str, Any]:
 # What is recorded ---------------------------------------------------------------------------------------------
 
 
-def settings(demo: Demo, planes: bool = False) -> list[dict[str, Any]]:
-    """Values of all controls: where it opens, each view, each control alone; with ``planes`` two controls together."""
-    arms = {name: _stops(control, demo) for name, control in demo.controls.items()}
+def settings(demo: Demo, plane: int = PLANE) -> list[dict[str, Any]]:
+    """Values of all controls: where it opens, each view, each control alone; and about ``plane`` of the slider that
+    plays together with each of the others."""
     found = [dict(demo.start), *demo.views.values()]
-    found += [_after(demo, {name: value}) for name, stops in arms.items() for value in stops]
-    if planes:
-        found += _plane(demo, arms)
+    beside = _beside(demo, plane)
+    most = plane // max(sum(map(len, beside.values())), 1)
+    played = demo.controls[demo.play].notches(min(most, MOST)) if beside else []
+    for name, control in demo.controls.items():
+        stops = played if played and name == demo.play else _stops(control, demo)
+        found += [_after(demo, {name: stop}) for stop in stops]
+    found += [_after(demo, {demo.play: a, name: b}) for name, stops in beside.items() for b in stops for a in played]
     return [values for place, values in enumerate(found) if values not in found[:place]]
+
+
+def _beside(demo: Demo, plane: int) -> dict[str, list]:
+    """The stops, other than where the demo opens, of the controls that are recorded together with the slider that
+    plays: choices and switches, in a large ``plane`` all, as many as leave that slider ``FEWEST`` notches."""
+    room, found = plane // FEWEST, {}
+    for name, control in demo.controls.items():
+        stops = [stop for stop in _stops(control, demo) if stop != demo.start[name]]
+        fits = plane > PLANE or isinstance(control, (Choice, Switch))
+        if demo.play and name != demo.play and fits and 0 < len(stops) <= room:
+            found[name] = stops
+            room -= len(stops)
+    return found
 
 
 def _stops(control: Control, demo: Demo) -> list:
@@ -85,14 +108,9 @@ def _share(demo: Demo) -> int:
     return max(FEWEST, min(MOST, (FRAMES - others - len(demo.views)) // max(len(sliders), 1)))
 
 
-def _plane(demo: Demo, arms: dict[str, list]) -> list[dict[str, Any]]:
-    """The slider that plays with each other control in turn, as far as ``PLANE`` frames go."""
-    found: list[dict[str, Any]] = []
-    for name, stops in arms.items():
-        size = len(stops) * len(arms.get(demo.play, ()))
-        if name != demo.play and size and len(found) + size <= PLANE:
-            found += [_after(demo, {demo.play: a, name: b}) for a in arms[demo.play] for b in stops]
-    return found
+def _size(told: Any) -> int:
+    """Bytes that it takes, packed."""
+    return len(gzip.compress(json.dumps(told).encode()))
 
 
 def _after(demo: Demo, changes: dict[str, Any]) -> dict[str, Any]:

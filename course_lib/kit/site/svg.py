@@ -10,25 +10,30 @@ twentieth of a point: nobody sees it, and a third of the bytes go.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from graphlib import TopologicalSorter
 from itertools import pairwise
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.image import AxesImage
+from PIL import Image
 
 from course_lib.kit.picture import Picture
 
 POINTS = 72  # an inch
-NEAR = 2.0  # points: a layout that moved less than that is the same
+NEAR = 8.0  # points that words may need more: there are as many between axes
 LINK = "{http://www.w3.org/1999/xlink}href"
+NUMBER = re.compile(r"-?\d+\.\d+(e-?\d+)?")
 HIDE = [[0, "display", "none"]]
 
 Change = list  # [number of the element in its part, attribute ("" for its text), new value or None]
@@ -59,9 +64,11 @@ class Draughtsman:
         self._known = 0
         self._chains: dict[tuple[str, ...], None] = {}  # parts in the order in which whole figures were painted
         self._still = Drawing({}, {}, self.size)  # what does not move
-        for image in self.figure.findobj(AxesImage):
-            if image.get_interpolation() in ("auto", "antialiased", "nearest"):
-                image.set_interpolation("none")  # its own pixels, a small PNG
+        self._smooth: list[AxesImage] = []
+        for image in self.figure.findobj(AxesImage):  # as its own pixels, a small PNG; the page makes it smooth
+            if image.get_interpolation() not in ("auto", "antialiased", "nearest", "none"):
+                self._smooth.append(image)
+            image.set_interpolation("none")
 
     def draw(self, data: dict, afresh: bool = False) -> Drawing:
         """The picture of ``data``; ``afresh`` draws every artist even if only some have moved."""
@@ -107,26 +114,27 @@ class Draughtsman:
             self.figure.set_layout_engine(self._layout)
             renderer.finalize()
         self.figure.stale = False
-        return parse(out.getvalue(), self.size)
+        drawing = parse(out.getvalue(), self.size)
+        for image in self._smooth:
+            for element in drawing.parts.get(image.get_gid(), ElementTree.Element("g")).iter("image"):
+                element.attrib.pop("style", None)  # "pixelated"
+        return drawing
 
     def _animate(self, on: bool) -> None:
         for artist in self.picture.show.moving:
             artist.set_animated(on)
 
     def _lay_out(self) -> None:
-        """Axes to where the layout wants them; to where they first were if that is near."""
+        """Axes to where they first were, so that they stay put; to where the layout wants them if words need it."""
         axes = [axes for axes in self.figure.axes if axes.get_in_layout()]
         for _ in range(1 if self._places else 2):  # a new figure settles only the second time
             self._layout.execute(self.figure)
         if self._places is None:
             self._places = [a.get_position(original=True).frozen() for a in axes]
-        width, height = self.figure.bbox.size
-        far = max(
-            max(abs(now.x0 - then.x0), abs(now.x1 - then.x1)) * width
-            + max(abs(now.y0 - then.y0), abs(now.y1 - then.y1)) * height
-            for now, then in zip((a.get_position(original=True) for a in axes), self._places)
-        )
-        if far < NEAR:
+        now = np.array([a.get_position(original=True).extents for a in axes])  # [axes, 4]
+        then = np.array([place.extents for place in self._places])
+        narrower = (now - then) * np.array((1, 1, -1, -1)) * np.tile(self.size, 2)  # words need more room: points
+        if narrower.max() < NEAR:
             for a, place in zip(axes, self._places):
                 a.set_position(place)
                 a.set_in_layout(True)
@@ -172,10 +180,8 @@ def _is_artist(name: str | None) -> bool:
 def _shorten(attributes: dict[str, str]) -> None:
     """Round what is a place or a length; write paths closely; leave out what says nothing."""
     for name in attributes.keys() - {"style", "id", LINK}:
-        value = re.sub(r"-?\d+\.\d+(e-?\d+)?", _rounded, attributes[name])
-        if name == "d":
-            value = re.sub(r"\s*([MLQCz])\s*", r"\1", " ".join(value.split()))
-        attributes[name] = value
+        value = attributes[name]
+        attributes[name] = _relative(value) if name == "d" else NUMBER.sub(_rounded, value)
     if attributes.get("transform", "").startswith("rotate(-0 "):
         del attributes["transform"]
     if "style" in attributes:
@@ -184,7 +190,44 @@ def _shorten(attributes: dict[str, str]) -> None:
 
 def _rounded(match: re.Match) -> str:
     value = float(match[0])
-    return f"{value:.1f}".rstrip("0").rstrip(".").replace("-0", "0") if abs(value) >= 10 else f"{value:.3g}"
+    return f"{value:.1f}".removesuffix(".0") if abs(value) >= 10 else f"{value:.3g}"
+
+
+def _relative(path: str) -> str:
+    """A path with each point told from the one before, in tenths of a point; roundings do not add up.
+
+    The same shape elsewhere then has the same words but for its first point, which packs well.
+
+    >>> _relative("M 10.02 20 L 12 20.04 L 13 19 z")
+    'M10.02 20l2 0 1-1z'
+    """
+    told, last, start, at = [], "", (0.0, 0.0), (0, 0)
+    for letter, numbers in re.findall(r"([MLQCz])([^MLQCz]*)", path):
+        points = [float(number) for number in numbers.split()]
+        pairs = list(zip(points[::2], points[1::2]))
+        if letter == "M":
+            start, at = pairs[0], (0, 0)
+            told.append(f"M{start[0]:.5g} {start[1]:.5g}")
+        elif letter == "z":
+            told.append("z")
+        else:
+            ends = [(round(10 * (x - start[0])), round(10 * (y - start[1]))) for x, y in pairs]
+            words = " ".join(_tenths(a - b) for end in ends for a, b in zip(end, at)).replace(" -", "-")
+            told.append(
+                words if letter == last and words[0] == "-" else f"{' ' if letter == last else letter.lower()}{words}"
+            )
+            at = ends[-1]
+        last = letter
+    return "".join(told)
+
+
+def _tenths(number: int) -> str:
+    """
+    >>> _tenths(25), _tenths(-4), _tenths(30)
+    ('2.5', '-.4', '3')
+    """
+    sign, (whole, part) = "-" * (number < 0), divmod(abs(number), 10)
+    return sign + (f"{whole or ''}.{part}" if part else str(whole))
 
 
 def _take_definitions(root: ElementTree.Element) -> dict[str, str]:
@@ -203,11 +246,20 @@ def _take_definitions(root: ElementTree.Element) -> dict[str, str]:
     for element in root.iter():
         if LINK in element.attrib:
             address = element.attrib.pop(LINK)
-            element.set("href", f"#{names[address[1:]]}" if address[0] == "#" else "".join(address.split()))
+            element.set("href", f"#{names[address[1:]]}" if address[0] == "#" else _packed(address))
         for name, value in element.attrib.items():
             if "url(#" in value:
                 element.set(name, re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{names[m[1]]})", value))
     return definitions
+
+
+@lru_cache(maxsize=256)
+def _packed(address: str) -> str:
+    """The same pixels at a third of the size: a PNG in a URL as lossless WebP."""
+    image, out = Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))), io.BytesIO()
+    opaque = image.mode == "RGBA" and image.getextrema()[3] == (255, 255)
+    (image.convert("RGB") if opaque else image).save(out, "webp", lossless=True)
+    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
 
 
 # Differences --------------------------------------------------------------------------------------------------
