@@ -23,7 +23,7 @@ from course_lib.kit.site.build import build
 from course_lib.kit.site.cache import closure, digest
 from course_lib.kit.site.network import pads_of
 from course_lib.kit.site.pages import Placed, demos_in
-from course_lib.kit.site.recording import record
+from course_lib.kit.site.recording import PLANE, PLANES, record
 
 PROJECT = Path(__file__).parents[2]
 BUILD = PROJECT / "build"
@@ -34,7 +34,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m course_lib site", description=__doc__)
     parser.add_argument("out", nargs="?", type=Path, default=BUILD / "site", help="folder (build/site)")
     parser.add_argument("--only", nargs="+", metavar="03", help="notebooks by number")
-    parser.add_argument("--planes", action="store_true", help="record pairs of controls too: three times the size")
+    parser.add_argument(
+        "--planes",
+        action="store_true",
+        help="record the slider that plays with every control: some three times the size",
+    )
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes that record")
     arguments = parser.parse_args(argv)
     began = time.perf_counter()
@@ -79,7 +83,7 @@ def make(placed: Placed, module: str, planes: bool, file: Path) -> str:
     began = time.perf_counter()
     demo = getattr(importlib.import_module(module), placed.function)(**placed.values())
     drawn_on = any(isinstance(control, Drawing) for control in demo.controls.values())
-    recording = pads_of(demo) if drawn_on else record(demo, planes) | {"about": about(module)}
+    recording = pads_of(demo) if drawn_on else record(demo, PLANES if planes else PLANE) | {"about": about(module)}
     text = json.dumps(recording, separators=(",", ":"))
     for old in file.parent.glob(f"{placed.name}-{'[0-9a-f]' * 16}.json"):
         old.unlink()

@@ -31,17 +31,17 @@ LATTICE = 6  # places a side of a point that is dragged
 RUN_FRAMES = 40  # of a live run
 
 
-def record(demo: Demo, planes: bool = False) -> dict[str, Any]:
+def record(demo: Demo, plane: int = PLANE) -> dict[str, Any]:
     """The recording of ``demo`` from where it opens: declaration, base SVG, frames, runs. Plain data, for JSON."""
     painter = Draughtsman(Picture(demo.make_picture, demo.size))
-    frames = [_frame(demo, painter, values) for values in settings(demo, PLANES if planes else PLANE)]
+    frames = [_frame(demo, painter, values) for values in settings(demo, plane)]
     runs = {name: _run(demo, painter, name) for name, control in demo.controls.items() if isinstance(control, Run)}
     everything = [frame for frame in [*frames, *(f for run in runs.values() for f in run)] if "drawing" in frame]
     base = painter.union([frame["drawing"] for frame in everything])
     for frame in everything:
         frame["change"] = difference(base, frame.pop("drawing"))
-    if _size([frame.get("change") for frame in frames]) > LIMIT and not planes:
-        frames = frames[: len(settings(demo, plane=0))]
+    if plane == PLANE and _size([frame.get("change") for frame in frames]) > LIMIT:
+        return record(demo, plane=0)
     recorded = {name: _recorded(control, frames) for name, control in demo.controls.items()}
     for frame in frames:
         values = frame.pop("values")
