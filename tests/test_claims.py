@@ -8,6 +8,7 @@ import pytest
 
 from course_lib.commands import claims, experiments
 from course_lib.kit.claim import chance, claims_in, gather, misquotes, quoted, read, table_of, try_once
+from course_lib.kit.experiment import Experiment
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 MODULES = claims.claim_modules()
@@ -47,8 +48,10 @@ FRESH = [
 
 
 @pytest.mark.parametrize("key", FRESH)
-def test_fresh_draws_do_not_speak_against_the_table(key):
+def test_fresh_draws_do_not_speak_against_the_table(key, monkeypatch):
     claim, table = CLAIMS[key]
+    trains = lambda *how: pytest.skip("a fresh draw trains networks: `make test-all` tries it")
+    monkeypatch.setattr(Experiment, "_measure", trains)
     fresh = gather(try_once(claim, draw) for draw in (1000, 1001))
     assert chance(table[claim.name], fresh) >= 0.01, f"{fresh} held; the table says {table[claim.name]}"
     assert fresh.numbers.keys() == table[claim.name].numbers.keys()

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from course_lib.algorithms import MAML
 from course_lib.chapters.two_loops import dropped, landscape, stepper, unrolled_loop, wrong_loops
-from course_lib.chapters.two_loops.experiments import judges, small_rates
-from course_lib.chapters.two_loops.many_seeds import errors, train, tuned
+from course_lib.chapters.two_loops.experiments import judges, small_rates, training_tasks
 from course_lib.kit import two_parameters as plane
 from course_lib.kit.claim import claim
+from course_lib.kit.many_seeds import errors, train, tuned
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 
@@ -164,6 +164,39 @@ def held_out_at_5_shots(draw: int):
 def held_out_at_20_shots(draw: int):
     """As above."""
     return held_out_ahead(draw, 20)
+
+
+def by_number(seed: int, points: str) -> dict[int, dict]:
+    """The tuned row for each number of training tasks whose points are "new" or the "same" at every visit."""
+    table = training_tasks.runs.rows(points=points) + (training_tasks.runs.rows(tasks=0) if points == "same" else [])
+    rates = {row["tasks"]: row["outer_lr"] for row in tuned(table, "tasks")}
+    rows = [
+        training_tasks.runs.of(seed, tasks=count, points=points if count else "new", outer_lr=rate)
+        for count, rate in rates.items()
+    ]
+    return {row["tasks"]: row for (row,) in rows}
+
+
+@claim("A hundred training tasks do nearly as well as a new one every time", draws=8)
+def a_hundred_suffice(draw: int):
+    """Mean error of new tasks after one step; curves of which every visit draws new points. Held within a fifth."""
+    found = {f"with_{count or 'any'}": row["test"][1] for count, row in by_number(draw, "new").items()}
+    return found["with_100"] < 1.2 * found["with_any"], found
+
+
+@claim("So do a hundred data sets of 10 + 10 points that never change", draws=8)
+def a_hundred_data_sets_suffice(draw: int):
+    """As above."""
+    found = {f"with_{count or 'any'}": row["test"][1] for count, row in by_number(draw, "same").items()}
+    return found["with_100"] < 1.2 * found["with_any"], found
+
+
+@claim("Ten such data sets are learnt by heart", draws=8)
+def ten_are_learnt_by_heart(draw: int):
+    """Errors after one step of new tasks and of the ten training tasks; held if the first is over three times the
+    second."""
+    row = by_number(draw, "same")[10]
+    return row["test"][1] > 3 * row["training"], {"new": row["test"][1], "training": row["training"]}
 
 
 # ---- the unrolled loop

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from course_lib.chapters.two_loops.experiments.judges import JUDGES, SHOTS, runs
-from course_lib.chapters.two_loops.many_seeds import OUTER_LRS, tuned
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, declare
+from course_lib.kit.many_seeds import OUTER_LRS, tuned
 
 NAMES = {"query": "judged on held-out points", "support": "judged on its support set"}
 ENDS = {"query": "held-out judge", "support": "support judge"}

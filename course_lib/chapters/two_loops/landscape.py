@@ -169,7 +169,7 @@ demo = declare(
     compute,
     picture,
     words,
-    size=(9.8, 4.8),
+    size=(9.4, 4.6),
     views={
         "one inner step": {},
         "nothing adapts": {"steps": 0},

@@ -204,7 +204,7 @@ demo = declare(
     compute,
     picture,
     words,
-    size=(9.6, 4.6),
+    size=(8.8, 3.8),
     may_diverge=("after", "before", "error"),
     hint="The training diverged: choose smaller rates.",
     views={

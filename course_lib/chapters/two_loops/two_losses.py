@@ -177,7 +177,7 @@ demo = declare(
     compute,
     picture,
     words,
-    size=(9.6, 4.9),
+    size=(9.2, 4.5),
     views={
         "a staircase and a slope": {},
         "magnified 16 times": {"zoom": 16},

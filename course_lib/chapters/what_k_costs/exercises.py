@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from course_lib.analysis.unrolling import clip
-from course_lib.kit.checks import Verdict, compare, exercise, number, right, run, wrong
+from course_lib.chapters.what_k_costs import solutions
+from course_lib.kit.checks import Verdict, compare, exercise, model_answer, number, right, run, short, wrong
 
 EIGENVALUES = (  # of Hessians, and a rate and k for each
     (torch.tensor([0.5, 2.0, 8.0], dtype=torch.float64), 0.3, 5),  # beyond the border, by lambda_max
@@ -21,7 +22,12 @@ FROBENIUS = (  # norm
 FOR_PARAMETERS = "`clip_grad_norm_` shortens the `.grad` of parameters; here g is the gradient itself"
 
 
-@exercise("03")
+@exercise(
+    "03",
+    solution=solutions.stretch,
+    why="Each direction is multiplied k times by its own 1 - alpha lambda; a vector along the one with the largest "
+    "factor is stretched most.",
+)
 def check_stretch(stretch) -> Verdict:
     """``stretch(eigenvalues, alpha, k)``: the norm of (I - alpha H)^k, H symmetric with these eigenvalues."""
     for eigenvalues, alpha, k in EIGENVALUES:
@@ -44,7 +50,9 @@ def check_stretch(stretch) -> Verdict:
     return right("Above 1 it explodes with k: by lambda_max beyond the border, by lambda_min < 0 anywhere.")
 
 
-@exercise("03")
+@exercise(
+    "03", solution=solutions.my_clip, why="One factor for the whole gradient keeps its direction; it is at most 1."
+)
 def check_clip(my_clip) -> Verdict:
     """``my_clip(g, max_norm) -> g``, shortened to ``max_norm`` where it is longer."""
     for g, norm in ((torch.tensor([3.0, 4.0]), 2.0), (torch.tensor([0.3, -0.4]), 2.0), (torch.tensor([3.0, 4.0]), 4.0)):
@@ -65,19 +73,69 @@ def check_clip(my_clip) -> Verdict:
     return right("The same direction, at most that long.")
 
 
-@exercise("03")
-def check_segments(segments: int, steps: int, border_bytes: float, step_bytes: float) -> Verdict:
-    """How many segments make the peak, m borders and one segment of k / m steps, smallest."""
+@exercise(
+    "03",
+    solution=solutions.SEGMENTS,
+    why="The derivative of m a + (k / m) b is zero at m = sqrt(k b / a), and the peak there is 2 sqrt(k a b): it grows "
+    "like sqrt(k).",
+)
+def check_segments(segments: int, steps: int, kept_bytes: float, step_bytes: float) -> Verdict:
+    """How many segments make the peak, m places kept and one segment of k / m steps, smallest."""
     segments = number(segments)
     if segments != int(segments):
         return wrong("A whole number of segments was asked for: try those beside it.")
-    best = (steps * step_bytes / border_bytes) ** 0.5
+    best = (steps * step_bytes / kept_bytes) ** 0.5
     if abs(segments - best) < 1.1:  # k / m steps are whole, so a neighbour may count less
-        return right(f"The square root of k times what a step costs in borders: {best:.1f}.")
+        return right(f"The square root of k times what a step costs in places kept: {best:.1f}.")
     if abs(segments - steps**0.5) < 0.6:
-        return wrong("That is sqrt(k), right if a border cost as much as a step. Here a step costs more.")
+        return wrong("That is sqrt(k), right if a place kept cost as much as a step. Here a step costs more.")
     if abs(segments - best**2) < 0.6:
         return wrong("Set the derivative of m a + (k / m) b to zero: you lack a square root.")
-    if abs(segments - (steps * border_bytes / step_bytes) ** 0.5) < 0.6:
+    if abs(segments - (steps * kept_bytes / step_bytes) ** 0.5) < 0.6:
         return wrong("The other way round: dear steps want short segments, and so more of them.")
-    return wrong("Minimise m a + (k / m) b over m: a for each border kept, b for each step of one segment.")
+    return wrong("Minimise m a + (k / m) b over m: a for each place kept, b for each step of one segment.")
+
+
+FAIR = {  # k: {outer rate: the error of each seed}; 5 is best, at a rate of its own
+    1: {1e-3: [0.30, 0.34], 1e-2: [0.16, 0.12]},
+    3: {1e-3: [0.22, 0.26], 1e-2: [0.33, 0.37]},
+    5: {1e-3: [0.60, 0.64], 3e-3: [0.17, 0.09], 1e-2: [0.90, 0.70]},
+    10: {1e-3: [0.40, 0.44], 3e-3: [0.22, 0.26], 1e-2: [0.05, 0.55]},  # one lucky seed
+}
+
+
+@exercise(
+    "03",
+    "choose k",
+    solution=solutions.best_k,
+    why="Each k is judged at the outer rate that suits it, in the mean over the seeds; and on validation tasks, so "
+    "that the test tasks stay unused.",
+)
+def check_best_k(best_k) -> Verdict:
+    """``best_k(validation)``: the training k to choose from {k: {outer rate: [error of each seed]}}."""
+    result = run(best_k, FAIR)
+    if isinstance(result, float) and result not in FAIR:
+        return wrong("That is an error. Return the k that has it.")
+    if result not in FAIR:
+        return wrong(f"Return one of the k that the table has, {list(FAIR)}, not `{short(result)}`.")
+    if result == 5:
+        other = run(best_k, {2: {1e-3: [0.3, 0.5]}, 20: {1e-3: [0.7, 0.8], 3e-3: [0.2, 0.1]}})
+        agrees = other == 20
+        return (
+            right("Each k at the rate that suits it.") if agrees else wrong("Another table, with k = 2 and 20, fails.")
+        )
+    hints = {
+        10: "One lucky seed decided. Take the mean over the seeds first, then the best rate.",
+        3: "At the smallest outer rate nothing has converged: one rate for all is not fair. Give each k its best one.",
+        1: "Rates decided that nobody would use for that k: a mean over all, or one for all. Give each its best one.",
+    }
+    return wrong(hints[result])
+
+
+check_open = model_answer(
+    "03",
+    "open experiment",
+    "With the whole network from random weights there are rates beyond the dashed line that stay calm: the green line "
+    "shows the run saving itself within a step or two, when a long step lands where the loss is flatter. Press *other "
+    "tasks* and the same rate may explode: what saves a run is luck, not a rule.",
+)

@@ -1,8 +1,8 @@
 """Exploding gradients: the norm of the meta-gradient over inner rate and number of steps, with its border at
 2 / lambda_max.
 
-Computed live, for all rates as one stack: a network whose head alone adapts (the support loss is then a
-convex quadratic, and the border is exact), and the whole network from random weights and from MAML's.
+Computed live, for all rates as one stack: the two-parameter wave, a network whose head alone adapts (the support
+loss is then a convex quadratic, and the border is exact), and the whole network from random weights and from MAML's.
 """
 
 from __future__ import annotations
@@ -20,26 +20,28 @@ from course_lib import checkpoints
 from course_lib.analysis.unrolling import product_meta_gradients, unroll
 from course_lib.inner_loop import stack_params
 from course_lib.kit import plots
+from course_lib.kit import two_parameters as plane
 from course_lib.kit.demo import Button, Choice, Notches, declare
 from course_lib.losses import mse
 from course_lib.models import MLP
-from course_lib.tasks import SinusoidTasks
+from course_lib.tasks import SinusoidTasks, TaskBatch
 
 DIGITS = (1, 1.5, 2.2, 3.3, 4.7, 6.8)  # each 10^(1/6) times the one before
-RATES = [float(f"{digit}e{power}") for power in (-3, -2, -1) for digit in DIGITS] + [1.0]
+RATES = [float(f"{digit}e{power}") for power in (-3, -2, -1) for digit in DIGITS] + [1.0, 1.5, 2.2]
 STEPS = [0, 1, 2, 3, 5, 7, 10, 14, 20, 28, 38, 50]
 NUM_TASKS, SHOTS, LANCZOS = 5, 10, 12
 PROBLEMS = {  # what adapts, and where it starts
+    "wave": "The wave (two parameters)",
     "head": "The head alone (a quadratic)",
     "random": "All, from random weights",
     "maml": "All, from MAML's weights",
 }
 LABELLED = [0, 2, 4, 6, 8, 11]  # of STEPS, on the small panels
 MOST_TIMES, MOST_STRETCH = 1e8, 6.0  # at the top of their panels: what is larger, or has overflowed, lies there
-LOGS = (-1.0, 9.0)  # of the colours: powers of ten of the norm relative to k = 0, 9 for what overflowed
-COLORS = LinearSegmentedColormap.from_list(
-    "times", [(0, "#3f8fc4"), (0.1, "#a9d1ea"), (0.2, "#fdf1d8"), (0.45, "#ef8a62"), (0.8, "#9b1c2c"), (1, "#3b0010")]
-)
+LOGS = (-2.0, 9.0)  # of the colours: powers of ten of the norm relative to k = 0, 9 for what overflowed
+SHADES = {-2: "#2b6ca3", -1: "#69addb", 0: "#a9d1ea", 1: "#fdf1d8", 3.5: "#ef8a62", 7: "#9b1c2c", 9: "#3b0010"}
+COLORS = LinearSegmentedColormap.from_list("times", [((log + 2) / 11, shade) for log, shade in SHADES.items()])
+SHORTEST = {True: 1e-3, False: 0.03}  # at the foot of the upper panel, where the gradient vanishes and elsewhere
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,25 @@ class Landscape:
 
 
 def network(problem: str) -> nn.Module:
+    if problem == "wave":
+        return plane.wave()
     return MLP(seed=1) if problem == "random" else checkpoints.load("sinusoid/maml_k1")[0]
+
+
+def tasks(problem: str, draw: int) -> TaskBatch:
+    """Waves for the wave, sinusoids for the network."""
+    if problem == "wave":
+        return plane.sample(NUM_TASKS, seed=1000 * draw, shots=SHOTS, queries=SHOTS)
+    return SinusoidTasks(SHOTS, SHOTS).sample(NUM_TASKS, generator=torch.Generator().manual_seed(draw))
 
 
 @lru_cache(maxsize=16)
 def landscape(problem: str, draw: int = 0) -> Landscape:
     """All rates as one stack of A T runs; about two seconds."""
-    model, generator = network(problem), torch.Generator().manual_seed(draw)
-    batch = SinusoidTasks(SHOTS, SHOTS).sample(NUM_TASKS, generator=generator)
+    model, batch = network(problem), tasks(problem, draw)
     by_rate = (len(RATES), NUM_TASKS)
     runs = batch[torch.arange(NUM_TASKS).repeat(len(RATES))]  # A T tasks
-    rates = torch.tensor(RATES).repeat_interleave(NUM_TASKS)  # [A T]
+    rates = torch.tensor(RATES, dtype=batch.support_x.dtype).repeat_interleave(NUM_TASKS)  # [A T]
     start, only = stack_params(model, len(rates)), "head" if problem == "head" else None
     how = {"loss_fn": mse, "steps": STEPS[-1], "lr": rates, "only": only}
     unrolled = unroll(model, start, runs.support_x, runs.support_y, **how)
@@ -109,8 +119,8 @@ def picture(fig, show) -> None:
     left.set_xticks([-3, -2, -1, 0], labels=["0.001", "0.01", "0.1", "1"])
     left.set_yticks(ks, labels=STEPS)
     left.grid(False)
-    bar = fig.colorbar(image, ax=left, pad=0.02, aspect=30, ticks=[-1, 0, 2, 4, 6, 9])
-    bar.ax.set_yticklabels(["0.1", "1", "$10^2$", "$10^4$", "$10^6$", "∞"])
+    bar = fig.colorbar(image, ax=left, pad=0.02, aspect=30, ticks=[-2, 0, 2, 4, 6, 9])
+    bar.ax.set_yticklabels(["0.01", "1", "$10^2$", "$10^4$", "$10^6$", "∞"])
     log_border = lambda d: np.log10(d.border)
     show.mark(left, log_border, color=plots.BLACK, linestyle="--")
     borders = lambda d: np.log10(within(d.borders, 1e-9, 1e9))
@@ -137,9 +147,10 @@ def picture(fig, show) -> None:
         panel.set_xlim(-0.5, len(STEPS) - 0.5)
         panel.set_xticks(ks[LABELLED], labels=np.array(STEPS)[LABELLED])
     top.set(ylabel="times its norm at k = 0", yscale="log")
-    full = lambda d: within(d.times, 0.03, MOST_TIMES)
-    first_order = lambda d: within(d.first_order_times, 0.03, MOST_TIMES)
-    show.limits(top, y=lambda d: (0.03, next(most for most in (30, 1e4, MOST_TIMES) if full(d).max() <= most)))
+    full = lambda d: within(d.times, SHORTEST[True], MOST_TIMES)
+    first_order = lambda d: within(d.first_order_times, SHORTEST[True], MOST_TIMES)
+    highest = lambda d: next(4 * most for most in (30, 1e4, MOST_TIMES) if full(d).max() <= most)
+    show.limits(top, y=lambda d: (SHORTEST[bool(full(d).min() < 0.05)], highest(d)))
     show.level(top, 1)
     look = {"marker": "o", "markersize": 4}
     show.line(top, ks, first_order, color=plots.SKY, linestyle="--", **look, end="first order")
@@ -165,7 +176,9 @@ def in_one_line(d) -> str:
 
 def in_words(d) -> str:
     times = d.times[d.k]
-    return f"{times:.2g} times" if np.isfinite(times) else "overflowed"
+    if not np.isfinite(times):
+        return "overflowed"
+    return f"{times:.2g} times{', it vanishes' * bool(times < 0.1)}"
 
 
 def words(d) -> str:
@@ -180,9 +193,9 @@ def words(d) -> str:
 demo = declare(
     "Where the meta-gradient explodes",
     [
-        Choice("problem", PROBLEMS, "head", "what adapts"),
-        Notches("inner_lr", RATES, 0.33, "inner rate α"),
-        Notches("steps", STEPS, 20, "inner steps k"),
+        Choice("problem", PROBLEMS, "wave", "what adapts"),
+        Notches("inner_lr", RATES, 0.68, "inner rate α"),
+        Notches("steps", STEPS, 10, "inner steps k"),
         Button("new_tasks", "other tasks"),
     ],
     compute,
@@ -191,8 +204,9 @@ demo = declare(
     size=(9.6, 5.0),
     may_diverge=("times", "first_order_times", "stretch", "borders", "below"),
     views={
-        "just beyond the border": {},
-        "just below it": {"inner_lr": 0.22},
+        "the wave, beyond the border": {},
+        "below it: the gradient vanishes": {"inner_lr": 0.1, "steps": 50},
+        "a quadratic": {"problem": "head", "inner_lr": 0.33},
         "a whole network": {"problem": "random", "inner_lr": 0.1},
         "MAML at its own rate": {"problem": "maml", "inner_lr": 0.01},
     },

@@ -7,7 +7,6 @@ task's gradient before the mean bounds what one task can do to the direction.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_lib.analysis.unrolling import clip, product_meta_gradients, unroll
+from course_lib.analysis.unrolling import product_meta_gradients, unroll
 from course_lib.chapters.what_k_costs.k_border import network, within
 from course_lib.inner_loop import stack_params
 from course_lib.kit import plots
@@ -27,7 +26,7 @@ RATES = [0.001, 0.0015, 0.0022, 0.0033, 0.0047, 0.0068, 0.01, 0.015, 0.022, 0.03
 STEPS = [1, 2, 3, 5, 10]
 NUM_TASKS, SHOTS = 20, 10
 STARTS = {"maml": "MAML's weights", "random": "random weights"}
-MOST = 1e9  # of a norm; what is longer, or has overflowed, lies at the top
+LEAST, MOST = 0.08, 1e6  # of a norm; what is longer, or has overflowed, lies at the top
 
 
 @lru_cache(maxsize=8)
@@ -42,20 +41,39 @@ def gradients(start: str, draw: int = 0) -> tuple[Tensor, Tensor]:
     return tuple(g.unflatten(1, (len(RATES), NUM_TASKS)) for g in (full, first_order))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
+def products(start: str, draw: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Inner products of the tasks' gradients, whatever clips them: with each other [K, A, T, T], with the mean
+    first-order part [K, A, T], and of that with itself [K, A]."""
+    full, first_order = (g.double() for g in gradients(start, draw))
+    reference = first_order.mean(2)  # [K, A, P]
+    return full @ full.mT, (full @ reference.unsqueeze(-1)).squeeze(-1), reference.square().sum(-1)
+
+
+def cosine(weights: Tensor, step: int, start: str, draw: int) -> Tensor:
+    """Against the rate [A]: of the sum of the tasks' gradients, each times its weight [A, T], with the reference."""
+    pairs, along, own = (each[step] for each in products(start, draw))
+    length = (weights.unsqueeze(1) @ pairs @ weights.unsqueeze(2)).flatten().sqrt()  # [A]
+    return (weights * along).sum(1) / (length * own.sqrt())
+
+
+@lru_cache(maxsize=256)
 def directions(start: str, steps: int, max_norm: float, draw: int = 0) -> dict[str, Tensor]:
     """Against the rate [A]: cosines with the first-order meta-gradient, the longest gradient's share of all.
 
     "mean" is the mean of the tasks' gradients, clipped or not; in "each" every gradient is clipped before the
     mean. NaN where a gradient overflowed.
     """
-    full, first_order = (g[STEPS.index(steps)].double() for g in gradients(start, draw))  # [A, T, P]
-    norms, reference = full.norm(dim=-1), first_order.mean(1)  # [A, T], [A, P]
+    step = STEPS.index(steps)
+    pairs = products(start, draw)[0][step]
+    norms = pairs.diagonal(dim1=1, dim2=2).sqrt()  # [A, T]
+    clipped = (max_norm / norms).clamp(max=1)
     return {
         "norms": norms,
+        "mean_norm": pairs.mean((1, 2)).sqrt(),
         "share": norms.amax(1) / norms.sum(1),
-        "mean": torch.cosine_similarity(full.mean(1), reference, dim=-1),
-        "each": torch.cosine_similarity(clip(full, max_norm).mean(1), reference, dim=-1),
+        "mean": cosine(torch.ones_like(norms), step, start, draw),
+        "each": cosine(clipped, step, start, draw),
     }
 
 
@@ -63,11 +81,10 @@ def compute(values: SimpleNamespace) -> dict:
     """The norms of all tasks at the chosen rate and k, and the directions at every rate."""
     found = directions(values.start, values.steps, values.max_norm, values.new_tasks)
     at = RATES.index(values.inner_lr)
-    mean = gradients(values.start, values.new_tasks)[0][STEPS.index(values.steps), at].double().mean(0)  # [P]
     return {
         "at": at,
         "norms": found["norms"][at].sort(descending=True).values.numpy(),  # [T]
-        "mean_norm": float(mean.norm()),
+        "mean_norm": float(found["mean_norm"][at]),
         **{name: found[name].numpy() for name in ("share", "mean", "each")},
     }
 
@@ -76,12 +93,11 @@ def picture(fig, show) -> None:
     panels = fig.subplot_mosaic([["tasks", "cosine"], ["tasks", "share"]], height_ratios=(1.6, 1))
     tasks, cosine, share = (panels[name] for name in ("tasks", "cosine", "share"))
     tasks.set(xlabel="tasks, the longest gradient first", ylabel="norm of its meta-gradient", yscale="log")
-    tasks.set(xlim=(0, NUM_TASKS + 1), xticks=(1, 5, 10, 15, 20))
-    norms = lambda d: within(d.norms, 1e-3, MOST)
-    show.limits(tasks, y=lambda d: decades([*norms(d), d.max_norm]))
+    tasks.set(xlim=(0, NUM_TASKS + 1), xticks=(1, 5, 10, 15, 20), ylim=(LEAST, 2 * MOST))
+    norms = lambda d: within(d.norms, LEAST, MOST)
     show.points(tasks, range(2, NUM_TASKS + 1), lambda d: norms(d)[1:], color=plots.BLUE)
     show.points(tasks, 1, lambda d: norms(d)[0], color=plots.ORANGE, marker="^", markersize=9)
-    mean, across = (lambda d: [within(d.mean_norm, 1e-3, MOST)] * 2), (0, NUM_TASKS + 1)
+    mean, across = (lambda d: [within(d.mean_norm, LEAST, MOST)] * 2), (0, NUM_TASKS + 1)
     show.line(tasks, across, mean, color=plots.BLACK, linestyle="-", end="mean")
     show.line(tasks, across, lambda d: [d.max_norm] * 2, color=plots.GREEN, linestyle="--", end="clip")
     show.title(tasks, lambda d: in_words(d).capitalize())
@@ -99,11 +115,6 @@ def picture(fig, show) -> None:
     share.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
     look = {"color": plots.ORANGE, "linestyle": "-", "marker": "^", "markersize": 4}
     show.line(share, RATES, "share", **look, end="longest")
-
-
-def decades(values: list) -> tuple[float, float]:
-    """Whole powers of ten around all values."""
-    return 10.0 ** math.floor(math.log10(min(values)) - 0.1), 10.0 ** math.ceil(math.log10(max(values)) + 0.1)
 
 
 def in_words(d) -> str:

@@ -1,36 +1,43 @@
 """What backpropagation through k steps must remember: bytes that autograd saves, counted, with the time.
 
 Counted live with hooks on saved tensors (see ``course_lib.analysis.memory``): the same numbers on every machine. The
-times are this machine's, taken when the demo asks for them.
+times are this machine's, taken once for all k when the demo opens.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 
 from course_lib.algorithms import ANIL, MAML, R2D2
 from course_lib.algorithms.base import Learner
-from course_lib.analysis.memory import CheckpointedMAML, meta_gradient_bytes, seconds_per_call
+from course_lib.algorithms.implicit import IMAML
+from course_lib.analysis.memory import CheckpointedMAML, meta_gradient_bytes, saved_bytes, seconds_per_call
 from course_lib.kit import plots
-from course_lib.kit.demo import Choice, Notches, Several, declare
+from course_lib.kit.demo import Choice, Demo, Notches, Several, declare
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 
 STEPS = [1, 2, 5, 10, 20, 50]
-SHOTS = 10
+SHOTS, INNER_LR = 10, 0.01
 METHODS = {  # what a person reads -> a learner for k steps; of ANIL the head alone takes them, ridge takes none
     "MAML, second order": lambda k: MAML(k),
     "MAML, checkpointed": lambda k: CheckpointedMAML(k),
     "ANIL": lambda k: ANIL(k),
+    "implicit MAML": lambda k: IMAML(k),
     "MAML, first order": lambda k: MAML(k, second_order=False),
     "ridge head": lambda k: R2D2(),
 }
-LOOKS = [plots.METHODS[name] for name in ("maml", "maml", "anil", "fomaml", "ridge")]
+LOOKS = [plots.METHODS[name] for name in ("maml", "maml", "anil", "svm", "fomaml", "ridge")]
 LOOKS[1] = LOOKS[0] | {"marker": "v", "linestyle": ":"}
 MEGABYTE = 1e6
+LIMITS = {"megabytes": (0.03, 30.0), "milliseconds": (0.3, 500.0)}  # of the axes, whatever the machine
 
 
 def setting(num_tasks: int) -> tuple[MLP, TaskBatch]:
@@ -46,54 +53,61 @@ def learner(method: str, steps: int) -> Learner:
 def saved_megabytes(num_tasks: int) -> dict[str, list[float]]:
     """MB saved for backward by one meta-gradient, for every method and k in STEPS; a second for 25 tasks."""
     model, batch = setting(num_tasks)
-    return {
-        method: [meta_gradient_bytes(learner(method, k), model, batch) / MEGABYTE for k in STEPS]
-        for method in METHODS
-    }
+    with quietly():
+        return {
+            method: [meta_gradient_bytes(learner(method, k), model, batch) / MEGABYTE for k in STEPS]
+            for method in METHODS
+        }
 
 
 @lru_cache(maxsize=None)
-def milliseconds(num_tasks: int, steps: int) -> list[float]:
-    """Time of one meta-gradient of each method here: the least of two, methods taking turns."""
+def milliseconds(num_tasks: int) -> dict[str, list[float]]:
+    """Time of one meta-gradient of each method for every k here: the least of three; a second or two."""
     model, batch = setting(num_tasks)
-    calls = {m: lambda m=m: learner(m, steps).meta_gradient(model, batch) for m in METHODS}
-    return [1000 * seconds for seconds in seconds_per_call(calls, repeats=2).values()]
+    calls = {(m, k): partial(learner(m, k).meta_gradient, model, batch) for m in METHODS for k in STEPS}
+    with quietly():
+        seconds = seconds_per_call(calls, repeats=3)
+    return {method: [1000 * seconds[method, k] for k in STEPS] for method in METHODS}
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Implicit MAML warns where a random network has no minimum near the start: here its costs alone are counted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """Bytes of all methods against k, and the times at the chosen k."""
+    """Bytes and times of all methods against k."""
     return {
         "at": STEPS.index(values.steps),
         "megabytes": saved_megabytes(values.num_tasks),
-        "milliseconds": milliseconds(values.num_tasks, values.steps),
+        "milliseconds": milliseconds(values.num_tasks),
     }
 
 
 def picture(fig, show) -> None:
-    left, right = fig.subplots(1, 2, width_ratios=(1, 1))
-    left.set(xlabel="inner steps k", ylabel="saved for backward (MB)", xscale="log", yscale="log")
-    left.set(xlim=(0.9, 55))
-    show.limits(left, y=lambda d: (0.004 * d.num_tasks, 0.8 * d.num_tasks))
-    left.set_xticks(STEPS, labels=STEPS)
-    left.set_yticks([0.1, 1, 10], labels=["0.1", "1", "10"])
-    left.minorticks_off()
-    show.mark(left, "steps", color=plots.INK, linestyle="-", linewidth=1)
-    right.set(xlabel="a meta-gradient on this machine (ms)", ylim=(len(METHODS) - 0.4, -0.6))
-    right.set_yticks(range(len(METHODS)), labels=[method.replace(", ", ",\n") for method in METHODS])
-    right.grid(axis="y", visible=False)
-    most = lambda d: plots.nice_ceiling(1.2 * max(d.milliseconds))
-    show.limits(right, x=lambda d: (0, most(d)))
-    for row, (method, look) in enumerate(zip(METHODS, LOOKS)):
+    left, right = fig.subplots(1, 2)
+    left.set(ylabel="saved for backward (MB)")
+    right.set(ylabel="time of a meta-gradient here (ms)")
+    for axes, ticks, limits in (
+        (left, (0.1, 1, 10), LIMITS["megabytes"]),
+        (right, (1, 10, 100), LIMITS["milliseconds"]),
+    ):
+        axes.set(xlabel="inner steps k", xscale="log", yscale="log", xlim=(0.9, 55), ylim=limits)
+        axes.set_xticks(STEPS, labels=STEPS)
+        axes.set_yticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        show.mark(axes, "steps", color=plots.INK, linestyle="-", linewidth=1)
+    for method, look in zip(METHODS, LOOKS):
         shown = lambda d, method=method: method in d.methods
-        saved = lambda d, method=method: d.megabytes[method]
-        show.line(left, STEPS, saved, **look, shown=shown, end=method.removeprefix("MAML, "))
-        time = lambda d, row=row: [d.milliseconds[row]]
-        bar = {"height": 0.6, "color": look["color"], "hatch": "///" if row == 1 else "", "edgecolor": "white"}
-        show.bars(right, [row], time, across=True, shown=shown, **bar)
-        number = lambda d, row=row: f" {d.milliseconds[row]:{'.2g' if d.milliseconds[row] < 10 else '.0f'}}"
-        show.text(right, lambda d, row=row: d.milliseconds[row], row, number, va="center", shown=shown)
+        name = method.removeprefix("MAML, ").removesuffix(" MAML")
+        for axes, entry in ((left, "megabytes"), (right, "milliseconds")):
+            values = lambda d, method=method, entry=entry: np.clip(d[entry][method], *LIMITS[entry])
+            show.line(axes, STEPS, values, **look, shown=shown, end=name)
     show.title(left, lambda d: "k = {}: {:.2g} MB, checkpointed {:.2g}".format(d.steps, *plainly(d)))
-    show.title(right, lambda d: f"Checkpointed: {d.milliseconds[1] / d.milliseconds[0]:.1f} × as long")
+    show.title(right, lambda d: f"Checkpointed: {later(d):.1f} × as long")
 
 
 def plainly(d) -> list[float]:
@@ -101,10 +115,15 @@ def plainly(d) -> list[float]:
     return [values[d.at] for values in list(d.megabytes.values())[:2]]
 
 
+def later(d) -> float:
+    """Time of checkpointed MAML over that of the plain one."""
+    plain, checkpointed, *_ = (times[d.at] for times in d.milliseconds.values())
+    return checkpointed / plain
+
+
 def words(d) -> str:
     parts = [
-        f"{method} {values[d.at]:.3g} MB and {time:.2g} ms"
-        for (method, values), time in zip(d.megabytes.items(), d.milliseconds)
+        f"{method} {d.megabytes[method][d.at]:.3g} MB and {d.milliseconds[method][d.at]:.2g} ms" for method in d.methods
     ]
     return f"{d.num_tasks} tasks of {SHOTS} + {SHOTS} points, k = {d.steps}: {'; '.join(parts)}."
 
@@ -119,6 +138,45 @@ demo = declare(
     compute,
     picture,
     words,
-    size=(9.6, 4.6),
+    size=(9.6, 4.4),
     views={"twenty steps": {}, "fifty steps": {"steps": 50}, "one step": {"steps": 1}},
 )
+
+
+# A reader's own loop ----------------------------------------------------------------------------------------------
+
+
+def cost_of(meta_gradient: Callable, inner_loop: Callable, num_tasks: int = 5) -> Demo:
+    """What notebook 02's own MAML costs for k = 1 to 20, beside the library's, which adapts all tasks at once."""
+    model, batch = setting(num_tasks)
+    steps = STEPS[:-1]
+    own = {k: partial(meta_gradient, inner_loop, model, batch, k, INNER_LR) for k in steps}
+    library = {k: partial(MAML(k, INNER_LR).meta_gradient, model, batch) for k in steps}
+    given = [*model.parameters(), batch.support_x, batch.support_y, batch.query_x, batch.query_y]
+    runs = {"yours": own, "the library's": library}
+    data = {
+        "megabytes": {
+            name: [saved_bytes(run, given) / MEGABYTE for run in calls.values()] for name, calls in runs.items()
+        },
+        "milliseconds": {
+            name: [1000 * s for s in seconds_per_call(calls, repeats=1).values()] for name, calls in runs.items()
+        },
+    }
+
+    def drawn(fig, show) -> None:
+        panels = zip(fig.subplots(1, 2), data, ("saved for backward (MB)", "time of a meta-gradient here (ms)"))
+        for axes, entry, label in panels:
+            axes.set(xlabel="inner steps k", ylabel=label, xlim=(0, steps[-1]), xticks=steps, ylim=(0, None))
+            top = max(max(values) for values in data[entry].values())
+            axes.set_ylim(0, 1.05 * top)
+            for name, color, mark in zip(runs, (plots.BLUE, plots.GREY), plots.MARKERS):
+                values = lambda d, entry=entry, name=name: d[entry][name]
+                show.line(axes, steps, values, color=color, marker=mark, linestyle="-", end=name)
+        first, last = (data["megabytes"]["yours"][at] for at in (0, -1))
+        fig.axes[0].set_title(f"k = {steps[-1]}: {last / first:.0f} times what k = {steps[0]} remembers")
+
+    def told(d) -> str:
+        rows = (f"{name}: {', '.join(f'{value:.2g}' for value in d.megabytes[name])} MB" for name in runs)
+        return f"Bytes saved and time of one meta-gradient of {num_tasks} tasks for k = {steps}. {'; '.join(rows)}."
+
+    return Demo("What your own loop costs", [], lambda values: data, drawn, told, size=(9.2, 3.2), key="your_cost")

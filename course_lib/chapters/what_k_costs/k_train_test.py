@@ -1,6 +1,6 @@
 """Training k against test-time k: networks trained with few or many inner steps, then given more of them.
 
-Trained before, by ``python -m course_lib.chapters.what_k_costs.experiments.train_k_test_k``; its JSON says how.
+Trained before, from eight seeds each and with three outer rates (``experiments/train_k_test_k``).
 """
 
 from __future__ import annotations
@@ -10,30 +10,37 @@ from types import SimpleNamespace
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from course_lib.chapters.what_k_costs.experiments.train_k_test_k import (
-    SEEDS,
-    TEST_STEPS,
-    TEST_TASKS,
-    TRAIN_STEPS,
-    load,
-    table,
-)
+from course_lib.chapters.what_k_costs.experiments.train_k_test_k import TEST_STEPS, TRAIN_STEPS, runs
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, declare
-from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
+from course_lib.kit.many_seeds import OUTER_LRS, tuned
 
 BUDGETS = {"compute": "the same compute", "iterations": "the same number of updates"}
-NUMBERS = {"median": "median task", "mean": "mean over tasks"}
-LIMITS = (0.01, 20.0)  # of the errors
-SHADES = LogNorm(0.08, 3.0)
-DARK = 0.35  # errors from here on stand on a dark cell
+RATES = {"tuned": "the best for each k"} | {str(rate): f"{rate:g} for all" for rate in OUTER_LRS}
+LIMITS = (0.02, 5.0)  # of the errors
+SHADES = LogNorm(0.05, 2.5)
+DARK = 0.3  # errors from here on stand on a dark cell
+
+
+def table(budget: str, rate: str = "tuned", entry: str = "median") -> np.ndarray:
+    """Median errors [seeds, training k, test k]; at the rate that suits each k, or at one rate for all.
+
+    ``entry`` "other": with the test-time rate that suits each network.
+    """
+    rows = runs.rows(budget=budget)
+    rows = tuned(rows, "train_steps") if rate == "tuned" else [row for row in rows if row["outer_lr"] == float(rate)]
+    curve = lambda row: row["other"]["median"] if entry == "other" else row["median"]
+    of = lambda k: [curve(row) for row in sorted(rows, key=lambda row: row["seed"]) if row["train_steps"] == k]
+    return np.array([of(k) for k in TRAIN_STEPS]).swapaxes(0, 1)
 
 
 def compute(values: SimpleNamespace) -> dict:
     """Errors of all seeds [seeds, training k, test k], and the chosen cell."""
-    errors = table(load()["runs"], values.budget, values.number).numpy()
+    errors = table(values.budget, values.outer_lr)
     row, column = TRAIN_STEPS.index(values.train_steps), TEST_STEPS.index(values.test_steps)
-    return {"row": row, "column": column, "runs": errors, "mean": errors.mean(0), "here": errors.mean(0)[row, column]}
+    mean = errors.mean(0)
+    best = TRAIN_STEPS[int(mean[:, column].argmin())]
+    return {"row": row, "column": column, "runs": errors, "mean": mean, "here": mean[row, column], "best": best}
 
 
 def picture(fig, show) -> None:
@@ -51,24 +58,27 @@ def picture(fig, show) -> None:
     corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
     look = {"color": plots.ORANGE, "linestyle": "-", "linewidth": 3, "clip_on": False}
     show.line(left, lambda d: corners + (d.column, d.row), **look)
-    show.title(left, lambda d: f"Trained with {d.train_steps}, given {d.test_steps}: error {number(d.here)}")
+    show.title(left, headline)
 
-    right.set(xlabel="inner steps at test time", ylabel="held-out error", yscale="log", ylim=LIMITS)
+    right.set(xlabel="inner steps at test time", ylabel="error of new tasks (median)", yscale="log", ylim=LIMITS)
     right.set_xlim(0, len(TEST_STEPS) - 1)
     right.set_xticks(range(len(TEST_STEPS)), labels=TEST_STEPS)
-    show.level(right, ZERO_PREDICTOR_MSE, "predicting zero, mean")
     tests = range(len(TEST_STEPS))
     for row, (k, mark) in enumerate(zip(TRAIN_STEPS, plots.MARKERS)):
         is_chosen = lambda d, row=row: d.row == row
         color = lambda d, row=row: plots.BLUE if d.row == row else plots.FAINT
-        runs = lambda d, row=row: d.runs[:, row].clip(*LIMITS)  # [seeds, test k]
-        ends = [lambda d, runs=runs, end=end: end(runs(d), 0) for end in (np.min, np.max)]
-        show.band(right, tests, *ends, color=plots.BLUE, shown=is_chosen)
+        runs_ = lambda d, row=row: d.runs[:, row].clip(*LIMITS)  # [seeds, test k]
+        single = lambda d, r=runs_: [np.c_[tests, run] for run in r(d)]
+        show.paths(right, single, colors=plots.BLUE, linewidths=0.7, alpha=0.35, shown=is_chosen)
         look = {"color": color, "linestyle": "-", "marker": mark, "markersize": 4}
         look |= {"linewidth": lambda d, row=row: 3 if d.row == row else 1.4, "zorder": 3}
-        show.line(right, tests, lambda d, runs=runs: runs(d).mean(0), **look, end=f"trained with {k}")
+        show.line(right, tests, lambda d, r=runs_: r(d).mean(0), **look, end=f"trained with {k}")
     show.points(right, "column", lambda d: d.here.clip(*LIMITS), **plots.HERE, zorder=5)
-    show.title(right, f"Mean and range of {len(SEEDS)} seeds, {TEST_TASKS} tasks each")
+    show.title(right, lambda d: f"Mean of {len(d.runs)} seeds, each run thin")
+
+
+def headline(d) -> str:
+    return f"Given {d.test_steps}: best trained with {d.best}; trained with {d.train_steps}, {number(d.here)}"
 
 
 def number(error: float) -> str:
@@ -78,9 +88,9 @@ def number(error: float) -> str:
 def words(d) -> str:
     best = ", ".join(f"{TRAIN_STEPS[r]} for {k}" for r, k in zip(d.mean.argmin(0), TEST_STEPS))
     return (
-        f"Held-out error ({NUMBERS[d.number]}), every network trained with {BUDGETS[d.budget]}: trained with k = "
-        f"{d.train_steps} and given {d.test_steps} steps, {d.here:.2g}. The best training k for each number of steps "
-        f"at test time: {best}."
+        f"Median error of new tasks, every network trained with {BUDGETS[d.budget]}, outer rate {RATES[d.outer_lr]}: "
+        f"trained with k = {d.train_steps} and given {d.test_steps} steps, {d.here:.2g}. The best training k for each "
+        f"number of steps at test time: {best}."
     )
 
 
@@ -88,7 +98,7 @@ demo = declare(
     "Train with few steps, fine-tune with more",
     [
         Choice("budget", BUDGETS, "compute", "each network had"),
-        Choice("number", NUMBERS, "median", "show"),
+        Choice("outer_lr", RATES, "tuned", "outer rate"),
         Notches("train_steps", TRAIN_STEPS, 1, "k in training"),
         Notches("test_steps", TEST_STEPS, 10, "k at test time"),
     ],
@@ -97,4 +107,9 @@ demo = declare(
     words,
     size=(9.8, 4.6),
     play="train_steps",
+    views={
+        "the best rate for each k": {},
+        "0.001 for all": {"outer_lr": "0.001"},
+        "as many updates": {"budget": "iterations"},
+    },
 )

@@ -9,7 +9,7 @@ import torch
 
 from course_lib.algorithms import MAML
 from course_lib.analysis.curvature import Curvature
-from course_lib.chapters.two_loops import dropped, judging, wrong_loops
+from course_lib.chapters.two_loops import dropped, how_many_tasks, judging, wrong_loops
 from course_lib.chapters.two_loops import landscape as landscape
 from course_lib.chapters.two_loops import live_training as training
 from course_lib.chapters.two_loops import stepper as stepper
@@ -33,7 +33,7 @@ def one_thread():
 
 @pytest.mark.parametrize(
     "module",
-    [stepper, landscape, loss, unrolled, training, dropped, judging],
+    [stepper, landscape, loss, unrolled, training, dropped, judging, how_many_tasks],
     ids=lambda m: m.__name__[-9:],
 )
 def test_every_corner(module):

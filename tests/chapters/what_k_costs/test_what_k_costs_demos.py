@@ -1,13 +1,23 @@
 """The demos of notebook 03 at every control's ends, and what their pictures must show, in numbers."""
 
+import numpy as np
 import pytest
 import torch
 
 from course_lib.algorithms import MAML
 from course_lib.analysis.memory import meta_gradient_bytes
-from course_lib.chapters.what_k_costs import k_border, k_clipping, k_memory, k_train_test
+from course_lib.chapters.two_loops import solutions
+from course_lib.chapters.what_k_costs import (
+    clipped_training,
+    k_border,
+    k_climbing,
+    k_clipping,
+    k_memory,
+    k_train_test,
+)
 from course_lib.chapters.what_k_costs.experiments import train_k_test_k
 from course_lib.kit.demo import check
+from course_lib.kit.many_seeds import OUTER_LRS, tuned
 from course_lib.tasks import SinusoidTasks
 
 RATES = torch.tensor(k_border.RATES)
@@ -31,9 +41,18 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("module", [k_border, k_clipping, k_memory, k_train_test])
-def test_every_corner(module):
+@pytest.mark.parametrize("module", [k_border, k_climbing, k_clipping, clipped_training, k_memory, k_train_test])
+def test_every_corner(module, monkeypatch):
+    monkeypatch.setattr(clipped_training, "ITERATIONS", 12)
     check(module.demo())
+    clipped_training.train.cache_clear()
+
+
+def test_a_readers_own_loop_is_measured():
+    demo = k_memory.cost_of(solutions.meta_gradient, solutions.inner_loop, num_tasks=2)
+    check(demo)
+    own, library = demo.data.megabytes.values()
+    assert own[-1] > 5 * own[0] and library[-1] > 5 * library[0]
 
 
 # Where the meta-gradient explodes
@@ -72,7 +91,7 @@ def test_networks_are_calm_well_below_the_border_and_explode_far_beyond():
 
 
 def test_the_title_names_the_last_calm_rate():
-    data = k_border.demo().set().data
+    data = k_border.demo(problem="head").set().data
     at = k_border.RATES.index(data.calm)
     assert data.calm < data.border < k_border.RATES[at + 1]  # the head's border is exact
     for problem in ("random", "maml"):
@@ -117,32 +136,35 @@ def test_clipping_the_mean_turns_nothing_and_clipping_each_task_does():
 
 def test_bytes_are_counted_and_grow_as_they_should():
     columns = [dict(zip(k_memory.STEPS, values)) for values in k_memory.saved_megabytes(5).values()]
-    plain, checkpointed, anil, first_order, ridge = columns
+    plain, checkpointed, anil, implicit, first_order, ridge = columns
     model, batch = k_memory.setting(5)
     assert plain[10] == meta_gradient_bytes(MAML(10), model, batch) / 1e6
     assert (plain[50] - plain[10]) / 40 == pytest.approx(plain[2] - plain[1], rel=1e-6)  # for each step
     assert checkpointed[50] < plain[50] / 3 and anil[50] < plain[50] / 3
-    assert len(set(first_order.values())) == len(set(ridge.values())) == 1
+    assert all(len(set(column.values())) == 1 for column in (implicit, first_order, ridge))
 
 
 # Training k against test-time k
 
 
 def test_the_table_is_whole():
-    errors = train_k_test_k.table(train_k_test_k.load()["runs"], "compute", "mean")
-    shape = (len(train_k_test_k.SEEDS), len(train_k_test_k.TRAIN_STEPS), len(train_k_test_k.TEST_STEPS))
-    assert errors.shape == shape and errors.isfinite().all() and (errors > 0).all()
+    for budget in train_k_test_k.BUDGETS:
+        for rate in k_train_test.RATES:
+            errors = k_train_test.table(budget, rate)
+            assert errors.shape == (8, len(train_k_test_k.TRAIN_STEPS), len(train_k_test_k.TEST_STEPS))
+            assert np.isfinite(errors).all() and (errors > 0).all()
 
 
-def test_the_experiment_repeats_itself():
-    small = {"train_steps": (0, 2), "seeds": (0, 1), "iterations": 3, "work": 6, "num_tasks": 5}
-    small["progress"] = False
-    once, twice = train_k_test_k.measure(**small), train_k_test_k.measure(**small)
-    for run in (*once, *twice):
-        run.pop("cpu_seconds_per_run")
-    assert once == twice and len(once) == 8
-    assert {(run["budget"], run["train_steps"]): run["iterations"] for run in once} == {
-        ("iterations", 0): 3, ("iterations", 2): 3, ("compute", 0): 6, ("compute", 2): 2
-    }  # fmt: skip
+def test_the_rate_that_suits_each_k_is_chosen_on_validation_tasks_alone():
+    rows = train_k_test_k.runs.rows(budget="compute")
+    chosen = {row["train_steps"]: row["outer_lr"] for row in tuned(rows, "train_steps")}
+    for k, rate in chosen.items():
+        means = {r: np.mean([row["validation"] for row in rows if (row["train_steps"], row["outer_lr"]) == (k, r)])
+                 for r in OUTER_LRS}  # fmt: skip
+        assert rate == min(means, key=means.get)
+
+
+def test_budgets_of_updates():
+    assert train_k_test_k.updates("compute", 3, work=8) == 2 and train_k_test_k.updates("iterations", 3, 7) == 7
     with pytest.raises(ValueError, match="budget must be"):
         train_k_test_k.updates("time", 1)

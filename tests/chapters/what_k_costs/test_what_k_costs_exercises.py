@@ -5,6 +5,7 @@ import torch
 
 from course_lib.analysis.unrolling import clip
 from course_lib.chapters.what_k_costs import exercises as what_k_costs
+from course_lib.chapters.what_k_costs import solutions
 
 
 def stretch(eigenvalues, alpha, k):
@@ -70,5 +71,36 @@ def test_clip(answer, passed, message):
     ],
 )
 def test_segments(answer, passed, message):
-    verdict = what_k_costs.check_segments(answer, steps=50, border_bytes=0.3, step_bytes=0.5)
+    verdict = what_k_costs.check_segments(answer, steps=50, kept_bytes=0.3, step_bytes=0.5)
     assert verdict.passed is passed and message in str(verdict)
+
+
+def mean(errors):
+    return sum(errors) / len(errors)
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (solutions.best_k, True, "the rate that suits it"),
+        (lambda v: ..., None, "Replace the dots"),
+        (lambda v: min(v, key=lambda k: min(min(e) for e in v[k].values())), False, "One lucky seed"),
+        (lambda v: min(v, key=lambda k: mean(v[k][min(v[k])])), False, "nothing has converged"),
+        (lambda v: min(v, key=lambda k: mean(v[k][max(v[k])])), False, "one for all"),
+        (lambda v: min(v, key=lambda k: mean([mean(e) for e in v[k].values()])), False, "a mean over all"),
+        (lambda v: min(mean(e) for rates in v.values() for e in rates.values()), False, "Return the k"),
+        (lambda v: 5, False, "Another table"),
+        (lambda v: 7, False, "one of the k"),
+    ],
+)
+def test_choose_k(answer, passed, message):
+    verdict = what_k_costs.check_best_k(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
+def test_solutions_pass():
+    assert what_k_costs.check_stretch(solutions.stretch).passed
+    assert what_k_costs.check_clip(solutions.my_clip).passed
+    assert what_k_costs.check_best_k(solutions.best_k).passed
+    kept_bytes, step_bytes = 0.176, 0.331  # MB
+    assert what_k_costs.check_segments(round((50 * step_bytes / kept_bytes) ** 0.5), 50, kept_bytes, step_bytes).passed

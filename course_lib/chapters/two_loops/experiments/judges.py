@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 
 from course_lib.algorithms import MAML
-from course_lib.chapters.two_loops.many_seeds import INNER_LR, OUTER_LRS, VALIDATION, errors, train
 from course_lib.kit.experiment import Experiment
+from course_lib.kit.many_seeds import INNER_LR, OUTER_LRS, VALIDATION, errors, train
 from course_lib.tasks import SinusoidTasks, TaskBatch
 
 SHOTS, JUDGES = (3, 5, 10, 20), ("query", "support")

@@ -11,9 +11,9 @@ import torch
 
 from course_lib.algorithms import MAML
 from course_lib.analysis.unrolling import unroll
-from course_lib.chapters.two_loops.many_seeds import train
 from course_lib.inner_loop import stack_params
 from course_lib.kit.experiment import Experiment
+from course_lib.kit.many_seeds import train
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks

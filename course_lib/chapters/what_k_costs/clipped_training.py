@@ -1,0 +1,108 @@
+"""MAML trained for 120 outer steps with a long inner loop: calmly, beyond the border, and there with clipping.
+
+Computed live, k = 5, Adam 1e-3, 25 tasks a step, from random weights.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from course_lib.algorithms import MAML
+from course_lib.analysis.unrolling import clip
+from course_lib.kit import plots
+from course_lib.kit.demo import Button, Notches, declare
+from course_lib.models import MLP
+from course_lib.tasks import SinusoidTasks
+from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
+from course_lib.training import adam
+
+STEPS, ITERATIONS, META_BATCH, CALM_LR, WINDOW = 5, 120, 25, 0.01, 20
+RATES, NORMS = [0.01, 0.022, 0.047, 0.1], [1.0, 10.0, 100.0]
+HIGHEST = 12.0  # loss shown
+
+
+@lru_cache(maxsize=128)
+def train(inner_lr: float, max_norm: float | None, seed: int) -> np.ndarray:
+    """Meta-losses, until the training ends or the gradient is no number any more."""
+    model, learner, tasks = MLP(seed=seed), MAML(STEPS, inner_lr), SinusoidTasks()
+    generator, optimizer, losses = torch.Generator().manual_seed(seed), adam(model.parameters(), 1e-3), []
+    for _ in range(ITERATIONS):
+        grads, info = learner.meta_gradient(model, tasks.sample(META_BATCH, generator=generator))
+        flat = torch.cat([grads[name].flatten() for name, _ in model.named_parameters()])  # [P]
+        if not flat.isfinite().all():
+            break
+        flat = flat if max_norm is None else clip(flat, max_norm)
+        for p, g in zip(model.parameters(), flat.split([p.numel() for p in model.parameters()])):
+            p.grad = g.view_as(p)
+        optimizer.step()
+        losses.append(info["loss"].item())
+    return np.array(losses)
+
+
+def compute(values: SimpleNamespace) -> dict:
+    """Losses of the three trainings."""
+    seed = values.new_seed
+    return {
+        "calm": train(CALM_LR, None, seed),
+        "plain": train(values.inner_lr, None, seed),
+        "clipped": train(values.inner_lr, values.max_norm, seed),
+    }
+
+
+def smooth(losses: np.ndarray) -> np.ndarray:
+    """Mean of up to WINDOW losses before each, within what is shown."""
+    return np.array([losses[max(0, i - WINDOW + 1) : i + 1].clip(0, 1e3).mean() for i in range(len(losses))])
+
+
+def picture(fig, show) -> None:
+    axes = fig.subplots()
+    axes.set(xlabel="outer step", ylabel=f"query loss, mean of {WINDOW}", xlim=(0, ITERATIONS), ylim=(0, HIGHEST))
+    show.level(axes, ZERO_PREDICTOR_MSE, "predicting zero", at=0.75)
+    looks = {
+        "calm": (plots.BLUE, "-", f"α = {CALM_LR:g}"),
+        "clipped": (plots.GREEN, "--", "clipped"),
+        "plain": (plots.ORANGE, "-", "not clipped"),
+    }
+    for name, (color, dash, words_) in looks.items():
+        steps = lambda d, name=name: np.arange(1, len(d[name]) + 1)
+        curve = lambda d, name=name: smooth(d[name]).clip(0, HIGHEST)
+        show.line(axes, steps, curve, color=color, linestyle=dash, linewidth=2.4, end=words_)
+    at = lambda d: (len(d.plain), min(smooth(d.plain)[-1], HIGHEST) if len(d.plain) else 0.0)
+    died = lambda d: len(d.plain) < ITERATIONS
+    look = {"color": plots.ORANGE, "marker": "X", "markersize": 11, "shown": died}
+    show.points(axes, lambda d: np.array([at(d)]), **look)
+    show.title(axes, headline)
+
+
+def headline(d) -> str:
+    if len(d.plain) < ITERATIONS:
+        return f"α = {d.inner_lr:g}: dead after {len(d.plain)} updates without clipping"
+    return f"α = {d.inner_lr:g}: alive without clipping"
+
+
+def words(d) -> str:
+    last = {name: smooth(d[name])[-1] if len(d[name]) else float("nan") for name in ("calm", "clipped", "plain")}
+    return (
+        f"MAML with k = {STEPS}: at alpha = {CALM_LR:g} the loss ends at {last['calm']:.2f}; at {d.inner_lr:g} clipped "
+        f"to {d.max_norm:g} at {last['clipped']:.2f} after {len(d.clipped)} updates; {headline(d)}. "
+        f"Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
+    )
+
+
+demo = declare(
+    "What clipping does to a training",
+    [
+        Notches("inner_lr", RATES, 0.1, "inner rate α"),
+        Notches("max_norm", NORMS, 10.0, "clip to norm"),
+        Button("new_seed", "another seed"),
+    ],
+    compute,
+    picture,
+    words,
+    size=(8.6, 3.6),
+    views={"beyond the border": {}, "closer to it": {"inner_lr": 0.022}},
+)
