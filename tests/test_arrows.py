@@ -30,6 +30,8 @@ MAY_IMPORT = {  # besides its own modules; a chapter may not import another chap
 DOORS = {  # from the textbook and the kit to the engine
     ("course_lib.kit.progress", "course_lib.engine.files"): "what a reader has solved is one file, whole or not there",
     ("course_lib.kit.claim", "course_lib.engine.files"): "a table of odds is written whole",
+    ("course_lib.kit.many_seeds", "course_lib.engine.run"): "tiny networks train on one thread",
+    ("course_lib.kit.many_seeds", "course_lib.engine.sweep"): "the seeds of an experiment train as one run",
     ("course_lib.kit.experiment", "course_lib.engine.files"): "a table of results is written whole",
     ("course_lib.inner_loop", "course_lib.engine.fast_layers"): "predict asks for a fast layer",
     ("course_lib.training", "course_lib.engine.hot_path"): "make_meta_gradient asks for a fast step",
@@ -55,6 +57,7 @@ ELSEWHERE = {  # notebooks that show something of another chapter
     ("00_start_here", "adapting"): "the first demo of the course",
     ("01_adapting_at_test_time", "omniglot"): "real characters in the first ten minutes",
     ("08_reptile", "two_loops"): "the inner loop that the reader wrote there",
+    ("03_what_k_costs", "two_loops"): "what the reader's own loop costs",
     ("07_closed_form_heads", "two_loops"): "the reader's own inner loop comes back",
 }
 NOT_IN_THE_TEXTBOOK = {"matplotlib", "ipywidgets", "anywidget", "IPython", "argparse"}
