@@ -28,6 +28,7 @@ from course_lib.kit.site.recording import PLANE, PLANES, record
 PROJECT = Path(__file__).parents[2]
 BUILD = PROJECT / "build"
 KEPT = BUILD / "recordings"
+HEAVY = 3_000_000  # bytes of a whole site, packed
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     files = build(arguments.out, notebooks, recordings, pads_of(draw_your_own.demo()))
     packed = sum(len(gzip.compress(content)) for content in files.values())
     size = sum(map(len, files.values()))
+    if packed > HEAVY and not arguments.planes:
+        print(f"more than {HEAVY / 1e6:g} MB packed: lower FRAMES and PLANE in course_lib/kit/site/recording.py")
     print(
         f"{arguments.out / 'index.html'}: {len(paths)} chapters, {len(recordings)} demos, {size / 1e6:.1f} MB "
         f"({packed / 1e6:.1f} MB packed) in {time.perf_counter() - began:.0f} s"

@@ -90,10 +90,14 @@ MOVE_ALL = """async place => {
 }"""
 
 
+IDLE = {("held_out", "demo-choice-maml")}  # which MAML it is, where the demo opens with random weights
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_every_recorded_control_moves_its_picture(open_page, folder, chapter):
     (path,) = folder.glob(f"{chapter}_*.html")
     page = open_page(path.name)
+    page.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
     places = page.locator("[data-demo]")
     assert places.count() >= 3
     for place in places.all():
@@ -101,15 +105,17 @@ def test_every_recorded_control_moves_its_picture(open_page, folder, chapter):
         place.locator(".demo-controls").wait_for()
         before = place.locator("svg.demo-picture").inner_html()
         moved = place.evaluate(MOVE_ALL)
-        assert moved and all(count > 1 for count in moved.values()), moved
+        key = place.get_attribute("data-demo").partition("-")[0]
+        still = {(key, name.split()[-1]) for name, count in moved.items() if count == 1}
+        assert moved and still <= IDLE, still
         assert place.locator("svg.demo-picture").inner_html() == before  # after the last reset
         if FOLDER_OF_SCREENSHOTS:
             place.screenshot(path=f"{FOLDER_OF_SCREENSHOTS}/site_{place.get_attribute('data-demo')}.png")
 
 
 def test_a_link_opens_a_demo_where_it_says(open_page):
-    page = open_page("01_adapting_at_test_time.html#held_out")
-    place = page.locator("#held_out")
+    page = open_page("01_adapting_at_test_time.html#four_cells")
+    place = page.locator("#four_cells")
     place.locator(".demo-controls").wait_for()
     slider = place.locator("input[type=range]").first
     slider.focus()
@@ -117,8 +123,8 @@ def test_a_link_opens_a_demo_where_it_says(open_page):
     page.wait_for_function("location.hash.includes('?')")
     words, link = place.locator("svg.demo-picture").get_attribute("aria-label"), page.url
     other = open_page(link.rpartition("/")[2])
-    other.locator("#held_out .demo-controls").wait_for()
-    assert other.locator("#held_out svg.demo-picture").get_attribute("aria-label") == words
+    other.locator("#four_cells .demo-controls").wait_for()
+    assert other.locator("#four_cells svg.demo-picture").get_attribute("aria-label") == words
 
 
 def test_search_dark_and_phone(open_page):

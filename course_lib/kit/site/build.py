@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
@@ -50,6 +51,8 @@ def build(
         for figure in (path.parent / "figures").glob("*.svg"):
             files[f"figures/{figure.name}"] = figure.read_text(encoding="utf-8")
     written = {name: content.encode() if isinstance(content, str) else content for name, content in files.items()}
+    if (out / "assets" / "site.js").is_file():  # of an earlier time
+        shutil.rmtree(out / "assets")
     for name, content in written.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(content)

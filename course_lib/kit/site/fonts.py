@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import re
 from collections.abc import Iterable
 
@@ -13,6 +14,7 @@ from matplotlib.font_manager import FontProperties, findfont
 
 FACE = re.compile(r"font-family:'([^']+)'")
 STYLE, WEIGHT = re.compile(r"font-style:(\w+)"), re.compile(r"font-weight:(\w+)")
+logging.getLogger("fontTools").setLevel(logging.ERROR)  # old fonts have odd dates
 DROPPED = ["GPOS", "GSUB", "GDEF", "kern", "FFTM"]  # Matplotlib's SVG places without them
 
 

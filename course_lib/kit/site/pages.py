@@ -21,6 +21,7 @@ from typing import Any
 from course_lib.kit import game
 from course_lib.kit.answers import Reveal
 from course_lib.kit.question import ask
+from course_lib.kit.site.svg import webp
 from course_lib.kit.site.words import code, inline, markdown, plain
 
 FOLDED = "jp-MarkdownHeadingCollapsed"
@@ -71,11 +72,13 @@ def demos_in(notebook: dict) -> list[Placed]:
 
 
 def _demo_of(cell: dict) -> Placed | None:
+    """What a cell shows, if it is a demo of the course and not one made of the reader's own functions."""
     for output in cell.get("outputs", ()):
         match = SHOWN_DEMO.match(_text(output.get("data", {}).get("text/plain", "")))
         if match:
-            function = re.search(rf"\b{match['key']}\.(\w*demo)\(", _text(cell["source"]))
-            return Placed(match["key"], function[1] if function else "demo", match["preset"], match["title"])
+            call = rf"\b{match['key']}\.(?:(\w*demo)\((?:\)|\w+=)|demo_of\()"
+            found = re.search(call, _text(cell["source"]))
+            return found and Placed(match["key"], found[1] or "demo", match["preset"], match["title"])
     return None
 
 
@@ -93,7 +96,7 @@ def page_of(path: Path, notebook: dict, show_demo: Callable[[Placed], str]) -> P
                 parts.append("</div></details>\n")
                 open_folds.pop()
         if cell["cell_type"] == "markdown":
-            markup, headings = markdown(source)
+            markup, headings = _with_own_names(*markdown(source), page.headings)
             page.headings += headings
             page.title = page.title or next((words for level, _, words in headings if level == 1), "")
             if heading and cell["metadata"].get(FOLDED):
@@ -108,6 +111,18 @@ def page_of(path: Path, notebook: dict, show_demo: Callable[[Placed], str]) -> P
     page.body = "".join(parts)
     page.sections = list(_sections(page))
     return page
+
+
+def _with_own_names(markup: str, headings: list[tuple], before: list[tuple]) -> tuple[str, list[tuple]]:
+    """The markup and its headings, with a number to a name that the page has already."""
+    names = [name for _, name, _ in before]
+    own = []
+    for level, name, words in headings:
+        count = names.count(name) + sum(name == given for _, given, _ in headings[: len(own)])
+        new = f"{name}-{count + 1}" if count else name
+        markup = markup.replace(f'id="{name}"', f'id="{new}"', 1) if count else markup
+        own.append((level, new, words))
+    return markup, own
 
 
 def _code_cell(cell: dict, source: str, names: dict, page: Page, show_demo: Callable) -> Iterator[str]:
@@ -135,8 +150,8 @@ def _output(output: dict, page: Page) -> str:
     if output["output_type"] == "stream":
         return f'<pre class="printed">{html.escape(_text(output["text"]))}</pre>\n'
     if "image/png" in data:
-        content = base64.b64decode(_text(data["image/png"]))
-        file = f"assets/pictures/{hashlib.sha1(content).hexdigest()[:10]}.png"
+        content = webp(base64.b64decode(_text(data["image/png"])))
+        file = f"assets/pictures/{hashlib.sha1(content).hexdigest()[:10]}.webp"
         page.files[file] = content
         about = output.get("metadata", {}).get("image/png", {})
         words = html.escape(about.get("alt", ""), quote=True)
@@ -253,6 +268,7 @@ def _attribute(value: Any) -> str:
 
 def _sections(page: Page) -> Iterator[tuple[str, str, str]]:
     """(id, title, words) of what stands below each heading."""
-    parts = re.split(r'<h[1-4] id="([^"]+)">(.*?)</h[1-4]>', page.body, flags=re.S)
+    told = re.sub(r'<div class="code">.*?</div>|<pre class="printed">.*?</pre>', "", page.body, flags=re.S)
+    parts = re.split(r'<h[1-4] id="([^"]+)">(.*?)</h[1-4]>', told, flags=re.S)
     for name, title, text in zip(parts[1::3], parts[2::3], parts[3::3]):
         yield name, plain(title), plain(text)

@@ -255,11 +255,16 @@ def _take_definitions(root: ElementTree.Element) -> dict[str, str]:
 
 @lru_cache(maxsize=256)
 def _packed(address: str) -> str:
-    """The same pixels at a third of the size: a PNG in a URL as lossless WebP."""
-    image, out = Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))), io.BytesIO()
+    """A PNG in a URL as lossless WebP in a URL."""
+    return "data:image/webp;base64," + base64.b64encode(webp(base64.b64decode(address.partition(",")[2]))).decode()
+
+
+def webp(png: bytes) -> bytes:
+    """The same pixels in a third to a half of the bytes."""
+    image, out = Image.open(io.BytesIO(png)), io.BytesIO()
     opaque = image.mode == "RGBA" and image.getextrema()[3] == (255, 255)
     (image.convert("RGB") if opaque else image).save(out, "webp", lossless=True)
-    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
+    return out.getvalue()
 
 
 # Differences --------------------------------------------------------------------------------------------------
