@@ -160,7 +160,7 @@ def _calls(source: str) -> Iterator[tuple[str, Any]]:
         if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "ask":
             yield "ask", _question(value)
             value = next((keyword.value for keyword in value.keywords if keyword.arg == "then"), None)
-        if isinstance(value, ast.Call) and getattr(value.func, "attr", "").endswith("demo"):
+        if isinstance(value, ast.Call) and getattr(value.func, "attr", "").endswith("demo") and not value.args:
             yield "demo", (ast.unparse(value.func.value), value.func.attr, _literals(value))
 
 
