@@ -136,11 +136,13 @@ class Slider(Listed):
 class Notches(Listed):
     """A slider that stops at the listed values only, such as the settings for which a checkpoint was trained.
 
+    ``options`` is a list, or a dict from the value to what the person reads.
+
     >>> Notches("trained_k", [1, 5, 10], 5).ends
     (1, 10)
     """
 
-    options: Sequence[Any]
+    options: Sequence[Any] | Mapping[Any, str]
     default: Any
     label: str = ""
     help: str = ""
@@ -152,6 +154,8 @@ class Notches(Listed):
         return _thinned(list(self.options), self.default, most)
 
     def text(self, value: Any) -> str:
+        if isinstance(self.options, Mapping):
+            return self.options[value]
         return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from course_lib import checkpoints
 from course_lib.inner_loop import Params, predict, stack_params, trajectory
 from course_lib.kit import plots
-from course_lib.kit.demo import Button, Choice, Points, Slider, declare
+from course_lib.kit.demo import Button, Choice, Notches, Points, Slider, declare
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks.sinusoid import X_RANGE, sinusoid
@@ -131,7 +131,7 @@ demo = declare(
     "Adapt to a new sinusoid",
     [
         Choice("start", STARTS, "maml", "start from"),
-        Choice("maml", MAML, "maml_k1", "MAML trained with, iterations"),
+        Notches("maml", MAML, "maml_k1", "MAML"),
         Slider("steps", 0, MAX_STEPS, 1, "inner steps k"),
         Slider("inner_lr", 1e-4, 0.1, 0.01, "inner rate \N{GREEK SMALL LETTER ALPHA}", log=True),
         Slider("shots", 1, 20, 10, "support points"),

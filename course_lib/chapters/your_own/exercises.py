@@ -120,10 +120,7 @@ def check_claim(claim) -> Verdict:
         asked.append((name, draw))
         return told[name][draw % 2]
 
-    found = [
-        run(lambda draw: claim(errors, draw), draw, hints={"KeyError": f"The names are {list(told)}."})
-        for draw in (6, 7)
-    ]
+    found = [run(claim, errors, draw, hints={"KeyError": f"The names are {list(told)}."}) for draw in (6, 7)]
     for each in found:
         if not (isinstance(each, tuple) and len(each) == 2 and isinstance(each[1], dict)):
             return wrong('Return two things: whether it held, and the numbers, such as {"mine": 0.2, "floor": 0.3}.')
