@@ -14,7 +14,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 MODULES = claims.claim_modules()
 CLAIMS = {claim.key: (claim, read(table_of(module))) for module in MODULES for claim in claims_in(module)}
 EXPERIMENTS = experiments.all_experiments()
-QUICK = 1.5  # seconds a draw; slower claims are tried on fresh draws by `make test-all`
+QUICK = 1.5  # seconds a draw
 
 
 def prose(path: Path) -> str:
@@ -40,18 +40,14 @@ def test_a_claim_ships_with_its_odds_and_a_notebook_quotes_it(key):
     assert any(key in quoted(prose(path)) for path in NOTEBOOKS), f"no notebook quotes {key}"
 
 
-FRESH = [
-    key
-    for key, (claim, table) in CLAIMS.items()
-    if claim.name in table and table[claim.name].seconds <= QUICK and not claim.trains
-]
-
-
-@pytest.mark.parametrize("key", FRESH)
-def test_fresh_draws_do_not_speak_against_the_table(key, monkeypatch):
+@pytest.mark.parametrize("key", CLAIMS)
+def test_fresh_draws_do_not_speak_against_the_table(key, monkeypatch, request):
     claim, table = CLAIMS[key]
-    trains = lambda *how: pytest.skip("a fresh draw trains networks: `make test-all` tries it")
-    monkeypatch.setattr(Experiment, "_measure", trains)
+    if not request.config.getoption("--long"):
+        if table[claim.name].seconds > QUICK:
+            pytest.skip(f"takes {table[claim.name].seconds:.2g} s a draw: make test-all")
+        trains = lambda *how: pytest.skip("a fresh draw trains networks: make test-all")
+        monkeypatch.setattr(Experiment, "_measure", trains)
     fresh = gather(try_once(claim, draw) for draw in (1000, 1001))
     assert chance(table[claim.name], fresh) >= 0.01, f"{fresh} held; the table says {table[claim.name]}"
     assert fresh.numbers.keys() == table[claim.name].numbers.keys()

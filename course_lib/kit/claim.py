@@ -40,7 +40,6 @@ class Claim:
     sentence: str
     check: Callable[[int], tuple[bool, dict[str, float]]]
     draws: int
-    trains: bool = False
 
     @property
     def name(self) -> str:
@@ -66,12 +65,9 @@ class Claim:
         return bool(found[0]), {name: float(value) for name, value in found[1].items()}
 
 
-def claim(sentence: str, *, draws: int = DRAWS, trains: bool = False) -> Callable[[Callable], Claim]:
-    """Make a function of a draw a claim; ``draws`` of them are in the shipped table, 0 and up.
-
-    One that ``trains`` reads an experiment's table at these draws and measures any other anew, which takes far longer.
-    """
-    return lambda check: Claim(sentence, check, draws, trains)
+def claim(sentence: str, *, draws: int = DRAWS) -> Callable[[Callable], Claim]:
+    """Make a function of a draw a claim; ``draws`` of them are in the shipped table, 0 and up."""
+    return lambda check: Claim(sentence, check, draws)
 
 
 def claims_in(module) -> list[Claim]:

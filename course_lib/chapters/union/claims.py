@@ -66,43 +66,39 @@ def beside(draw: int, shots: int, outer_lr: float | None = None) -> tuple[bool, 
     return union < maml, {"maml": maml, "union": union, "ratio": maml / union}
 
 
-@claim("All at the outer rate 0.001 the union of tasks is ahead of MAML", draws=8, trains=True)
+@claim("All at the outer rate 0.001 the union of tasks is ahead of MAML", draws=8)
 def union_ahead_at_0_001(draw):
     """10 shots, equal compute; MAML after ten steps, the union with a ridge head; test rate and penalty chosen."""
     return beside(draw, 10, 1e-3)
 
 
-@claim("Each at its best outer rate the union of tasks is ahead of MAML with ten shots", draws=8, trains=True)
+@claim("Each at its best outer rate the union of tasks is ahead of MAML with ten shots", draws=8)
 def union_ahead_with_ten_shots(draw):
     """As before, the outer rate chosen on validation tasks too."""
     return beside(draw, 10)
 
 
-@claim("Each at its best outer rate the union of tasks is ahead of MAML with five shots", draws=8, trains=True)
+@claim("Each at its best outer rate the union of tasks is ahead of MAML with five shots", draws=8)
 def union_ahead_with_five_shots(draw):
     """As before, five shots."""
     return beside(draw, 5)
 
 
-@claim("One shared head loses by far", draws=8, trains=True)
+@claim("One shared head loses by far", draws=8)
 def one_head_is_a_strawman(draw):
     """10 shots, ten steps on everything, its best rates: more than three times MAML's error."""
     one, maml = end(draw, "one_head", 10, "after_10"), end(draw, "maml", 10, "after_10")
     return one > 3 * maml, {"one_head": one, "ratio": one / maml}
 
 
-@claim("Ten steps on everything do the union's network more harm than a ridge head", draws=8, trains=True)
+@claim("Ten steps on everything do the union's network more harm than a ridge head", draws=8)
 def fine_tuning_costs(draw):
     """10 shots, each way of judging at its best outer rate and test rate or penalty."""
     tuned, ridge = end(draw, "union", 10, "after_10"), end(draw, "union", 10, "ridge")
     return tuned > ridge, {"tuned": tuned, "ridge": ridge}
 
 
-@claim(
-    "Trained at 0.001 the union's network is no better than predicting zero after ten steps of 0.01",
-    draws=8,
-    trains=True,
-)
+@claim("Trained at 0.001 the union's network is no better than predicting zero after ten steps of 0.01", draws=8)
 def fine_tuned_at_mamls_rate(draw):
     """10 shots, everything fine-tuned at MAML's test rate."""
     index = baseline.JUDGES.index(("after_10", 0.01))
@@ -235,52 +231,42 @@ def sides(errors: dict[float, float]) -> tuple[float, float, float]:
     return min(errors[-0.02], errors[-0.01]), errors[0.0], min(errors[0.003], errors[0.01])
 
 
-@claim(
-    "With five tasks of two query points a negative rate is best, where a new task gets one step", draws=8, trains=True
-)
+@claim("With five tasks of two query points a negative rate is best, where a new task gets one step", draws=8)
 def negative_pays_on_few_data(draw):
     """No noise; every training rate at the outer and test rate that validation chooses for it."""
     down, zero, up = sides(network_errors(draw, 5, 2, how="after_1"))
     return down < min(zero, up), {"negative": down, "zero": zero, "positive": up}
 
 
-@claim(
-    "With twenty noisy tasks of two query points it is best where the network is not adapted at all",
-    draws=8,
-    trains=True,
-)
+@claim("With twenty noisy tasks of two query points it is best where the network is not adapted at all", draws=8)
 def negative_pays_unadapted(draw):
     """Label noise 1, judged as it is on clean curves."""
     down, zero, up = sides(network_errors(draw, 20, 2, 1.0, "as it is"))
     return down < min(zero, up), {"negative": down, "zero": zero, "positive": up}
 
 
-@claim("With twenty tasks of ten query points a positive rate is best", draws=8, trains=True)
+@claim("With twenty tasks of ten query points a positive rate is best", draws=8)
 def positive_pays_on_more_data(draw):
     """No noise, one step at test time."""
     down, zero, up = sides(network_errors(draw, 20, 10, how="after_1"))
     return up < min(zero, down), {"negative": down, "zero": zero, "positive": up}
 
 
-@claim("With fifty noisy tasks of two query points too", draws=8, trains=True)
+@claim("With fifty noisy tasks of two query points too", draws=8)
 def positive_pays_on_more_tasks(draw):
     """Label noise 1, one step at test time."""
     down, zero, up = sides(network_errors(draw, 50, 2, 1.0, "after_1"))
     return up < min(zero, down), {"negative": down, "zero": zero, "positive": up}
 
 
-@claim(
-    "A network that may take ten steps at test time wants a positive rate in training even with five tasks",
-    draws=8,
-    trains=True,
-)
+@claim("A network that may take ten steps at test time wants a positive rate in training even with five tasks", draws=8)
 def ten_steps_want_a_positive_rate(draw):
     """Five tasks, two query points, no noise."""
     down, zero, up = sides(network_errors(draw, 5, 2))
     return up < min(zero, down), {"negative": down, "zero": zero, "positive": up}
 
 
-@claim("Judged after one step of 0.01 a negative rate in training beats zero", draws=8, trains=True)
+@claim("Judged after one step of 0.01 a negative rate in training beats zero", draws=8)
 def any_inner_loop_prepares(draw):
     """Twenty noisy tasks of two query points, the test rate fixed."""
     down, zero, _ = sides(network_errors(draw, 20, 2, 1.0, "after_1", 0.01))

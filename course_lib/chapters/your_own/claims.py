@@ -16,28 +16,28 @@ def error(draw: int, method: str) -> float:
     return hills.row(draw, method)["by_shots"][TEN]
 
 
-@claim("R2D2 is ahead of the nearest measured point", draws=8, trains=True)
+@claim("R2D2 is ahead of the nearest measured point", draws=8)
 def learning_beats_the_nearest_point(draw: int):
     """Ten points, 200 squares of the part of the map kept for testing."""
     mine, floor = error(draw, "R2D2"), which_method.floors(10, draw)["nearest"]
     return mine < floor, {"mine": mine, "floor": floor}
 
 
-@claim("A Gaussian process is within a tenth of the best of the four methods", draws=8, trains=True)
+@claim("A Gaussian process is within a tenth of the best of the four methods", draws=8)
 def a_gaussian_process_is_level(draw: int):
     """Ten points; its length is the best of five on validation squares, as the methods' rates are."""
     best, floor = min(error(draw, m) for m in hills.METHODS), which_method.floors(10, draw)["process"]
     return 0.9 < floor / best < 1.1, {"best": best, "process": floor, "ratio": floor / best}
 
 
-@claim("MAML, ANIL and R2D2 lie within a tenth of each other", draws=8, trains=True)
+@claim("MAML, ANIL and R2D2 lie within a tenth of each other", draws=8)
 def the_methods_lie_together(draw: int):
     """Ten points, rates by validation; the largest error over the smallest."""
     errors = [error(draw, method) for method in ("MAML", "ANIL", "R2D2")]
     return max(errors) < 1.1 * min(errors), {"ratio": max(errors) / min(errors)}
 
 
-@claim("Training with one head is no help: after ten steps its network is behind MAML's", draws=8, trains=True)
+@claim("Training with one head is no help: after ten steps its network is behind MAML's", draws=8)
 def one_head_is_behind(draw: int):
     """Ten points, ten steps at the best rate, for both."""
     one, maml = error(draw, "one head"), error(draw, "MAML")
