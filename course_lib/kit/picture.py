@@ -214,5 +214,5 @@ def encode_png(pixels: np.ndarray) -> bytes:
 def smaller(png: bytes) -> bytes:
     """The same picture with the size, not the speed, of the encoding in mind: it is kept in a file."""
     out = io.BytesIO()
-    Image.open(io.BytesIO(png)).quantize(256, dither=Image.Dither.NONE).save(out, "png", optimize=True)
+    Image.open(io.BytesIO(png)).quantize(160, dither=Image.Dither.NONE).save(out, "png", optimize=True)
     return out.getvalue()

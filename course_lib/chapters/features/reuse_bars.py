@@ -42,8 +42,9 @@ def picture(fig, show) -> None:
         middle = {"color": plots.INK, "marker": "_", "markersize": 46, "markeredgewidth": 2}
         show.points(axes, place, lambda d, part=part: np.median(d.scores[part]), **middle)
         said = lambda d, part=part: f"{np.median(d.scores[part]):.3g}{'' if d.error else ' %'}"
-        beside = {"va": "center", "fontsize": 11}
-        show.text(axes, place + 0.2, lambda d, part=part: np.median(d.scores[part]), said, **beside)
+        beside = {"va": "center", "fontsize": 11, "ha": "left" if place else "right"}  # away from the paths between
+        aside = place + (0.13 if place else -0.13)
+        show.text(axes, aside, lambda d, part=part: np.median(d.scores[part]), said, **beside)
     show.limits(
         axes, y=lambda d: (0, plots.nice_ceiling(max(map(np.max, d.scores.values())))) if d.error else (80, 101)
     )

@@ -170,7 +170,7 @@ def picture(fig, show) -> None:
     sent = lambda d: f"{ENDS[d.kind].capitalize()}: {d.wrong[d.kind_at]:.0%} push the phase the wrong way"
     show.title(left, sent)
     right.set(xlabel="outer step", ylabel="phase", xlim=(0, ITERATIONS), ylim=(-1.6, 3.6))
-    show.level(right, SHARED, "home: the phase of all tasks", at=0.02)
+    show.level(right, SHARED, "home of all tasks", at=0.02)
     show.level(right, SHARED - np.pi, "home, upside down", at=0.02)
     for row, (kind, text) in enumerate(ENDS.items()):
         look = LOOKS[kind]

@@ -69,7 +69,7 @@ def picture(fig, show) -> None:
     show.mark(left, 0, linestyle="-", linewidth=1)
     plots.name_region(left, 0.3, 0.96, "uphill in training")
     plots.name_region(left, 0.84, 0.96, "downhill")
-    show.level(left, ZERO_PREDICTOR_MSE, "predicting zero", at=0.99)
+    show.level(left, ZERO_PREDICTOR_MSE, "predicting zero", at=0.02)
     seeds = lambda d: [np.column_stack([INNER_LRS, seed.clip(LOW, HIGH)]) for seed in d.seeds.T]
     show.paths(left, seeds, color="#b8b8b8", linewidth=0.8)
     show.line(left, INNER_LRS, lambda d: d.middle.clip(LOW, HIGH), color=plots.INK, linestyle="-", marker="o", pin=True)

@@ -70,11 +70,15 @@ def picture(fig, show) -> None:
     for name, (color, dash, words_) in looks.items():
         steps = lambda d, name=name: np.arange(1, len(d[name]) + 1)
         curve = lambda d, name=name: smooth(d[name]).clip(0, HIGHEST)
-        show.line(axes, steps, curve, color=color, linestyle=dash, linewidth=2.4, end=words_)
+        end = None if name == "plain" else words_  # it ends where other lines are
+        show.line(axes, steps, curve, color=color, linestyle=dash, linewidth=2.4, end=end)
     at = lambda d: (len(d.plain), min(smooth(d.plain)[-1], HIGHEST) if len(d.plain) else 0.0)
     died = lambda d: len(d.plain) < ITERATIONS
     look = {"color": plots.ORANGE, "marker": "X", "markersize": 11, "shown": died}
     show.points(axes, lambda d: np.array([at(d)]), **look)
+    below = lambda d: 0.8 if not len(d.plain) else max(at(d)[1] - 1.8, 0.8)
+    beside = lambda d: min(at(d)[0], 0.85 * ITERATIONS)
+    show.text(axes, beside, below, "not clipped", color=plots.ORANGE, ha="left", va="top")
     show.title(axes, headline)
 
 

@@ -159,7 +159,7 @@ def picture(fig, show) -> None:
     show.title(top, lambda d: f"α = {d.inner_lr:g}, k = {d.steps}: {in_words(d)}")
     bottom.set(xlabel="inner steps k", ylabel=r"$\alpha\,\lambda_{max}$ at $\theta_k$", ylim=(0, MOST_STRETCH))
     bottom.axhspan(2, MOST_STRETCH, color=plots.ORANGE, alpha=0.12, linewidth=0)
-    plots.name_region(bottom, 0.5, 0.9, "above 2 a step overshoots", color="#8f3d00")
+    plots.name_region(bottom, 0.62, 0.4, "above 2 a step overshoots", color="#8f3d00")
     stretch = lambda d: within(d.stretch, 0, MOST_STRETCH)
     show.line(bottom, ks, stretch, color=plots.GREEN, linestyle="-", **look)
     show.points(bottom, "k", lambda d: stretch(d)[d.k], **plots.HERE)
