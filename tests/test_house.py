@@ -33,6 +33,11 @@ def test_notebook_keeps_the_rules(path):
     assert notebooks.problems(path) == []
 
 
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_notebook_is_no_longer_than_a_lesson(path):
+    assert notebooks.too_long(path) == []
+
+
 # ---- the tool that runs and cleans them: on real notebooks, in real kernels
 
 MESSY = """

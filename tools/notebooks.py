@@ -29,7 +29,6 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 MAX_BYTES = 1_000_000
-MAX_LINES = 40  # of a code cell
 CELL_TIMEOUT = 600  # seconds
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STANDS_IN = ("image/png", "image/svg+xml", "text/html", "text/markdown")  # shown where a widget is not
@@ -119,8 +118,8 @@ def _code_problems(cell: nbformat.NotebookNode, count: int) -> list[str]:
     found = []
     if not cell.source.strip():
         return ["is empty"]
-    if cell.source.count("\n") + 1 > MAX_LINES:
-        found.append(f"has {cell.source.count(chr(10)) + 1} lines; at most {MAX_LINES}")
+    if cell.source.count("\n") + 1 > FEW_LINES:
+        found.append(f"has {cell.source.count(chr(10)) + 1} lines; at most {FEW_LINES}")
     if cell.execution_count != count:
         found.append(f"was not executed in order (count {cell.execution_count}, expected {count})")
     if "execution" in cell.metadata:
