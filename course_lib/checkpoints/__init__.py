@@ -79,7 +79,7 @@ def load(name: str | os.PathLike) -> tuple[nn.Module, Learner, dict]:
     """The model, the learner and the record of a shipped checkpoint, or of a path to one.
 
     The name of a shipped checkpoint always means that one; a file of yours of the same path is "./sinusoid/maml_k1".
-    Parameters come back as they were kept, float64 as float64.
+    Parameters come back as they were kept, or in PyTorch's default dtype where that is wider.
 
     Raises:
         FileNotFoundError: there is no such checkpoint; lists those there are.
@@ -111,6 +111,8 @@ def _rebuild(record: dict, tensors: dict[str, Tensor]) -> tuple[nn.Module, Learn
             ):
                 raise TypeError(f"{prefix}{name} holds {kept[name].dtype} where numbers like {own.dtype} belong")
         module.load_state_dict(kept, assign=True)
+        if torch.get_default_dtype() == torch.float64:  # then so are tasks and everything else
+            module.double()
     return model, learner
 
 

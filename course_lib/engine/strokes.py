@@ -90,7 +90,7 @@ def picture(strokes: Sequence[np.ndarray], canvas: float, fit: bool = True) -> T
         paths = [(path - (low + high) / 2) * scale + CANVAS / 2 for path in paths]
     points = torch.from_numpy(np.concatenate([_resample(path) for path in paths])).float()  # [P, 2]
     ink = distance_to_points(points[None], CANVAS) <= PEN_RADIUS  # [1, 105, 105]
-    return shrink(ink).float() / 255
+    return shrink(ink) / 255
 
 
 def _resample(path: np.ndarray) -> np.ndarray:

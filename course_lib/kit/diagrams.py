@@ -37,6 +37,9 @@ HEAD = 13  # length of its tip
 CORNER = 10  # radius at which a line turns
 WIDTH = 840  # of every figure of the lecture
 
+FONT = {"family": "DejaVu Sans", "usetex": False, "size": 11.0}  # a live diagram is drawn anew outside ``plots.style``
+SIZES = {"small": 0.833 * FONT["size"], "large": 1.2 * FONT["size"]}  # Matplotlib's scales
+
 
 @dataclass(frozen=True)
 class LectureFigure:
@@ -95,7 +98,9 @@ class Canvas:
         self.axes, self.width, self.height = axes, width, height
 
     def text(self, x: float, y: float, words: str, ha: str = "center", va: str = "center", **font) -> None:
-        self.axes.text(x, y, words, ha=ha, va=va, **{"color": INK, "linespacing": 1.35, **font})
+        look = {"color": INK, "linespacing": 1.35, **FONT, **font}
+        look["size"] = SIZES.get(look["size"], look["size"])
+        self.axes.text(x, y, words, ha=ha, va=va, **look)
 
     def note(self, x: float, y: float, words: str, **font) -> None:
         """Smaller words beside the drawing."""

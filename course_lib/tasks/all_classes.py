@@ -41,7 +41,7 @@ class AllClasses:
         shape = (num_tasks, self.points)
         drawing = torch.randint(images.shape[:2].numel(), shape, generator=generator, device=source)  # [T, N]
         drawing = drawing.to(images.device, non_blocking=images.device.type != "cpu")
-        x = with_channel(images.flatten(0, 1)[drawing]).float().div_(255)  # [T, N, 1, 28, 28]
+        x = with_channel(images.flatten(0, 1)[drawing]) / 255  # [T, N, 1, 28, 28]
         y = drawing // images.shape[1]  # [T, N]
         half, task_id = self.points // 2, torch.zeros(num_tasks, dtype=torch.long, device=images.device)
         return TaskBatch(x[:, :half], y[:, :half], x[:, half:], y[:, half:], task_id)

@@ -114,7 +114,7 @@ class CharacterTasks:
         def half(picked: Tensor) -> tuple[Tensor, Tensor]:
             images = with_channel(pool[picked].flatten(1, 2))  # [T, W N, 1, 28, 28]
             y = labels.repeat_interleave(picked.shape[2]).repeat(num_tasks, 1)  # [T, W N]
-            return images.float().div_(255), y
+            return images / 255, y
 
         support, query = half(picked[..., : self.shots]), half(picked[..., self.shots :])
         info = {"classes": picked[..., 0] // self.num_drawings, "drawings": picked % self.num_drawings}

@@ -30,7 +30,8 @@ def gaussian_process(batch: TaskBatch, length: float) -> Tensor:
     """What smooth hills of that ``length`` (places are in -1 to 1) would be at the query points [T, Q, 1]."""
     alike = lambda a, b: torch.exp(-torch.cdist(a, b).square() / (2 * length**2))
     kernel = alike(batch.support_x, batch.support_x)  # [T, S, S]
-    weights = torch.linalg.solve(kernel + NOISE * torch.eye(kernel.shape[-1]), batch.support_y)  # [T, S, 1]
+    noise = NOISE * torch.eye(kernel.shape[-1], dtype=kernel.dtype)
+    weights = torch.linalg.solve(kernel + noise, batch.support_y)  # [T, S, 1]
     return alike(batch.query_x, batch.support_x) @ weights
 
 

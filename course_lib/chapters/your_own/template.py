@@ -31,7 +31,7 @@ from course_lib.training import meta_train
 def load_map() -> dict[str, Tensor]:
     """Elevations in metres of the west (training), the middle (validation) and the east (test), [344, columns] each."""
     with cbook.get_sample_data("jacksboro_fault_dem.npz") as stored:
-        elevation = torch.from_numpy(stored["elevation"].astype("float32"))  # [344, 403]
+        elevation = torch.tensor(stored["elevation"], dtype=torch.get_default_dtype())  # [344, 403]
     return {"train": elevation[:, :230], "validation": elevation[:, 230:300], "test": elevation[:, 300:]}
 
 
