@@ -44,6 +44,8 @@ def check_names(names) -> Verdict:
         chosen = set(result)
     except TypeError:
         return wrong(f"A list of names was expected, not {code(type(result).__name__)}.")
+    if any(not isinstance(name, str) for name in chosen):
+        return wrong("Names were expected, the dictionary's keys, without their tensors.")
     if chosen == {"head.weight", "head.bias"}:
         return right("Everything else of MAML stays as it is, the outer loop's list included.")
     if chosen == set(NAMES):
@@ -72,6 +74,8 @@ def check_ridge(ridge) -> Verdict:
     y = torch.randn(3, 6, 2, generator=generator, dtype=torch.float64)
     lam, eye = 0.7, torch.eye(4, dtype=torch.float64)
     hints = {
+        r"b \(3\) at non-singleton dimension 0": "`.T` turns ALL dimensions around; use `.mT`.",
+        "square matrices": "`torch.linalg.solve(A, B)` takes the square system first, then the right-hand side.",
         r"tensor a \(4\) must match the size of tensor b \(6\)": (
             "`z.mT @ z` is [T, D, D], so lambda goes on a diagonal of D: `torch.eye(z.shape[-1])`, not of S points."
         ),
@@ -103,8 +107,13 @@ def check_ridge(ridge) -> Verdict:
         (solution(torch.full_like(eye, lam)), "Lambda goes on the diagonal only: lam * torch.eye(D)."),
         (z.mT @ y, "The system was not solved: that is its right-hand side."),
     ]
-    praise = "And autograd can go through it: the outer loop needs no more."
-    return compare(result, solution(lam * eye), mistakes, praise)
+    verdict = compare(result, solution(lam * eye), mistakes)
+    if not verdict.passed:
+        return verdict
+    followed = run(ridge, z.requires_grad_(), y, lam)
+    if not (isinstance(followed, Tensor) and followed.requires_grad):
+        return wrong("The numbers are right, but the outer loop must go through the solve: no `detach`, no `no_grad`.")
+    return right("And autograd can go through it: the outer loop needs no more.")
 
 
 @exercise(
@@ -124,6 +133,8 @@ def check_sizes(sizes) -> Verdict:
     few, many = map(number, sizes)
     if few in (256, 257):
         return wrong("That is the primal, one unknown for each feature. Woodbury has one for each support image.")
+    if few == 6 or many == 101:
+        return wrong("The ones are one more feature, so one more unknown of the primal; the dual's are the images.")
     if few == 1:
         return wrong("One shot of each class, but five classes: count all support images.")
     if many == 100:
@@ -147,7 +158,7 @@ def check_means(means) -> Verdict:
     z = torch.randn(9, 4, generator=generator, dtype=torch.float64)
     y = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 2])
     result = run(means, z, y)
-    if not isinstance(result, tuple) or len(result) != 2:
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
         return wrong("Two tensors were expected: weight [W, D] and bias [W].")
     weight, bias = (part[0] for part in mean_head(z[None], y[None]))
     centers, sums = weight / 2, one_hot(y[None], 3, z.dtype)[0].T @ z
@@ -156,6 +167,7 @@ def check_means(means) -> Verdict:
         (weight, 0 * bias, "The bias is missing: long means would win everywhere. Expand the square."),
         (centers, bias / 2, "The decisions are right, but the logits are half of -|z - c|^2, so a softmax is softer."),
         (centers, bias, "The mixed term of the square is 2 z c: the weight is twice the mean, the bias is right."),
+        (weight, -(-bias).sqrt(), "The bias is the SQUARE of the mean's length, with a minus."),
         (weight, -bias, "Mind the sign of the bias: long means must be handicapped, not helped."),
         (-weight, -bias, "Those are distances; logits are their negatives, so that the nearest mean wins."),
         (2 * sums, -sums.square().sum(1), "Those are sums over the class; divide by how many there are."),
@@ -204,12 +216,19 @@ def check_solved_head(solved_head) -> Verdict:
         if not isinstance(part, Tensor) or part.shape != shape:
             have = list(part.shape) if isinstance(part, Tensor) else type(part).__name__
             return wrong(f'"{name}" must be of shape {list(shape)}, as the model has it, not {code(str(have))}.')
-    no_ones = torch.linalg.solve(z.T @ z + lam * torch.eye(4, dtype=z.dtype), z.T @ y).flatten()
+    solve = lambda z, penalty: torch.linalg.solve(z.T @ z + lam * torch.diag(penalty), z.T @ y).flatten()
+    ones, all_five = torch.ones_like(z[:, :1]), torch.ones(5, dtype=z.dtype)
+    no_ones, ones_first = solve(z, all_five[:4]), solve(torch.cat([ones, z], 1), all_five)
+    free_bias = solve(torch.cat([z, ones], 1), torch.tensor([1.0, 1, 1, 1, 0], dtype=z.dtype))
+    no_bias = "The bias is missing: give the features a column of ones."
     mistakes = [
         (head(model.features(x), lam), "Those are the features of `model`; the task's own are those with `params`."),
         (head(z, lam * 7), "Here lambda weighs against the SUM of squared errors; you took their mean."),
         (head(z, lam**2), "The penalty is lambda |w|^2, not lambda^2 |w|^2."),
-        (torch.cat([no_ones, 0 * no_ones[:1]]), "The bias is missing: give the features a column of ones."),
+        (torch.cat([no_ones, 0 * no_ones[:1]]), no_bias),
+        (torch.cat([no_ones, params["head.bias"]]), no_bias),
+        (ones_first, "The column of ones comes first in your features, so the bias is the first entry of W."),
+        (free_bias, "Lambda goes on the whole diagonal here, that of the bias included."),
         (torch.cat([params["head.weight"].flatten(), params["head.bias"]]), "The head is the old one still."),
     ]
     flat = torch.cat([part.flatten() for part in got])

@@ -12,6 +12,7 @@ from course_lib.tasks import GlyphTasks
 
 # Exercise 3: alpha of MAML's released code at 20 ways, against the sum of 20 means
 CODE_ALPHA, CODE_WAYS = 0.1, 20
+EPISODES = 20  # that the check of exercise 1 draws
 
 
 @exercise(
@@ -22,36 +23,63 @@ CODE_ALPHA, CODE_WAYS = 0.1, 20
 def check_episode(my_episode) -> Verdict:
     """``my_episode(images, ways, shots, queries, generator)`` of images [C, D, 28, 28] -> four tensors."""
     images = torch.arange(6 * 8.0)[:, None, None].expand(-1, 28, 28).reshape(6, 8, 28, 28)  # value 8 c + d
-    result = run(my_episode, images, 4, 2, 3, torch.Generator().manual_seed(0))
-    four = isinstance(result, (tuple, list)) and len(result) == 4
-    if not four or not all(isinstance(part, torch.Tensor) for part in result):
-        return wrong("Return four tensors: support_x, support_y, query_x, query_y.")
-    shapes = [list(part.shape) for part in result]
+    episode = lambda seed: run(my_episode, images, 4, 2, 3, torch.Generator().manual_seed(seed))
+    episodes = []
+    for seed in range(EPISODES):  # one might have no fault by chance
+        episodes.append(episode(seed))
+        fault = _fault_within(episodes[-1])
+        if fault:
+            return wrong(fault)
+    if torch.equal(episodes[1][0], episodes[0][0]) and torch.equal(episodes[2][0], episodes[0][0]):
+        return wrong("Another seed gives the same episode: use the generator that is passed in.")
+    if not all(torch.equal(one, two) for one, two in zip(episodes[0], episode(0))):
+        return wrong("The same seed gives two different episodes: every draw takes the generator that is passed in.")
+    fault = _fault_among(episodes)
+    if fault:
+        return wrong(fault)
+    return right("Labels are drawn anew with each episode, so nothing can be learnt about a label.")
+
+
+def _fault_within(episode: object) -> str:
+    """What is wrong with one episode of 4 ways, 2 shots, 3 queries, in words; "" where nothing is."""
+    four = isinstance(episode, (tuple, list)) and len(episode) == 4
+    if not four or not all(isinstance(part, torch.Tensor) for part in episode):
+        return "Return four tensors: support_x, support_y, query_x, query_y."
+    shapes = [list(part.shape) for part in episode]
     if shapes != [[8, 28, 28], [8], [12, 28, 28], [12]]:
-        return wrong(f"The shapes are {shapes}, expected [[W S, 28, 28], [W S], [W Q, 28, 28], [W Q]].")
-    support_x, support_y, query_x, query_y = result
+        return f"The shapes are {shapes}, expected [[W S, 28, 28], [W S], [W Q, 28, 28], [W Q]]."
+    support_x, support_y, query_x, query_y = episode
     if support_y.is_floating_point() or query_y.is_floating_point():
-        return wrong("Labels are whole numbers: the number of a class, torch.long.")
+        return "Labels are whole numbers: the number of a class, torch.long."
     support, query = support_x[:, 0, 0].long(), query_x[:, 0, 0].long()  # which drawing each one is
     if set(support_y.tolist()) != set(range(4)) or set(query_y.tolist()) != set(range(4)):
-        return wrong("Labels run from 0 to ways - 1 whatever the characters are: the names mean nothing here.")
+        return "Labels run from 0 to ways - 1 whatever the characters are: the names mean nothing here."
     if torch.bincount(support_y).tolist() != [2] * 4 or torch.bincount(query_y).tolist() != [3] * 4:
-        return wrong("Every class has the same number of support drawings, and of queries.")
+        return "Every class has the same number of support drawings, and of queries."
     of_label = [set((support[support_y == w] // 8).tolist() + (query[query_y == w] // 8).tolist()) for w in range(4)]
     if any(len(characters) > 1 for characters in of_label):
-        return wrong("One label stands for two characters: support and query must agree on what a label means.")
+        return "One label stands for two characters: support and query must agree on what a label means."
     if len(set.union(*of_label)) < 4:
-        return wrong("The same character came up twice in one episode: draw classes without replacement.")
+        return "The same character came up twice in one episode: draw classes without replacement."
     if set(support.tolist()) & set(query.tolist()):
-        return wrong("A drawing is in the support set and in the query set: that is testing on the training data.")
+        return "A drawing is in the support set and in the query set: that is testing on the training data."
     if len(set(support.tolist())) < 8 or len(set(query.tolist())) < 12:
-        return wrong("A drawing came up twice in one set: draw without replacement.")
-    again, other = (run(my_episode, images, 4, 2, 3, torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    if torch.equal(other[0], support_x):
-        return wrong("Another seed gives the same episode: use the generator that is passed in.")
-    if not all(torch.equal(one, two) for one, two in zip(result, again)):
-        return wrong("The same seed gives two different episodes: every draw takes the generator that is passed in.")
-    return right("Labels are drawn anew with each episode, so nothing can be learnt about a label.")
+        return "A drawing came up twice in one set: draw without replacement."
+    return ""
+
+
+def _fault_among(episodes: list) -> str:
+    """What is wrong with many episodes of 4 of 6 characters that no single one shows, in words."""
+    support = torch.stack([x[:, 0, 0].long() for x, *_ in episodes])  # [E, 8], which drawing each one is
+    labels = torch.stack([y for _, y, *_ in episodes])
+    characters = support // 8
+    if len(characters.unique()) < 6:
+        return "Some characters never come up, whatever the seed: draw the classes, too."
+    if len(support.unique()) < 24:  # of 48; a fixed choice of two has 12
+        return "The support set always has the same drawings of a character: draw those, too."
+    if any(len(labels[characters == c].unique()) < 2 for c in (0, 5)):
+        return "The first or the last character always has one label: the order of the classes is drawn, too."
+    return ""
 
 
 @exercise(
@@ -63,8 +91,11 @@ def check_episode(my_episode) -> Verdict:
 def check_nearest(my_labels) -> Verdict:
     """``my_labels(support_x, support_y, query_x) -> labels [Q]`` by the nearest class mean, in pixels."""
     batch = GlyphTasks("test", ways=5, shots=3, queries=4).sample(1, generator=torch.Generator().manual_seed(0))
-    x, y, query_x = batch.support_x[0].flatten(1), batch.support_y[0], batch.query_x[0].flatten(1)
+    mixed = torch.randperm(15, generator=torch.Generator().manual_seed(0))  # labels need not come in order
+    x, y, query_x = batch.support_x[0].flatten(1)[mixed], batch.support_y[0][mixed], batch.query_x[0].flatten(1)
     result = run(my_labels, x, y, query_x)
+    if isinstance(result, list):
+        result = torch.as_tensor(result)
     means = torch.stack([x[y == w].mean(0) for w in range(5)])  # [W, D]
     distance = torch.cdist(query_x, means)  # [Q, W]
     mistakes = [
@@ -73,6 +104,9 @@ def check_nearest(my_labels) -> Verdict:
         (torch.cdist(query_x, x).argmin(1), "That is the number of a support drawing, not its label."),
         ((query_x @ means.T).argmax(1), "That is the largest inner product; far means have an advantage there."),
     ]
+    by_place = x.view(3, 5, -1).mean(0), x.view(5, 3, -1).mean(1)
+    in_order = "The drawings do not come class by class: `support_y` says which are of class 0."
+    mistakes += [(torch.cdist(query_x, of_place).argmin(1), in_order) for of_place in by_place]
     return compare(result, distance.argmin(1), mistakes, "Put features in the place of pixels, and this is ProtoNet.")
 
 

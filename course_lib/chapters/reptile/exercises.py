@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from course_lib.algorithms import MAML
 from course_lib.chapters.reptile import solutions
 from course_lib.inner_loop import adapt, stack_params
 from course_lib.kit.checks import (
@@ -47,7 +48,9 @@ def check_update(update) -> Verdict:
     theta = torch.randn(7, generator=generator, dtype=torch.float64)
     ends = theta + torch.randn(4, 7, generator=generator, dtype=torch.float64)
     result = run(update, theta, ends, 0.3)
-    mean = ends.mean(0)
+    mean, one_by_one = ends.mean(0), theta
+    for end in ends:
+        one_by_one = one_by_one + 0.3 * (end - one_by_one)
     mistakes = [
         (theta - 0.3 * (mean - theta), "That walks away from the adapted weights: the sign is turned around."),
         (mean, "That goes all the way to the mean. Only the part epsilon of the way is wanted."),
@@ -55,6 +58,9 @@ def check_update(update) -> Verdict:
         (theta + 0.3 * mean, "Move by epsilon times the DIFFERENCE between the mean and theta."),
         (theta + 0.3 * (ends[-1] - theta), "Only the last task counts there. Take the mean over all of them."),
         (0.3 * theta + 0.7 * mean, "The two weights are exchanged: epsilon belongs to the adapted weights."),
+        (0.3 * (mean - theta), "That is the step alone; add it to theta."),
+        (theta + 0.3 * (ends.mean() - theta), "Take the mean over the tasks only: `ends.mean(0)` is of shape [P]."),
+        (one_by_one, "theta moved after each task; it moves once, toward the mean of all ends."),
         (ends * 0.3 + 0.7 * theta, "One result for each task: average them."),
     ]
     return compare(result, theta + 0.3 * (mean - theta), mistakes, "Nothing was differentiated here.")
@@ -71,9 +77,10 @@ def check_reptile(reptile) -> Verdict:
     """``reptile(inner_loop, model, batch, steps, inner_lr) -> {name: theta - mean of theta'}``, for an outer loop."""
     model, batch = small_problem()
     names = [name for name, _ in model.named_parameters()]
-    result, (_, own, *_) = attempt(reptile, solutions.inner_loop, model, batch, STEPS, INNER_LR)
+    hints = {"does not require grad": "The inner loop differentiates: call it outside of `no_grad`, and detach after."}
+    result, (_, own, *_) = attempt(reptile, solutions.inner_loop, model, batch, STEPS, INNER_LR, hints=hints)
     answered(result)
-    if not isinstance(result, dict) or list(result) != names:
+    if not isinstance(result, dict) or set(result) != set(names):
         return wrong("Return a dictionary with the names of the model's parameters: what the outer loop will descend.")
     if not flat(own).equal(flat(model)):
         return wrong(
@@ -84,7 +91,21 @@ def check_reptile(reptile) -> Verdict:
     moves = torch.cat([(start[name] - ends[name]).flatten(1) for name in names], 1).detach()  # [T, P]
     judged = adapt(model, start, batch.query_x, batch.query_y, loss_fn=mse, steps=STEPS, lr=INNER_LR)
     wrong_set = torch.cat([(start[name] - judged[name]).flatten(1) for name in names], 1).detach()
+    chain = dict(model.named_parameters())
+    for x, y in zip(batch.support_x, batch.support_y):
+        chain = solutions.inner_loop(model, chain, x, y, STEPS, INNER_LR)
+    chained = torch.cat([(p - chain[name]).detach().flatten() for name, p in model.named_parameters()])
+    joint = solutions.inner_loop(
+        model, dict(model.named_parameters()), batch.support_x, batch.support_y, STEPS, INNER_LR
+    )
+    together = torch.cat([(p - joint[name]).detach().flatten() for name, p in model.named_parameters()])
+    first_order = MAML(STEPS, INNER_LR, second_order=False).meta_gradient(model, batch)[0]
+    fomaml = torch.cat([first_order[name].flatten() for name in names])
     mistakes = [
+        (chained, "Each task starts where the one before it ended: give `theta` to every inner loop."),
+        (together, "That is one inner loop on the points of all tasks; each task has its own."),
+        (fomaml, "That is FOMAML's gradient. Reptile has no query loss: only where the inner loops end counts."),
+        (moves.mean(0) / INNER_LR, "Do not divide by alpha: the way itself is wanted."),
         (-moves.mean(0), "The outer loop SUBTRACTS what you return: theta - theta', not theta' - theta."),
         (moves.sum(0), "You summed over the tasks; take their mean."),
         (moves[-1], "Only the last task counts: collect where each of them ends, then take the mean."),
@@ -135,6 +156,11 @@ def check_mended(outer_step) -> Verdict:
         descend(chained, batch.support_x[i], batch.support_y[i])
         visited.append(flat(chained))
     visited = torch.stack(visited)
+    stepped = copy.deepcopy(model)
+    for i in range(batch.num_tasks):
+        before = flat(stepped)
+        descend(stepped, batch.support_x[i], batch.support_y[i])
+        nn.utils.vector_to_parameters(before + EPSILON * (flat(stepped) - before), stepped.parameters())
 
     returned, (own, *_) = attempt(outer_step, model, batch, descend, EPSILON)
     untouched = flat(own).equal(theta)
@@ -152,6 +178,7 @@ def check_mended(outer_step) -> Verdict:
         (between(ends[-1]), "Only the last task counts: collect where each of them ends, then take the mean."),
         (theta + EPSILON * (ends - theta).sum(0), "You summed over the tasks; take their mean."),
         (ends.mean(0), "That goes all the way to the mean; epsilon is missing."),
+        (flat(stepped), "theta moves after each task there; all tasks start from one theta, which then moves once."),
     ]
     verdict = compare(result, between(ends.mean(0)), mistakes, "theta is a copy, every task starts from it.")
     if verdict.passed and new_model:
@@ -173,6 +200,9 @@ def check_coefficients(maml: float, fomaml: float, reptile: float) -> Verdict:
     hints = {
         ("Reptile", -10.0): "-k(k-1)/2 = -10 stands beside k = 5 AvgGrads. Divide by 5.",
         ("MAML", -4.0): "-4 is FOMAML's. MAML's second derivatives bring the same once more.",
+        ("Reptile", -4.0): "Reptile adds up all five gradients, and only the last one feels four others.",
+        ("MAML", -6.0): "That is for k = 4 gradients; here there are five.",
+        ("FOMAML", -3.0): "That is for k = 4 gradients; here there are five.",
         ("MAML", -10.0): "k counts gradients: four of them come before the one that judges.",
         ("FOMAML", -5.0): "k counts gradients: four of them come before the one that judges.",
     }

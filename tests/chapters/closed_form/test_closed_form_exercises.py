@@ -18,6 +18,7 @@ from course_lib.chapters.closed_form import solutions
         (lambda p: [], False, "union of tasks"),
         (lambda p: "head", False, "letter by letter"),
         (lambda p: 3, False, "not `int`"),
+        (lambda p: [(n, t) for n, t in p.items() if n.startswith("head.")], False, "without their tensors"),
         (lambda p: ["head.weight", "features.0.bias"], False, "Expected the names"),
         (lambda p: ..., None, "Replace the dots"),
     ],
@@ -53,6 +54,9 @@ def woodbury(z, y, lam):
         (lambda z, y, lam: z.mT @ z + lam * torch.eye(z.shape[1]), False, "on a diagonal of D"),
         (lambda z, y, lam: z @ z.mT + lam * torch.eye(z.shape[2]), False, "on a diagonal of S"),
         (lambda z, y, lam: z.mT @ z + lam * torch.eye(len(z)), False, "for each of the 3 tasks"),
+        (lambda z, y, lam: z.permute(2, 1, 0) @ z + lam * torch.eye(z.shape[2]), False, "use `.mT`"),
+        (lambda z, y, lam: torch.linalg.solve(z.mT @ y, z.mT @ z), False, "the square system first"),
+        (lambda z, y, lam: solve(z, y, lam).detach(), False, "go through the solve"),
         (solutions.ridge, True, "autograd"),
         (lambda z, y, lam: ..., None, "Replace the dots"),
     ],
@@ -70,6 +74,8 @@ def test_ridge(answer, passed, message):
         ((1, 65), False, "five classes"),
         ((5, 100), False, "primal is smaller"),
         ((5, 64), False, "column of ones"),
+        ((6, 65), False, "one more feature"),
+        ((5, 101), False, "one more feature"),
         ((7, 7), False, "as many unknowns"),
         (5, False, "Two numbers"),
         ((..., ...), None, "Replace the dots"),
@@ -92,6 +98,8 @@ def squares(c):
     ("answer", "passed", "message"),
     [
         (lambda z, y: (2 * centers(z, y), -squares(centers(z, y))), True, "no system"),
+        (lambda z, y: [2 * centers(z, y), -squares(centers(z, y))], True, "no system"),
+        (lambda z, y: (2 * centers(z, y), -centers(z, y).norm(dim=1)), False, "SQUARE"),
         (lambda z, y: (centers(z, y), torch.zeros(3)), False, "bias is missing"),
         (lambda z, y: (2 * centers(z, y), torch.zeros(3)), False, "bias is missing"),
         (lambda z, y: (centers(z, y), -squares(centers(z, y)) / 2), False, "softmax is softer"),
@@ -111,6 +119,23 @@ def squares(c):
 def test_means(answer, passed, message):
     verdict = closed_form.check_means(answer)
     assert verdict.passed is passed and message in str(verdict)
+
+
+def ones_first(model, params, x, y, lam):
+    z = closed_form._features(model, params, x)
+    w = solutions.ridge(torch.cat([torch.ones_like(z[:, :1]), z], 1), y, lam)
+    return params | {"head.weight": w[:-1].T, "head.bias": w[-1]}
+
+
+def free_bias(model, params, x, y, lam):
+    z = closed_form._features(model, params, x)
+    z = torch.cat([z, torch.ones_like(z[:, :1])], 1)
+    w = torch.linalg.solve(z.T @ z + lam * torch.diag(torch.tensor([1.0, 1, 1, 1, 0])), z.T @ y)
+    return params | {"head.weight": w[:-1].T, "head.bias": w[-1]}
+
+
+def old_bias(model, params, x, y, lam):
+    return params | {"head.weight": solutions.ridge(closed_form._features(model, params, x), y, lam).T}
 
 
 def solved(ones=True, features=None, strength=lambda lam, n: lam, detach=False, keep=False, flat=False):
@@ -138,6 +163,9 @@ def solved(ones=True, features=None, strength=lambda lam, n: lam, detach=False, 
         (solved(strength=lambda lam, n: lam * n), False, "took their mean"),
         (solved(strength=lambda lam, n: lam**2), False, "not lambda^2"),
         (solved(detach=True), False, "go through the solve"),
+        (ones_first, False, "comes first in your features"),
+        (free_bias, False, "the whole diagonal"),
+        (old_bias, False, "bias is missing"),
         (solved(keep=True), False, "same names"),
         (solved(flat=True), False, "must be of shape [1, 4]"),
         (lambda model, params, x, y, lam: dict(params), False, "old one still"),

@@ -11,18 +11,22 @@ from course_lib.chapters.omniglot import solutions
 SEEDS = count()
 
 
-def episode(images, ways, shots, queries, generator, replacement=False, apart=True, fixed=False):
+def episode(images, ways, shots, queries, generator, classes=None, chosen=None, apart=True, fixed=False):
+    """An episode with one decision turned: ``classes`` and ``chosen`` make a draw of classes and of drawings."""
     generator = torch.Generator().manual_seed(0) if fixed else generator
     count, drawings = images.shape[:2]
-    if replacement:
-        classes = torch.zeros(ways, dtype=torch.long)
-    else:
-        classes = torch.randperm(count, generator=generator)[:ways]
-    chosen = torch.stack([torch.randperm(drawings, generator=generator) for _ in classes])
+    drawn = torch.randperm(count, generator=generator)[:ways]
+    classes = drawn if classes is None else classes(drawn, count, generator)
+    mixed = torch.stack([torch.randperm(drawings, generator=generator) for _ in classes])
+    chosen = mixed if chosen is None else chosen(mixed, generator)
     support, query = chosen[:, :shots], chosen[:, shots : shots + queries] if apart else chosen[:, :queries]
     labels = torch.arange(ways)
     x = [images[classes[:, None], part].flatten(0, 1) for part in (support, query)]
     return x[0], labels.repeat_interleave(shots), x[1], labels.repeat_interleave(queries)
+
+
+def with_replacement(drawn, count, generator):
+    return torch.randint(count, drawn.shape, generator=generator)
 
 
 def shuffled_labels(*arguments):
@@ -49,7 +53,11 @@ def twice(*arguments):
     ("answer", "passed", "message"),
     [
         (episode, True, "drawn anew"),
-        (lambda *a: episode(*a, replacement=True), False, "came up twice in one episode"),
+        (lambda *a: episode(*a, classes=with_replacement), False, "came up twice in one episode"),
+        (lambda *a: episode(*a, classes=lambda drawn, *_: torch.arange(len(drawn))), False, "never come up"),
+        (lambda *a: episode(*a, classes=lambda drawn, *_: drawn.sort().values), False, "the order of the classes"),
+        (lambda *a: episode(*a, chosen=lambda mixed, _: mixed.sort(1).values), False, "always has the same drawings"),
+        (lambda *a: episode(*a, chosen=lambda mixed, _: mixed[:1].expand_as(mixed)), True, "drawn anew"),
         (lambda *a: episode(*a, apart=False), False, "testing on the training data"),
         (lambda *a: episode(*a, fixed=True), False, "use the generator"),
         (lambda *a: episode(*a[:4], torch.Generator().manual_seed(next(SEEDS))), False, "The same seed gives two"),
@@ -81,6 +89,8 @@ def means(x, y):
         (lambda x, y, q: y[torch.cdist(q, x).argmin(1)], False, "nearest drawing"),
         (lambda x, y, q: torch.cdist(q, x).argmin(1), False, "not its label"),
         (lambda x, y, q: (q @ means(x, y).T).argmax(1), False, "inner product"),
+        (lambda x, y, q: torch.cdist(q, means(x, y)).argmin(1).tolist(), True, "this is ProtoNet"),
+        (lambda x, y, q: torch.cdist(q, x.view(5, 3, -1).mean(1)).argmin(1), False, "class by class"),
         (lambda x, y, q: ..., None, "Replace the dots"),
     ],
 )

@@ -1,6 +1,7 @@
 """The checks of notebook 08 confirm right answers and turn each common mistake into its hint."""
 
 import copy
+from functools import reduce
 
 import pytest
 import torch
@@ -18,6 +19,9 @@ UPDATES = [
     (lambda theta, ends, eps: theta + eps * (ends[-1] - theta), False, "Only the last task"),
     (lambda theta, ends, eps: eps * theta + (1 - eps) * ends.mean(0), False, "exchanged"),
     (lambda theta, ends, eps: theta + eps * (ends - theta), False, "expected [7]"),
+    (lambda theta, ends, eps: eps * (ends.mean(0) - theta), False, "step alone"),
+    (lambda theta, ends, eps: theta + eps * (ends.mean() - theta), False, "over the tasks only"),
+    (lambda theta, ends, eps: reduce(lambda now, end: now + eps * (end - now), ends, theta), False, "moves once"),
     (lambda theta, ends, eps: ..., None, "Replace the dots"),
     (lambda theta, ends, eps: theta @ ends, False, "raised RuntimeError"),
 ]
@@ -58,6 +62,17 @@ def elsewhere(step):
     return lambda model, *rest: step(copy.deepcopy(model), *rest)
 
 
+def after_each_task(model, batch, inner_loop, epsilon):
+    """The paper's algorithm 1, once for each task of the batch."""
+    for x, y in zip(batch.support_x, batch.support_y):
+        theta = {name: p.detach().clone() for name, p in model.named_parameters()}
+        inner_loop(model, x, y)
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                p.copy_(theta[name] + epsilon * (p - theta[name]))
+    return model
+
+
 def returns_nothing(*arguments):
     outer_step(copied, True, mean, same)(*arguments)
 
@@ -76,6 +91,7 @@ def returns_nothing(*arguments):
         (outer_step(copied, True, last, same), False, "Only the last task"),
         (outer_step(copied, True, total, same), False, "summed"),
         (outer_step(copied, True, mean, whole), False, "epsilon is missing"),
+        (after_each_task, False, "then moves once"),
         (lambda model, batch, inner_loop, epsilon: ..., None, "Replace the dots"),
         (lambda model, batch, inner_loop, epsilon: model, None, "Replace the dots"),
         (lambda model, batch, inner_loop, epsilon: model(batch), False, "raised"),
@@ -107,6 +123,9 @@ def test_the_problem_of_the_check_tells_the_mistakes_apart():
         ((-10, -5, -2.5), False, "k counts gradients"),
         ((-8, -5, -2), False, "k counts gradients"),
         ((8, 4, 2), False, "mind the sign"),
+        ((-8, -4, -4), False, "only the last one feels four"),
+        ((-6, -3, -1.5), False, "for k = 4"),
+        ((-8, -3, -1.5), False, "for k = 4"),
         ((-8, -4, -3), False, "Count the earlier gradients"),
         ((..., ..., ...), None, "Replace the dots"),
     ],
@@ -147,6 +166,38 @@ def reptile_with(collect=lambda moves: moves.mean(0), part="support", change=lam
     return reptile
 
 
+def in_another_order(*arguments):
+    return dict(reversed(reptile_with()(*arguments).items()))
+
+
+def chained(inner_loop, model, batch, steps, inner_lr):
+    theta = now = dict(model.named_parameters())
+    for points in zip(batch.support_x, batch.support_y):
+        now = inner_loop(model, now, *points, steps, inner_lr)
+    return {n: (p - now[n]).detach() for n, p in theta.items()}
+
+
+def together(inner_loop, model, batch, steps, inner_lr):
+    theta = dict(model.named_parameters())
+    end = inner_loop(model, theta, batch.support_x, batch.support_y, steps, inner_lr)
+    return {n: (p - end[n]).detach() for n, p in theta.items()}
+
+
+def first_order(inner_loop, model, batch, steps, inner_lr):
+    theta, mean = dict(model.named_parameters()), {n: 0 for n, _ in model.named_parameters()}
+    for x, y, query_x, query_y in zip(batch.support_x, batch.support_y, batch.query_x, batch.query_y):
+        end = {n: p.detach().requires_grad_() for n, p in inner_loop(model, theta, x, y, steps, inner_lr).items()}
+        loss = (torch.func.functional_call(model, end, (query_x,)) - query_y).square().mean()
+        for (n, _), g in zip(end.items(), torch.autograd.grad(loss, end.values())):
+            mean[n] = mean[n] + g / batch.num_tasks
+    return mean
+
+
+def without_gradients(*arguments):
+    with torch.no_grad():
+        return reptile_with()(*arguments)
+
+
 def in_place(inner_loop, model, batch, steps, inner_lr):
     with torch.no_grad():
         for p in model.parameters():
@@ -165,6 +216,12 @@ def in_place(inner_loop, model, batch, steps, inner_lr):
         (reptile_with(part="query"), False, "the inner loop sees the support set"),
         (reptile_with(change=lambda move: move / (reptile.STEPS * reptile.INNER_LR)), False, "Do not divide"),
         (lambda loop, model, *rest: list(reptile_with()(loop, model, *rest).values()), False, "names of the model"),
+        (reptile_with(change=lambda move: move / reptile.INNER_LR), False, "divide by alpha"),
+        (in_another_order, True, "no outer derivative"),
+        (chained, False, "one before it ended"),
+        (together, False, "the points of all tasks"),
+        (first_order, False, "FOMAML's gradient"),
+        (without_gradients, False, "call it outside of `no_grad`"),
         (in_place, False, "changed the model"),
         (lambda *rest: ..., None, "Replace the dots"),
     ],
