@@ -153,6 +153,16 @@ def few_hold_the_margin(draw: int):
     return int(hold.sum()) <= 7 and moved < 1e-6, {"hold": int(hold.sum()), "moved": moved}
 
 
+@claim("At C = 0.01 every drawing is on the SVM's margin or inside")
+def a_small_C_asks_all(draw: int):
+    """The same drawings; the number: how many of fifteen."""
+    points, _ = heads_plane.plane("r2d2", draw)
+    z, y = points[:, :5].flatten(0, 1)[None], torch.arange(3).repeat_interleave(5)[None]
+    weight, bias = svm_head(z, y, 0.01, 3)
+    near = heads_plane.margins(z @ weight.mT + bias[:, None], y)[0] < 1 + heads_plane.SUPPORT_VECTOR
+    return bool(near.all()), {"near": int(near.sum())}
+
+
 def heads_on(draw: int, body: str, shots: int) -> dict[str, float]:
     return heads_and_shots.runs.of(draw, body_name=body, shots=shots)[0]["accuracy"]
 
@@ -160,14 +170,16 @@ def heads_on(draw: int, body: str, shots: int) -> dict[str, float]:
 @claim("The body matters more than five times as much as the head", draws=8)
 def the_body_matters_more(draw: int):
     """Omniglot, 15 episodes, one shot and ten: the gap between the best trained body and an untrained one, each under a
-    ridge head, over the widest gap of two heads on R2D2's body; in points."""
-    heads, bodies = {}, {}
+    ridge head, over the widest gap of two heads on R2D2's body; in points. "trained": the gap among trained bodies."""
+    heads, bodies, trained = {}, {}, {}
     for shots in (1, 10):
         heads[shots] = float(np.ptp([heads_on(draw, "r2d2", shots)[h] for h in ("ridge", "svm", "means")]))
         ridge = {body: heads_on(draw, body, shots)["ridge"] for body in (*TRAINED, "untrained")}
         bodies[shots] = max(ridge[body] for body in TRAINED) - ridge["untrained"]
+        trained[shots] = float(np.ptp([ridge[body] for body in TRAINED]))
     held = all(bodies[shots] > 5 * heads[shots] for shots in (1, 10))
-    return held, {"heads_one": heads[1], "heads_ten": heads[10], "bodies_one": bodies[1], "bodies_ten": bodies[10]}
+    gaps = {"heads": heads, "bodies": bodies, "trained": trained}
+    return held, {f"{of}_{word}": gap[shots] for of, gap in gaps.items() for shots, word in ((1, "one"), (10, "ten"))}
 
 
 @claim("A ridge head on MAML's features is ahead of MAML's own step", draws=8)

@@ -108,7 +108,7 @@ def picture(fig, show) -> None:
     show.also(lambda d: fit_axes(left, d.problem))
     show.mark(left, "steps", linestyle="-", linewidth=1)
     show.level(
-        left, lambda d: middle(d, "ridge")[0], "ridge head, no steps", at=0.6, color=plots.METHODS["ridge"]["color"]
+        left, lambda d: middle(d, "ridge")[0], "ridge head, no steps", at=0.99, color=plots.METHODS["ridge"]["color"]
     )
     for row, (_, _, name, look) in ROWS.items():
         shown = lambda d, row=row: row in d.rows and row in d.scores
@@ -148,9 +148,11 @@ def number(value: float) -> str:
 
 
 def verdict(d) -> str:
-    maml, anil = (middle(d, row)[d.steps] for row in ("MAML", "ANIL"))
+    """Of what is shown, MAML and the nearest to it in the method's idea."""
     unit, digits = (" %", 1) if d.problem == "omniglot" else ("", 2)
-    return f"After {d.steps} step{'s' * (d.steps > 1)}: ANIL {anil:.{digits}f}{unit}, MAML {maml:.{digits}f}{unit}"
+    shown = [row for row in ("MAML", "ANIL", "BOIL", "head", "body") if row in d.rows and row in d.scores]
+    ends = [f"{ROWS[row][2]} {middle(d, row)[d.steps]:.{digits}f}{unit}" for row in shown[:2]]
+    return f"After {d.steps} step{'s' * (d.steps > 1)}: {', '.join(ends)}"
 
 
 def words(d) -> str:

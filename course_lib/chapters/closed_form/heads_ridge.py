@@ -148,7 +148,7 @@ def picture(fig, show) -> None:
     show.limits(bottom, y=lambda d: (10.0 ** -floor(d), 5))
     show.mark(bottom, ANIL_STEPS, color=stepped, linestyle="--")
     above = lambda d, what: np.maximum(d[what], 0.1 * 10.0 ** -floor(d))
-    show.line(bottom, AT, lambda d: above(d, "slowest"), **plots.REFERENCE, end="slowest")
+    show.line(bottom, AT, lambda d: above(d, "slowest"), **plots.REFERENCE, end="slowest direction")
     show.line(bottom, AT, lambda d: above(d, "distance"), color=plots.BLUE, linestyle="-", end="descent", pin=True)
     show.title(bottom, lambda d: f"1 % away after {steps_needed(d)} steps")
 

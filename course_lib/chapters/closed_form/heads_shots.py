@@ -91,20 +91,25 @@ def picture(fig, show) -> None:
         ),
     )
 
-    right.set(xlabel="shots", xscale="log", xlim=(0.93, 10.6), ylabel="points more than the ridge head")
+    right.set(xlabel="shots", xscale="log", xlim=(0.93, 10.6), ylabel="right more often than ridge (points)")
     right.set_xticks(heads_and_shots.SHOTS, heads_and_shots.SHOTS)
     right.minorticks_off()
     show.level(right, 0, "ridge", color=plots.METHODS["ridge"]["color"], linestyle="-", at=0.01)
     show.limits(right, y=lambda d: (-reach(d), reach(d)))
     shown = lambda d: {head: curve for head, curve in d.paired.items() if head in d.heads}
     show.series(right, heads_and_shots.SHOTS, shown, HEADS)
-    show.title(right, lambda d: f"Paired: {BODIES[d.body].split('(')[-1].rstrip(')')}")
+    show.title(right, lambda d: f"On this body: {name_of(d)}")
+
+
+def name_of(d) -> str:
+    """The chosen body's method."""
+    return BODIES[d.body].split("(")[-1].rstrip(")")
 
 
 def apart(d) -> float:
-    """The most that two heads differ on a trained body, in points."""
-    trained = [[d.wrong[body, head][0] for head in HEADS] for body in BODIES if body != "untrained"]
-    return max(max(row) - min(row) for row in trained)
+    """The most that two heads differ on the chosen body, in points."""
+    row = [d.wrong[d.body, head][0] for head in HEADS]
+    return max(row) - min(row)
 
 
 def bodies_apart(d) -> float:

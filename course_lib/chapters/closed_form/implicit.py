@@ -123,13 +123,14 @@ def fails(d) -> str:
 
 
 def verdict(d) -> str:
-    good = LAMBDAS[d.implicit < 0.99]
+    bad = LAMBDAS[~(d.implicit >= 0.99)]
     lam = "\N{GREEK SMALL LETTER LAMDA}"
-    if not len(good):
+    if not len(bad):
         return f"k = {d.steps}, {d.cg_steps} products: right for every {lam} here"
-    if good[-1] == LAMBDAS[-1]:
-        return f"k = {d.steps}, {d.cg_steps} products: never within 0.99"
-    return f"k = {d.steps}, {d.cg_steps} products: within 0.99 above {lam} = {float(f'{good[-1]:.1g}'):g}"
+    if bad[-1] == LAMBDAS[-1]:
+        return f"k = {d.steps}, {d.cg_steps} products: never over 0.99"
+    first = LAMBDAS[LAMBDAS > bad[-1]][0]
+    return f"k = {d.steps}, {d.cg_steps} products: over 0.99 from {lam} = {float(f'{first:.2g}'):g}"
 
 
 def words(d) -> str:

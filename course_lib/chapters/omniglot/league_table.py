@@ -107,7 +107,7 @@ def picture(fig, show) -> None:
     ends = lambda d: np.clip(np.array([[end / 100, at(d)] for end in d.you[1:]]).reshape(-1, 2), 0, (0.9992, np.inf))
     show.line(panel, ends, color=plots.ORANGE, linestyle="-", linewidth=1.4)
     show.points(panel, lambda d: np.array([[min(d.you[0] / 100, 0.9992), at(d)]] if d.you else []), **star)
-    note = "filled: normalised together\nhollow: alone, or by running statistics\ngrey: published"
+    note = "filled: queries normalised together\nhollow: one at a time, or running statistics\ngrey: published"
     panel.text(0.99, 0.03, note, transform=panel.transAxes, ha="right", fontsize=9, color=plots.QUIET)
     show.text(panel, 0.5, 0.5, lambda d: d.note, ha="center", transform=panel.transAxes)
     show.title(panel, lambda d: f"{d.task}, {SPLITS[d.networks]}: {leader(d)}")

@@ -74,11 +74,7 @@ def changes(rules: Rules, usual: Rules) -> list[str]:
     ['alpha 2.0 for 0.4', 'ink is 0']
     """
     pairs = {words: (getattr(rules, field), getattr(usual, field)) for field, words in CHANGED.items()}
-    return [
-        words if new is True else f"{words} {new} for {old}"
-        for words, (new, old) in pairs.items()
-        if new != old
-    ]
+    return [words if new is True else f"{words} {new} for {old}" for words, (new, old) in pairs.items() if new != old]
 
 
 def compute(values: SimpleNamespace) -> Iterator[dict]:
@@ -119,7 +115,7 @@ def interval(values: np.ndarray) -> np.ndarray:
 def picture(fig, show) -> None:
     panel = fig.subplots()
     panel.set(xlabel="tasks judged", ylabel="mean accuracy, %")
-    show.limits(panel, lambda d: (1, d.limit), lambda d: (bottom(d), 101))
+    show.limits(panel, lambda d: (1, 1.01 * d.limit), lambda d: (bottom(d), 101))
     for which, words in (("usual", "usual"), ("yours", "yours")):
         look = LOOKS[which]
         mean = lambda d, which=which: d["mean"][which]

@@ -257,6 +257,13 @@ def maml_comes_through(draw):
     return error < DIVERGED, {"error": error}
 
 
+@claim("At its best outer rate Reptile's training comes through", draws=8)
+def reptile_comes_through(draw):
+    """As before, of Reptile."""
+    error = race_end(draw, "reptile")
+    return error < DIVERGED, {"error": error}
+
+
 @claim("Reptile's moves descended by Adam end lower than its published outer loop", draws=8)
 def adam_beats_interpolation(draw):
     """The same inner loops and time; Adam at its best rate against epsilon from 1 to 0."""

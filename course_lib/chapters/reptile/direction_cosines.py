@@ -70,7 +70,9 @@ def picture(fig, show) -> None:
         show.level(right, lambda d, m=m: coefficient(m, min(d.steps, 2)), **dotted)
         show.line(right, RATES, lambda d, m=m: d.inner[m].clip(-2.6, 0.6), **look, shown=shown, end=NAMES[m])
     show.title(left, nearest)
-    show.title(right, lambda d: f"Missed: MAML {percent(d.missed['maml'])}, Reptile {percent(d.missed['reptile'])}")
+    show.title(
+        right, lambda d: f"Theory off: MAML {percent(d.missed['maml'])}, Reptile {percent(d.missed['reptile'])}"
+    )
 
 
 def nearest(d) -> str:
@@ -81,6 +83,10 @@ def nearest(d) -> str:
         return f"{ALPHA} = {d.inner_lr:g}: the inner loop runs away"
     best = max(others, key=others.get)
     return f"k = {d.steps}: {NAMES[best]} is nearest to {NAMES[d.to]}, {others[best]:.2f}"
+
+
+def misses(d) -> str:
+    return f"Theory off: MAML {percent(d.missed['maml'])}, Reptile {percent(d.missed['reptile'])}"
 
 
 def percent(part: float) -> str:
@@ -104,7 +110,7 @@ def words(d) -> str:
 demo = declare(
     "Four directions and the two terms of theory",
     [
-        Slider("steps", 1, 6, 4, "gradients k"),
+        Slider("steps", 1, 6, 5, "gradients k"),
         Notches("inner_lr", RATES, 1.5e-2, f"inner rate {ALPHA}"),
         Choice("network", NETWORKS, "tanh", "network"),
         Choice("to", NAMES, "maml", "cosine with"),

@@ -137,7 +137,7 @@ def picture(fig, show) -> None:
         panel.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
         panel.minorticks_off()
         show.level(panel, ZERO_PREDICTOR_MSE, "predicting zero", at=0.01)
-    show.level(left, "published", "Reptile's own outer loop, \N{GREEK SMALL LETTER EPSILON} from 1 to 0", at=0.99)
+    show.level(left, "published", "published Reptile", at=0.35)
     show.limits(right, x=lambda d: (0, 1.04 * (d.live or 1.0)))
     time_axis = right.xaxis.label
     show.also(lambda d: time_axis.set_text("seconds of training here" if d.live else "part of the time given"))

@@ -21,6 +21,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from matplotlib.lines import Line2D
 from torch import nn
 
 from course_lib.kit import plots
@@ -135,9 +136,13 @@ def picture(fig, show) -> None:
         show.points(right, "steps", lambda d, i=i: d.now[i], **end)
     show.line(left, "path", color=plots.BLACK, linestyle="-", marker="o", markersize=4, pin=True)
     show.line(left, "next", color=plots.ORANGE, linestyle="-", linewidth=4, zorder=4)
+    keys = []  # beside the marks the words would cross lines
     for name, text in RESTS.items():
         shown = lambda d, name=name: name in d.rests
-        show.points(left, name, **LOOKS[name], markeredgecolor="black", zorder=5, shown=shown, end=text)
+        look = LOOKS[name] | {"markeredgecolor": "black"}
+        show.points(left, name, **look, zorder=5, shown=shown)
+        keys.append(Line2D([], [], linestyle="none", **look, label=text))
+    fig.legend(handles=keys, loc="outside lower left", ncols=2, frameon=False, fontsize=9)
     show.handle(left, "theta", moves="theta", label="theta before the first outer step", color=plots.BLACK)
     beside = lambda d: np.add(d.theta, (0.15, 0))
     show.text(left, beside, None, r"drag $\theta$", fontsize=9, va="top", clip_on=True)
