@@ -167,7 +167,7 @@ def heads_on(draw: int, body: str, shots: int) -> dict[str, float]:
     return heads_and_shots.runs.of(draw, body_name=body, shots=shots)[0]["accuracy"]
 
 
-@claim("The body matters more than five times as much as the head", draws=8)
+@claim("From an untrained body to the best one is more than five times as far as from head to head", draws=8)
 def the_body_matters_more(draw: int):
     """Omniglot, 15 episodes, one shot and ten: the gap between the best trained body and an untrained one, each under a
     ridge head, over the widest gap of two heads on R2D2's body; in points. "trained": the gap among trained bodies."""
