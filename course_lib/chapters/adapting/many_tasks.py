@@ -52,9 +52,8 @@ def picture(fig, show) -> None:
     show.band(left, steps, low, high, color=plots.BLUE)
     show.line(left, steps, "mean", color=plots.BLUE, linestyle="-", end="mean", pin=True)
     show.line(left, steps, "median", color=plots.GREEN, linestyle="--", end="median")
-    show.points(
-        left, [*adapting.PUBLISHED], [*adapting.PUBLISHED.values()], color=plots.BLACK, marker="D", markersize=5
-    )
+    diamonds = {"color": plots.BLACK, "marker": "D", "markersize": 5, "clip_on": False}
+    show.points(left, [*adapting.PUBLISHED], [*adapting.PUBLISHED.values()], **diamonds)
     show.points(left, "steps", lambda d: d["mean"][d.steps], **plots.HERE, zorder=5, clip_on=False)
     show.title(left, lambda d: f"k = {d.steps}: mean {d['mean'][d.steps]:.2f} ± {d.half[d.steps]:.2f}")
 
