@@ -104,7 +104,7 @@ def middle(d, row: str) -> np.ndarray:
 def picture(fig, show) -> None:
     grid = fig.add_gridspec(2, 2, width_ratios=(1.5, 1))
     left = fig.add_subplot(grid[:, 0])
-    left.set(xlabel="steps k at test time", xlim=(0, max(STEPS)), xticks=range(0, 11, 2))
+    left.set(xlabel="steps k at test time", xlim=(-0.15, max(STEPS) + 0.15), xticks=range(0, 11, 2))
     show.also(lambda d: fit_axes(left, d.problem))
     show.mark(left, "steps", linestyle="-", linewidth=1)
     show.level(

@@ -100,7 +100,7 @@ def compute(values: SimpleNamespace) -> dict:
 
 def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.6, 1))
-    left.set(xscale="log", xlim=(LAMBDAS[0], LAMBDAS[-1]), ylim=(-0.05, 1.05))
+    left.set(xscale="log", xlim=(0.9 * LAMBDAS[0], 1.1 * LAMBDAS[-1]), ylim=(-0.05, 1.05))
     left.set(
         xlabel="\N{GREEK SMALL LETTER LAMDA}, the stiffness of the spring", ylabel="cosine to the unrolled gradient"
     )

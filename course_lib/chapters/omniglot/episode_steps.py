@@ -63,7 +63,7 @@ def picture(fig, show) -> None:
     show.also(lambda d: sheet.show(*labelled(d), columns=EACH + 1, marked=place(d)), *sheet.artists)
     show.title(left, lambda d: f"{d.pictures.capitalize()}, k = {d.steps}: {counted(d)}")
 
-    right.set(xlim=(0, MAX_STEPS), ylim=(-0.02, 1.02), xlabel="inner steps k", ylabel="probability")
+    right.set(xlim=(-0.15, MAX_STEPS + 0.15), ylim=(-0.03, 1.03), xlabel="inner steps k", ylabel="probability")
     right.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     show.mark(right, "steps", linestyle="-", linewidth=1)
     k = range(MAX_STEPS + 1)

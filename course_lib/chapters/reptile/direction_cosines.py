@@ -55,7 +55,7 @@ def compute(values: SimpleNamespace) -> dict:
 def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2)
     for axes in (left, right):
-        axes.set(xscale="log", xlim=(RATES[0], RATES[-1]), xlabel=f"inner rate {ALPHA}")
+        axes.set(xscale="log", xlim=(0.95 * RATES[0], 1.05 * RATES[-1]), xlabel=f"inner rate {ALPHA}")
         axes.set_xticks([1e-3, 1e-2], ["0.001", "0.01"])
         show.mark(axes, "inner_lr", color=plots.INK, linestyle="-", linewidth=1)
     left.set(ylim=(LOW_COSINE, 1.05), ylabel="cosine")
