@@ -32,6 +32,7 @@ MAML = {  # its checkpoints: inner steps, and iterations of training; tuned: 0.0
 MAX_STEPS = 50
 GRID = torch.linspace(*X_RANGE, 51)[None, :, None]  # [1, G, 1]
 PUBLISHED = {1: 0.67, 5: 0.38, 10: 0.35}  # MAML, table 2 of arXiv 1703.03400: 5 shots, mean of 600 tasks
+PAPER = "\N{BLACK DIAMOND} MAML paper, 5 shots"
 
 
 @lru_cache(maxsize=len(MAML))
@@ -105,8 +106,7 @@ def picture(fig, show) -> None:
         errors = lambda d, column=column: d.errors[:, column]
         show.line(right, range(MAX_STEPS + 1), errors, **look, linewidth=chosen, end=text, pin=start == "maml")
     show.points(right, [*PUBLISHED], [*PUBLISHED.values()], color=plots.BLACK, marker="D", markersize=5)
-    paper = "\N{BLACK DIAMOND} MAML paper, 5 shots"
-    right.text(0.98, 0.98, paper, transform=right.transAxes, ha="right", va="top", fontsize=9)
+    right.text(0.98, 0.98, PAPER, transform=right.transAxes, ha="right", va="top", fontsize=9)
     show.points(right, "steps", "error", **plots.HERE, zorder=5)
     right.text(0.98, 0.02, "an oracle's error is 0", transform=right.transAxes, ha="right", fontsize=9)
     show.title(right, "Held-out error after every step")

@@ -24,6 +24,16 @@ from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import AMPLITUDE, ZERO_PREDICTOR_MSE
 
 STEP_HINTS = {
+    "multiply sequence": "`torch.autograd.grad` returns a tuple: take the gradient out of it, `(grad,) = ...`.",
+    "not have been used in the graph": (
+        "The loss still belongs to the old theta. Compute it anew in each step, from the newest theta."
+    ),
+    "created only for scalar": "A loss is one number: the mean of the squared errors.",
+    "only change requires_grad flags of leaf": (
+        "After a step theta is the result of a computation, and no gradient flag can be set on it; nor need it be: "
+        "`torch.autograd.grad(loss, theta)` works as it is."
+    ),
+    "Can't call numpy()": "NumPy's functions know no gradients: `torch.sin`.",
     "NoneType": (
         "Only the theta you were given keeps its gradient in `.grad`; that of the second step was computed, and its "
         "`.grad` stays None. `(grad,) = torch.autograd.grad(loss, theta)` works at every step."
@@ -34,6 +44,13 @@ STEP_HINTS = {
     ),
     "in-place operation": "`theta -= ...` changes the theta you were given. Make a new one: `theta = theta - ...`.",
 }
+
+ORACLE_HINTS = {
+    "batches of square matrices": (
+        "Three points give three equations for two unknowns: `torch.linalg.lstsq` takes them all."
+    )
+}
+MIRROR = torch.tensor([-1.0, 1.0])  # sin(x + phase) descends as sin(x - phase) does from the opposite phase
 
 
 @exercise(
@@ -46,6 +63,7 @@ def check_by_hand(numbers: tuple[float, float]) -> Verdict:
     """(theta after one step, theta after two) for (theta - 4)^2 / 2, from theta = 0 with alpha = 0.25."""
     if unanswered(numbers):
         return WAITING
+    numbers = numbers.tolist() if hasattr(numbers, "tolist") else numbers
     if not isinstance(numbers, (tuple, list)) or len(numbers) != 2:
         return wrong("Two numbers, as in `(0.5, 0.75)`: theta after the first step, and after the second.")
     one, two = map(number, numbers)
@@ -89,6 +107,7 @@ def check_fine_tune(fine_tune) -> Verdict:
         (_descent(start, x, y, 4, 0.05), "A factor of two is missing: the derivative of a square."),
         (start + 4 * (once - start), "All your gradients are taken at the start. Take each at the newest theta."),
         (_descent(start.flip(0), x, y, 4, 0.1).flip(0), "theta[0] is the phase, and theta[1] the amplitude."),
+        (_descent(start * MIRROR, x, y, 4, 0.1) * MIRROR, "The phase is taken off: `torch.sin(x - theta[0])`."),
         (
             _descent(start, x, y, 4, 0.1, piled_up=True),
             "`backward` adds to `.grad` what was there before: begin each step with `theta.grad = None`.",
@@ -116,11 +135,13 @@ def _descent(theta: Tensor, x: Tensor, y: Tensor, steps: int, alpha: float, pile
 def check_zero_predictor(answer: float) -> Verdict:
     """The mean squared error of predicting zero, averaged over the task family."""
     answer = number(answer)
-    mean_square = 2 * ZERO_PREDICTOR_MSE
+    mean_square, middle = 2 * ZERO_PREDICTOR_MSE, sum(AMPLITUDE) / 2
     mistakes = {
         mean_square: "That is E[A^2]. The mean of sin^2 is still missing.",
-        (sum(AMPLITUDE) / 2) ** 2 / 2: "You squared the mean amplitude. The mean of a square is larger.",
+        middle**2 / 2: "You squared the mean amplitude. The mean of a square is larger.",
         ZERO_PREDICTOR_MSE / 2: "The mean of sin^2 over a uniform phase is 1/2, not 1/4.",
+        AMPLITUDE[1] ** 2 / 6: "A begins at 0.1, not at 0: the integral goes from 0.1 to 5, divided by 4.9.",
+        (mean_square - middle**2) / 2: "You took A's variance. E[A^2] is the variance and the squared mean together.",
     }
     if abs(answer - ZERO_PREDICTOR_MSE) < 0.01:
         return right(f"E[A^2] / 2 = {ZERO_PREDICTOR_MSE:.4f}: compare every error in this course with it.")
@@ -138,13 +159,13 @@ def check_oracle(oracle) -> Verdict:
     batch = SinusoidTasks(shots=3, queries=50).sample(5, generator=torch.Generator().manual_seed(1))
     for task in range(5):
         x, y, new_x, new_y = (t[task, :, 0].double() for t in _parts(batch))
-        result = run(oracle, x, y, new_x)
+        result = run(oracle, x, y, new_x, hints=ORACLE_HINTS)
         verdict = compare(result, new_y, [(torch.zeros_like(new_y), "That predicts zero.")])
         if not verdict.passed and "largest difference" in verdict.message:
             return wrong("Fit two numbers: y = a sin x + b cos x is linear, so least squares finds them.")
         if not verdict.passed:
             return verdict
-    return right("Three points, no error: two perfect features are all this family needs.")
+    return right("No error from three points, and two would do: two perfect features are all this family needs.")
 
 
 def _parts(batch) -> tuple[Tensor, ...]:

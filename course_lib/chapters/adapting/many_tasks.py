@@ -52,8 +52,9 @@ def picture(fig, show) -> None:
     show.band(left, steps, low, high, color=plots.BLUE)
     show.line(left, steps, "mean", color=plots.BLUE, linestyle="-", end="mean", pin=True)
     show.line(left, steps, "median", color=plots.GREEN, linestyle="--", end="median")
-    diamonds = {"color": plots.BLACK, "marker": "D", "markersize": 5, "clip_on": False}
-    show.points(left, [*adapting.PUBLISHED], [*adapting.PUBLISHED.values()], **diamonds)
+    look = {"color": plots.BLACK, "marker": "D", "markersize": 5, "clip_on": False, "zorder": 4}
+    show.points(left, [*adapting.PUBLISHED], [*adapting.PUBLISHED.values()], **look)
+    left.text(0.98, 0.98, adapting.PAPER, transform=left.transAxes, ha="right", va="top", fontsize=9)
     show.points(left, "steps", lambda d: d["mean"][d.steps], **plots.HERE, zorder=5, clip_on=False)
     show.title(left, lambda d: f"k = {d.steps}: mean {d['mean'][d.steps]:.2f} ± {d.half[d.steps]:.2f}")
 

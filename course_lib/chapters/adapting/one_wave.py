@@ -112,7 +112,8 @@ def picture(fig, show) -> None:
     show.line(left, "path", color=plots.ORANGE, linestyle="-", marker=".", markersize=7, linewidth=1.6)
     show.points(left, lambda d: d.path[-1:], color=plots.ORANGE, markersize=9, markeredgecolor="white")
     show.handle(left, lambda d: d.path[:1], moves="theta", label="theta before the first step", color=plots.BLUE)
-    plots.name_region(left, 0.98, 0.04, "dark is high; the star solves it", ha="right")
+    behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5}
+    plots.name_region(left, 0.98, 0.04, "dark is high; the star solves it", ha="right", bbox=behind, zorder=4)
     show.title(left, lambda d: f"k = {d.steps} steps on the loss of ten points")
 
     right.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-4, 4))

@@ -23,6 +23,20 @@ def learning_beats_the_nearest_point(draw: int):
     return mine < floor, {"mine": mine, "floor": floor}
 
 
+@claim("R2D2 is ahead of the nearest point before its first outer step: a random body, its head solved", draws=8)
+def an_untrained_network_does_it_too(draw: int):
+    """The same squares and points, the network as it is initialised, the ridge penalty as it begins."""
+    floors = which_method.floors(10, draw)
+    return floors["untrained"] < floors["nearest"], {"untrained": floors["untrained"], "nearest": floors["nearest"]}
+
+
+@claim("A thousand outer steps make R2D2 better than it began", draws=8)
+def training_helps(draw: int):
+    """Ten points, the same squares; ``left`` is the part of the untrained network's error that training leaves."""
+    left = error(draw, "R2D2") / which_method.floors(10, draw)["untrained"]
+    return left < 1, {"left": left}
+
+
 @claim("A Gaussian process is within a tenth of the best of the four methods", draws=8)
 def a_gaussian_process_is_level(draw: int):
     """Ten points; its length is the best of five on validation squares, as the methods' rates are."""

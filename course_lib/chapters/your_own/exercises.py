@@ -37,7 +37,10 @@ def check_batch(batch) -> Verdict:
     generator = torch.Generator().manual_seed(0)
     place = torch.rand(4, 8, 2, generator=generator)  # [T, N, 2]
     height = 400 + 100 * torch.rand(4, 8, generator=generator)  # [T, N]
-    hints = {"number of tasks": "All four tensors of a TaskBatch begin with the tasks: split the second dimension."}
+    hints = {
+        "number of tasks": "All four tensors of a TaskBatch begin with the tasks: split the second dimension.",
+        "must match the size": "A mean is taken off [T, N] as [T, 1]: `mean(1, keepdim=True)`.",
+    }
     result = run(batch, place, height, SHOTS, hints=hints)
     if not isinstance(result, TaskBatch):
         return wrong(f"A TaskBatch was expected, not {code(type(result).__name__)}.")
@@ -45,10 +48,21 @@ def check_batch(batch) -> Verdict:
         return wrong("Targets are [T, S, 1], as the network's outputs are: add a last dimension, `y[..., None]`.")
     if result.support_x.shape[1] != SHOTS:
         return wrong(f"The support set has {result.support_x.shape[1]} points; the first {SHOTS} are asked for.")
+    if result.query_x.shape[1] != 8 - SHOTS:
+        rest = f"the other {8 - SHOTS} are asked for, and none of the support set"
+        return wrong(f"The query set has {result.query_x.shape[1]} points; {rest}.")
     whole = lambda a, b: torch.cat([a, b], 1)
     x, y = whole(result.support_x, result.query_x), whole(result.support_y, result.query_y)
+    own_mean = "One mean for all tasks: each has its own, `mean(1, keepdim=True)`."
+    apart = whole(*(centred(part, part) for part in (height[:, :SHOTS], height[:, SHOTS:])))
     known = {
-        "place": (2 * place - 1, [(place, "The places are still in 0 to 1; the network wants -1 to 1.")]),
+        "place": (
+            2 * place - 1,
+            [
+                (place, "The places are still in 0 to 1; the network wants -1 to 1."),
+                (place - 0.5, "That is -0.5 to 0.5; the network wants -1 to 1: stretch, then shift."),
+            ],
+        ),
         "height": (
             centred(height, height[:, :SHOTS]),
             [
@@ -57,7 +71,9 @@ def check_batch(batch) -> Verdict:
                 (centred(height, height[:, SHOTS:]), "That is the mean of the query points, which nobody has."),
                 (centred(height, height[:, :SHOTS]) * 75, "Heights are in units of 75 m: divide."),
                 (height[..., None] / 75, "The mean of the support points is still in there."),
-                (centred(height, height.mean().expand(4, 1)), "One mean for all tasks: each has its own (`mean(1)`)."),
+                (centred(height, height.mean().expand(4, 1)), own_mean),
+                (centred(height, height[:, :SHOTS].mean().expand(4, 1)), own_mean),
+                (apart, "The query heights are above their own mean, which nobody has: take off the support's."),
             ],
         ),
     }  # fmt: skip
@@ -111,9 +127,9 @@ def check_choice(choice) -> Verdict:
     why="One sentence, one number on each side, everything random from the draw: then it can be counted.",
 )
 def check_claim(claim) -> Verdict:
-    """``claim(errors, draw) -> (held, {name: number})``: does "r2d2" beat the "nearest point" in this draw? Errors come
-    from ``errors(name, draw)``."""
-    told = {"r2d2": (0.2, 0.3), "nearest point": (0.25, 0.25)}
+    """``claim(errors, draw) -> (held, {name: number})``: is the "trained" network better than the "untrained" in this
+    draw? Errors come from ``errors(name, draw)``."""
+    told = {"trained": (0.2, 0.3), "untrained": (0.25, 0.25)}
     asked = []
 
     def errors(name: str, draw: int) -> float:
@@ -122,17 +138,17 @@ def check_claim(claim) -> Verdict:
 
     found = [run(claim, errors, draw, hints={"KeyError": f"The names are {list(told)}."}) for draw in (6, 7)]
     for each in found:
-        if not (isinstance(each, tuple) and len(each) == 2 and isinstance(each[1], dict)):
-            return wrong('Return two things: whether it held, and the numbers, such as {"mine": 0.2, "floor": 0.3}.')
+        if not (isinstance(each, (tuple, list)) and len(each) == 2 and isinstance(each[1], dict)):
+            return wrong('Return two things: whether it held, and numbers such as {"trained": 0.2, "untrained": 0.3}.')
     if {draw for _, draw in asked} != {6, 7}:
         return wrong("Pass the draw on to `errors`: else every draw is the same one.")
     held = [bool(each[0]) for each in found]
     if held == [False, True]:
         return wrong("The other way round: the smaller error is the better one.")
     if held != [True, False]:
-        return wrong("Held must be whether r2d2's error is below that of the nearest point, in this very draw.")
+        return wrong("Held must be whether the trained network has the smaller error, in this very draw.")
     numbers = [value for each in found for value in each[1].values()]
-    if not numbers or not all(isinstance(value, (int, float)) for value in numbers):
+    if not numbers or not all(hasattr(value, "__float__") for value in numbers):
         return wrong("Give the numbers too: a reader wants to know by how much.")
     return right("It can fail, it says by how much, and anyone can draw again.")
 

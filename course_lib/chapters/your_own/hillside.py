@@ -89,6 +89,7 @@ def picture(fig, show) -> None:
             else "The hillside, and the points"
         )
         show.title(panel, words)
+    panels[0].set_xlabel("blue is low, yellow is high")
 
 
 def words(d) -> str:

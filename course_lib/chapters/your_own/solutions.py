@@ -13,14 +13,14 @@ def batch(place, height, shots):
 
 
 def claim(errors, draw):
-    mine, floor = errors("r2d2", draw), errors("nearest point", draw)
-    return mine < floor, {"mine": mine, "floor": floor}
+    trained, untrained = errors("trained", draw), errors("untrained", draw)
+    return trained < untrained, {"trained": trained, "untrained": untrained}
 
 
 CHOICE = '`choice = "R2D2", "MAML", "Reptile"`'
 OPEN = (
-    "In one run each, R2D2 had 0.09, 0.22 and 0.34 with sides of 12, 24 and 48, the nearest point 0.12, 0.28 and 0.47: "
-    "all errors rise, and the ratio hardly moves. What changes is the floor: at 48 the nearest point is no better than "
-    "the support mean (0.49), since ten points lie too far apart, and the network still is. One seed each: count "
-    "before you write a sentence."
+    "On small ones. In one run each of 1,000 steps, with sides of 12, 24 and 48, R2D2 had 0.09, 0.22 and 0.35, and the "
+    "same network untrained 0.11, 0.24 and 0.37: training took off 16, 11 and 5 %. On a large square ten points lie "
+    "too far apart to tell of each other (the nearest one says no more than the mean), and nothing that a network has "
+    "learnt of hills fills the gap. One seed each: count before you write a sentence."
 )

@@ -98,18 +98,22 @@ def main(argv: list[str] | None = None) -> int:
         print(f"written: {args.copy}")
         return 0
     torch.set_num_threads(1)  # a network this small is faster on one thread
-    parts, learner = load_map(), METHODS[args.method]()
+    parts = load_map()
     test, steps = Hills(parts["test"]), TEST_STEPS[args.method]
     batch = test.sample(args.test_tasks, generator=torch.Generator().manual_seed(0))
     floors = {name: LOSS(predict(batch), batch.query_y) for name, predict in BASELINES.items()}  # [T] each
     for name, losses in floors.items():
         print(f"{name:>16s}  {losses.mean():.3f} +- {interval95(losses):.3f}")
-    ahead = dict.fromkeys(BASELINES, 0)
+    untrained = "same network untrained"
+    ahead = dict.fromkeys([*BASELINES, untrained], 0)
     for seed in range(args.seeds):
         how = {"outer_lr": args.outer_lr, "seed": seed, "progress": False}
-        model, _ = meta_train(learner, make_model(seed), Hills(parts["train"]), args.iterations, **how)
+        learner, model = METHODS[args.method](), make_model(seed)  # both anew: R2D2 learns its penalty, too
+        before = evaluate(learner, model, test, args.test_tasks, steps=[steps], seed=0).mean[0]
+        meta_train(learner, model, Hills(parts["train"]), args.iterations, **how)
         result = evaluate(learner, model, test, args.test_tasks, steps=[steps], seed=0)
-        print(f"{args.method:>9s} seed {seed}  {result.mean[0]:.3f} +- {result.ci95[0]:.3f}")
+        print(f"{args.method:>9s} seed {seed}  {result.mean[0]:.3f} +- {result.ci95[0]:.3f}, untrained {before:.3f}")
+        ahead[untrained] += result.mean[0] < before
         for name, losses in floors.items():
             ahead[name] += result.mean[0] < losses.mean()
     for name, count in ahead.items():

@@ -11,16 +11,23 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from course_lib.algorithms import R2D2
 from course_lib.chapters.your_own.experiments import hills
 from course_lib.chapters.your_own.hillside import gaussian_process
-from course_lib.chapters.your_own.template import Hills, load_map, nearest_point, support_mean
+from course_lib.chapters.your_own.template import Hills, load_map, make_model, nearest_point, support_mean
+from course_lib.evaluation import evaluate
 from course_lib.kit import plots
 from course_lib.kit.demo import Several, Switch, declare
 from course_lib.tasks import TaskBatch
 
 METHODS = {"R2D2": "ridge", "MAML": "maml", "ANIL": "anil", "one head": "pretrained"}
 NAMES = {"one head": "pre-trained, one head"}
-FLOORS = {"mean": "support mean", "nearest": "nearest point", "process": "Gaussian process"}
+FLOORS = {
+    "mean": "support mean",
+    "nearest": "nearest point",
+    "untrained": "R2D2 untrained",
+    "process": "Gaussian process",
+}
 LENGTHS = (0.2, 0.3, 0.5, 0.8, 1.2)
 LOOKS = hills.runs.settings["looks"]
 
@@ -34,12 +41,17 @@ def squares(part: str, shots: int, seed: int) -> TaskBatch:
 
 @lru_cache(maxsize=None)
 def floors(shots: int, seed: int) -> dict[str, float]:
-    """Test errors of what is not trained; the Gaussian process has the length that is best on validation squares."""
+    """Test errors of what is not trained; the Gaussian process has the length that is best on validation squares.
+
+    "Untrained" is R2D2 before its first outer step: a random body, and a head solved on each task's points.
+    """
     error = lambda batch, guess: float((guess - batch.query_y).square().mean())
     batch, tuning = squares("test", shots, seed), squares("validation", shots, seed)
     length = min(LENGTHS, key=lambda length: error(tuning, gaussian_process(tuning, length)))
     guesses = {"mean": support_mean(batch), "nearest": nearest_point(batch), "process": gaussian_process(batch, length)}
-    return {name: error(batch, guess) for name, guess in guesses.items()}
+    how = {"num_tasks": len(batch), "steps": [0], "seed": hills.TEST + seed}  # the same squares
+    untrained = evaluate(R2D2(), make_model(seed), Hills(load_map()["test"], shots), **how).mean[0]
+    return {name: error(batch, guess) for name, guess in guesses.items()} | {"untrained": untrained}
 
 
 def compute(values: SimpleNamespace) -> dict:
@@ -62,11 +74,13 @@ def picture(fig, show) -> None:
     right.set_xticks(hills.SHOTS, hills.SHOTS)
     for panel in (left, right):
         panel.minorticks_off()
-        panel.set_ylim(0.12, 0.5)
+    left.set_ylim(0.18, 0.36)
+    right.set_ylim(0.12, 0.5)
     ten = hills.SHOTS.index(10)
     for name, words in FLOORS.items():
         shown = lambda d: d.floors
-        show.level(left, lambda d, n=name: d.floor[n][ten], words, at=0.02, shown=shown)
+        level = lambda d, n=name: np.full(len(LOOKS), d.floor[n][ten])
+        show.line(left, LOOKS, level, **plots.REFERENCE, end=words, shown=shown)
         show.line(right, hills.SHOTS, lambda d, n=name: d.floor[n], **plots.REFERENCE, end=words, shown=shown)
     for method, key in METHODS.items():
         look, shown = plots.METHODS[key], lambda d, m=method: m in d.methods
@@ -84,14 +98,14 @@ def picture(fig, show) -> None:
 def best(d) -> str:
     last = {method: float(np.median(d.curve[method][:, -1])) for method in d.methods or METHODS}
     name = min(last, key=last.get)
-    return f"Ten points: {NAMES.get(name, name)} {last[name]:.2f}, nearest point {d.floor['nearest'][2]:.2f}"
+    return f"Ten points: {NAMES.get(name, name)} {last[name]:.2f}, R2D2 untrained {d.floor['untrained'][2]:.2f}"
 
 
 def words(d) -> str:
     ten = hills.SHOTS.index(10)
     trained = ", ".join(f"{NAMES.get(m, m)} {np.median(d.few[m][:, ten]):.2f}" for m in METHODS)
     plain = ", ".join(f"{FLOORS[name]} {d.floor[name][ten]:.2f}" for name in FLOORS)
-    return f"Median error of eight networks on new squares with ten points: {trained}. Untrained: {plain}."
+    return f"Median error of eight networks on new squares with ten points: {trained}. Not trained: {plain}."
 
 
 demo = declare(

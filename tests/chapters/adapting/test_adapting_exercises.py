@@ -1,5 +1,6 @@
 """The checks of notebook 01 confirm right answers and turn each common mistake into its hint."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,8 +9,8 @@ from course_lib.chapters.adapting import solutions
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 
-def error(theta, x, y, phase=0, amplitude=1):
-    return (theta[amplitude] * torch.sin(x - theta[phase]) - y).square()
+def error(theta, x, y, phase=0, amplitude=1, shift=-1):
+    return (theta[amplitude] * torch.sin(x + shift * theta[phase]) - y).square()
 
 
 def fine_tune(theta, x, y, steps, alpha, *, total=False, sign=-1, once=False, **places):
@@ -28,6 +29,7 @@ def fine_tune(theta, x, y, steps, alpha, *, total=False, sign=-1, once=False, **
         ({"sign": 1}, False, "uphill"),
         ({"total": True}, False, "their mean"),
         ({"phase": 1, "amplitude": 0}, False, "theta[0] is the phase"),
+        ({"shift": 1}, False, "The phase is taken off"),
     ],
 )
 def test_fine_tune(options, passed, message):
@@ -85,6 +87,32 @@ def in_place_of_a_leaf(theta, x, y, steps, alpha):
     return theta
 
 
+def the_tuple_itself(theta, x, y, steps, alpha):
+    return theta - alpha * torch.autograd.grad(error(theta, x, y).mean(), theta)
+
+
+def one_loss_for_all_steps(theta, x, y, steps, alpha):
+    loss = error(theta, x, y).mean()
+    for _ in range(steps):
+        theta = theta - alpha * torch.autograd.grad(loss, theta, retain_graph=True)[0]
+    return theta
+
+
+def a_loss_for_each_point(theta, x, y, steps, alpha):
+    return theta - alpha * torch.autograd.grad(error(theta, x, y), theta)[0]
+
+
+def flag_after_a_step(theta, x, y, steps, alpha):
+    for _ in range(steps):
+        theta.requires_grad = True
+        theta = theta - alpha * torch.autograd.grad(error(theta, x, y).mean(), theta)[0]
+    return theta
+
+
+def by_numpy(theta, x, y, steps, alpha):
+    return theta - alpha * (theta[1] * np.sin(x - theta[0]) - y).mean()
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize(
     ("answer", "passed", "message"),
@@ -98,6 +126,11 @@ def in_place_of_a_leaf(theta, x, y, steps, alpha):
         (in_place, False, "changed the initialisation"),
         (from_the_start_only, False, "at the newest theta"),
         (lambda theta, *rest: theta, False, "have not moved"),
+        (the_tuple_itself, False, "returns a tuple"),
+        (one_loss_for_all_steps, False, "Compute it anew"),
+        (a_loss_for_each_point, False, "one number"),
+        (flag_after_a_step, False, "nor need it be"),
+        (by_numpy, False, "`torch.sin`"),
     ],
 )
 def test_fine_tune_by_every_way_of_taking_a_gradient(answer, passed, message):
@@ -111,6 +144,8 @@ def test_fine_tune_by_every_way_of_taking_a_gradient(answer, passed, message):
         (..., None, "Replace the dots"),
         ((..., ...), None, "Replace the dots"),
         ((1.0, 1.75), True, "1 - alpha"),
+        (torch.tensor([1.0, 1.75]), True, "1 - alpha"),
+        (np.array([1.0, 1.75]), True, "1 - alpha"),
         ((2.0, 3.0), False, "factor of two"),
         ((-1.0, -2.25), False, "Uphill"),
         ((4.0, 4.0), False, "whole way"),
@@ -140,7 +175,9 @@ def test_the_solutions_pass():
         (ZERO_PREDICTOR_MSE, True, "4.2517"),
         (2 * ZERO_PREDICTOR_MSE, False, r"E[A^2]"),
         (2.55**2 / 2, False, "mean amplitude"),
-        (1.0, False, "Average"),
+        (5**2 / 6, False, "begins at 0.1"),
+        (4.9**2 / 24, False, "variance"),
+        (7.0, False, "Average"),
     ],
 )
 def test_zero_predictor(answer, passed, message):
@@ -154,6 +191,12 @@ def test_oracle():
         return basis(new_x) @ torch.linalg.lstsq(basis(x), y[:, None]).solution[:, 0]
 
     assert adapting.check_oracle(oracle).passed
+
+    def solved(x, y, new_x):
+        basis = lambda x: torch.stack([x.sin(), x.cos()], 1)
+        return basis(new_x) @ torch.linalg.solve(basis(x), y)
+
+    assert "lstsq" in str(adapting.check_oracle(solved))
     assert "predicts zero" in str(adapting.check_oracle(lambda x, y, new_x: 0 * new_x))
     assert "least squares" in str(adapting.check_oracle(lambda x, y, new_x: new_x.sin()))
     assert adapting.check_oracle(lambda x, y, new_x: ...).passed is None

@@ -1,6 +1,7 @@
 """Notebook 10's checks: right answers, and the hint that each common wrong one gets."""
 
 import pytest
+import torch
 
 from course_lib.chapters.your_own import exercises, solutions
 from course_lib.tasks import TaskBatch
@@ -15,6 +16,28 @@ def batch(about=lambda h, s: h[:, :s], unit=75, place=lambda p: 2 * p - 1, last=
     return make
 
 
+def each_part_by_itself(place, height, shots):
+    given, asked = (h - h.mean(1, keepdim=True) for h in (height[:, :shots], height[:, shots:]))
+    x = 2 * place - 1
+    return TaskBatch(x[:, :shots], given[..., None] / 75, x[:, shots:], asked[..., None] / 75)
+
+
+def without_keepdim(place, height, shots):
+    return height - height[:, :shots].mean(1)
+
+
+def all_points_as_queries(place, height, shots):
+    right = solutions.batch(place, height, shots)
+    x, y = (torch.cat(pair, 1) for pair in ((right.support_x, right.query_x), (right.support_y, right.query_y)))
+    return TaskBatch(right.support_x, right.support_y, x, y)
+
+
+def in_place(place, height, shots):
+    place.mul_(2).sub_(1)
+    height.sub_(height[:, :shots].mean(1, keepdim=True)).div_(75)
+    return TaskBatch(place[:, :shots], height[:, :shots, None], place[:, shots:], height[:, shots:, None])
+
+
 @pytest.mark.parametrize(
     ("answer", "passed", "message"),
     [
@@ -24,8 +47,14 @@ def batch(about=lambda h, s: h[:, :s], unit=75, place=lambda p: 2 * p - 1, last=
         (batch(about=lambda h, s: h[:, s:]), False, "query points, which nobody has"),
         (batch(about=lambda h, s: h.mean().expand(4, 1)), False, "One mean for all"),
         (batch(about=lambda h, s: 0 * h), False, "still in there"),
+        (batch(about=lambda h, s: h[:, :s].mean().expand(4, 1)), False, "One mean for all"),
+        (each_part_by_itself, False, "take off the support's"),
+        (without_keepdim, False, "keepdim=True"),
+        (all_points_as_queries, False, "none of the support set"),
+        (in_place, True, "could have computed"),
         (batch(unit=1), False, "divide"),
         (batch(place=lambda p: p), False, "still in 0 to 1"),
+        (batch(place=lambda p: p - 0.5), False, "stretch"),
         (batch(last=False), False, "y[..., None]"),
         (batch(shots=5), False, "has 5 points"),
         (lambda p, h, s: (p, h), False, "A TaskBatch was expected"),
@@ -61,12 +90,17 @@ def test_choice(answer, passed, message):
     ("answer", "passed", "message"),
     [
         (solutions.claim, True, "It can fail"),
-        (lambda e, d: (e("r2d2", 0) < e("nearest point", 0), {"mine": 1.0}), False, "Pass the draw on"),
-        (lambda e, d: (e("r2d2", d) > e("nearest point", d), {"mine": 1.0}), False, "other way round"),
-        (lambda e, d: (e("r2d2", d) < 1, {"mine": 1.0}), False, "in this very draw"),
-        (lambda e, d: (e("r2d2", d) < e("nearest point", d), {}), False, "Give the numbers"),
-        (lambda e, d: e("r2d2", d) < e("nearest point", d), False, "Return two things"),
-        (lambda e, d: (e("R2D2", d), {}), False, "The names are"),
+        (lambda e, d: (e("trained", 0) < e("untrained", 0), {"mine": 1.0}), False, "Pass the draw on"),
+        (lambda e, d: (e("trained", d) > e("untrained", d), {"mine": 1.0}), False, "other way round"),
+        (lambda e, d: (e("trained", d) < 1, {"mine": 1.0}), False, "in this very draw"),
+        (
+            lambda e, d: [e("trained", d) < e("untrained", d), {"mine": torch.tensor(e("trained", d))}],
+            True,
+            "It can fail",
+        ),
+        (lambda e, d: (e("trained", d) < e("untrained", d), {}), False, "Give the numbers"),
+        (lambda e, d: e("trained", d) < e("untrained", d), False, "Return two things"),
+        (lambda e, d: (e("r2d2", d), {}), False, "The names are"),
         (lambda e, d: (..., {}), None, "Replace the dots"),
     ],
 )
@@ -77,4 +111,4 @@ def test_claim(answer, passed, message):
 
 def test_the_open_exercise_answers_once_something_is_written():
     assert exercises.check_open(...).passed is None
-    assert "the ratio hardly moves" in str(exercises.check_open("With twelve the lead is nearly gone."))
+    assert "On small ones" in str(exercises.check_open("With twelve the lead is nearly gone."))

@@ -5,6 +5,8 @@ Each is trained with Adam at three rates and fine-tuned at three; ``best`` choos
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from course_lib.algorithms import MAML
@@ -57,7 +59,7 @@ runs = Experiment(
 
 def best(seed: int, method: str, steps: int, head: str = "ready", only: str = "everything") -> float:
     """The median test error of one training after ``steps``, with the outer and the test rate that have the lowest
-    median error on validation tasks, over all shipped trainings."""
+    median error on validation tasks, over all shipped trainings; infinite where this training diverged at them."""
     at = STEPS.index(steps)
     rows = runs.rows(method=method, head=head, only=only)
     score = lambda pair: (
@@ -67,4 +69,4 @@ def best(seed: int, method: str, steps: int, head: str = "ready", only: str = "e
     )
     outer_lr, test_lr = min(((o, t) for o in OUTER_LRS for t in TEST_LRS), key=score)
     (row,) = runs.of(seed, method=method, outer_lr=outer_lr, test_lr=test_lr, head=head, only=only)
-    return row["test"][at]
+    return row["test"][at] if math.isfinite(row["test"][at]) else math.inf
