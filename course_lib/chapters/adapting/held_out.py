@@ -84,7 +84,7 @@ def picture(fig, show) -> None:
     right.set_ylim(2e-3, WORST)
     show.limits(right, x=lambda d: (d.floors[1], WORST))
     show.line(right, [LEAST, WORST], [LEAST, WORST], **plots.REFERENCE)
-    plots.name_region(right, 0.5, 0.95, "worse held out")
+    plots.name_region(right, 0.02, 0.05, "above the line: worse held out", ha="left")
     show.scatter(right, "tasks", color=plots.BLUE, alpha=0.6, clip_on=False, s=lambda d: 36, zorder=4)
     show.title(right, lambda d: f"Held out is worse in {d.worse} of {NUM_TASKS}")
 

@@ -100,7 +100,7 @@ def demo_of(fine_tune: FineTune) -> Callable[..., Demo]:
 
 def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.05, 1))
-    left.set(xlabel="phase", ylabel="amplitude")
+    left.set(xlabel="phase (dark: a high loss; star: the wave's own)", ylabel="amplitude")
     extent = (*plane.PHASE_RANGE, *plane.AMPLITUDE_RANGE)
     shades = BoundaryNorm([0, *LEVELS, 8.0], 256, extend="max")
     look = {"cmap": "Purples", "norm": shades, "interpolation": "bilinear", "interpolation_stage": "data"}
@@ -112,8 +112,6 @@ def picture(fig, show) -> None:
     show.line(left, "path", color=plots.ORANGE, linestyle="-", marker=".", markersize=7, linewidth=1.6)
     show.points(left, lambda d: d.path[-1:], color=plots.ORANGE, markersize=9, markeredgecolor="white")
     show.handle(left, lambda d: d.path[:1], moves="theta", label="theta before the first step", color=plots.BLUE)
-    behind = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5}
-    plots.name_region(left, 0.98, 0.04, "dark is high; the star solves it", ha="right", bbox=behind, zorder=4)
     show.title(left, lambda d: f"k = {d.steps} steps on the loss of ten points")
 
     right.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-4, 4))
