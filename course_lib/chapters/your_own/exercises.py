@@ -153,4 +153,4 @@ def check_claim(claim) -> Verdict:
     return right("It can fail, it says by how much, and anyone can draw again.")
 
 
-check_open = model_answer("10", "open: your own family", solutions.OPEN)
+check_open = model_answer("10", "open: how large a task is", solutions.OPEN)
