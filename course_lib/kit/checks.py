@@ -140,14 +140,17 @@ class Exercise:
         Without ``answer`` it is the one that passed in its own notebook, on whatever day.
         """
         here = answer is not None
+        kept = "" if here else progress.answer_at(self.notebook, self.name)
         if not here:
-            kept = progress.answer_at(self.notebook, self.name)
             answer = function_from(kept) if kept else ...
-        if not unanswered(answer) and self.solution(answer).passed:
+        verdict = WAITING if unanswered(answer) else self.solution(answer)
+        if verdict.passed:
             print(f'Your own answer to exercise "{self.name}" of notebook {self.notebook} is used here.')
             return answer
         where = "above" if here else f"in notebook {self.notebook}"
-        print(f'The course\'s answer to exercise "{self.name}" stands in: yours {where} is still open.')
+        state = "is still open" if verdict.passed is None else "is not right yet"
+        state = "was right there, but needs what another cell defines" if kept else state
+        print(f'The course\'s answer to exercise "{self.name}" stands in: yours {where} {state}.')
         return self.model
 
 

@@ -24,8 +24,9 @@ def test_a_solution_is_out_of_sight_until_it_is_asked_for():
 def test_the_readers_own_answer_is_used_and_kept_for_a_later_notebook(capsys):
     mine = lambda x: x + x
     assert check_double.use(mine) is mine and "Your own" in capsys.readouterr().out
-    assert check_double.use(lambda x: x) is double and "stands in" in capsys.readouterr().out
-    assert check_double.use(lambda x: ...) is double and check_double.use() is double
+    assert check_double.use(lambda x: x) is double and "above is not right yet" in capsys.readouterr().out
+    assert check_double.use(lambda x: ...) is double and "above is still open" in capsys.readouterr().out
+    assert check_double.use() is double and "in notebook 97 is still open" in capsys.readouterr().out
 
     def with_torch(x):
         return torch.stack([x, x]).sum(0)
@@ -35,6 +36,12 @@ def test_the_readers_own_answer_is_used_and_kept_for_a_later_notebook(capsys):
     again = check_double.use()  # from its source
     assert again is not double and again(3 * torch.ones(1)) == 6 and "Your own" in capsys.readouterr().out
     assert not check_double(lambda x: x).passed and check_double.use() is not double  # a wrong one takes nothing away
+    assert check_double(with_a_helper).passed  # its source alone does not run
+    assert check_double.use() is double and "needs what another cell defines" in capsys.readouterr().out
+
+
+def with_a_helper(x):
+    return double(x)
 
 
 def test_an_open_exercise_shows_a_model_answer_after_one_is_written():

@@ -25,6 +25,7 @@ from course_lib.kit.checks import (
     number,
     right,
     run,
+    same,
     unanswered,
     wrong,
 )
@@ -58,12 +59,17 @@ def flat(values: dict[str, Tensor]) -> Tensor:
 )
 def check_scalar(scalar_meta_gradient) -> Verdict:
     """``scalar_meta_gradient(theta, c, q, alpha, k)``: d/d theta of (theta_k - q)^2 / 2, after k inner steps."""
-    for theta, c, q, alpha, k in ((3.0, 1.0, 0.5, 0.1, 1), (3.0, 1.0, 0.5, 0.1, 3), (-2.0, 1.0, 2.0, 0.4, 5)):
+    for theta, c, q, alpha, k in ((3.0, 1.0, 0.5, 0.1, 3), (3.0, 1.0, 0.5, 0.1, 1), (-2.0, 1.0, 2.0, 0.4, 5)):
         result = run(scalar_meta_gradient, theta, c, q, alpha, k)
         shrink, end = (1 - alpha) ** k, c + (1 - alpha) ** k * (theta - c)
+        once = theta - alpha * (theta - c)
         mistakes = {
+            shrink / (1 - alpha) * (end - q): f"For k = {k} you have {k - 1} factors 1 - alpha. Each step gives one.",
             end - q: "That is the slope at the adapted theta: FOMAML. How does the adapted theta move with theta?",
             (1 - alpha) * (end - q): "One factor 1 - alpha for k steps? Every step multiplies once more.",
+            (1 - alpha) * (once - q): "That is the answer for one step. Here it takes k, each from where it stands.",
+            shrink * (once - q): "The factors are right, but the query loss is taken after one step, not after k.",
+            shrink * (shrink * theta - q): "The steps lead toward c, not toward 0: theta - c shrinks, not theta.",
             theta - q: "You judged theta before it adapted.",
             shrink * (theta - q): "The factors are right, but the query loss is taken at theta, before the steps.",
             shrink * (end - c): "You judged on the support point c. The query point q judges.",
@@ -93,6 +99,10 @@ STEP_HINTS = {
     ),
     "does not require grad": f"The weights of the step before are {CUT_OFF}",
     "in-place operation": "All other tasks start from `params`. Build a new dictionary: new = old - lr * grad.",
+    "multiply sequence": "A dictionary is walked through by its names. Take its `.values()`, or `grads[name]`.",
+    "to be dictionaries|list indices": (
+        "`functional_call` wants a dictionary at the second step too: keep the names, {name: new weights}."
+    ),
 }
 
 
@@ -119,6 +129,7 @@ def check_inner_loop(inner_loop) -> Verdict:
         (once, "That is one step. Repeat it `steps` times, each from the newest weights."),
         (_adapted(batch, STEPS, -INNER_LR), "The steps go uphill: mind the sign."),
         (_adapted(batch, STEPS, 10 * INNER_LR), "You summed the squared errors of the points; the loss is their mean."),
+        (_adapted(batch, STEPS, INNER_LR / 2), "Your steps are half as long: the mean squared error has no 1/2 here."),
         (
             before + STEPS * (once - before),
             "All your gradients are taken at the start: `model(x)` does not know the newest `params`.",
@@ -178,14 +189,38 @@ def check_meta_gradient(meta_gradient) -> Verdict:
         (0 * expected, f"The gradient is zero everywhere. {DETACHED}"),
         (_through_last_step(batch), f"Only the last inner step is differentiated. {DETACHED}"),
         *((scale * _gradient(_joined(batch)), JOINED) for scale in (1, 2)),  # over all points; of both losses
+        (_gradient(_as_one(batch)), "You adapted once, to all tasks' points. Each task adapts a copy of its own."),
     ]
-    return compare(flat(result), expected, mistakes, "This is line 8 of algorithm 1, before the step.")
+    verdict = compare(flat(result), expected, mistakes, "This is line 8 of algorithm 1, before the step.")
+    if not verdict.passed:
+        return verdict
+
+    def later(inner_loop, model, *inputs):
+        """The same in the middle of a training, where an outer step has left something in ``.grad``."""
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        return meta_gradient(inner_loop, model, *inputs)
+
+    if not same(flat(_gradient_of(later, model, batch, STEPS, first=(solutions.inner_loop,))), expected):
+        return wrong(STALE)
+    unadapted = _gradient_of(meta_gradient, model, batch, STEPS, first=(_stay,))
+    return verdict if same(flat(unadapted), _gradient(batch, steps=0)) else wrong(NOT_HANDED_IN)
+
+
+def _stay(model, params, x, y, steps, inner_lr):
+    """An inner loop that does nothing, to see whether the one handed in is used."""
+    return params
 
 
 DETACHED = (
     "The outer loop asks how the query loss depends on the model's own parameters. A `detach`, `.data` or fresh "
     "`requires_grad_()` on the way cuts that off: start from `dict(model.named_parameters())`, uncopied."
 )
+STALE = (
+    "Right the first time. In a training `.grad` is not empty, and `backward` adds to it: take `torch.autograd.grad`, "
+    "or call `model.zero_grad()` first."
+)
+NOT_HANDED_IN = "Right with your own steps, but another inner loop was handed in and not called: use `inner_loop`."
 JOINED = "You judged on support and query points together. The query set alone judges."
 _INCOMPLETE = (
     "Return a dictionary {name: gradient} with the names of model.named_parameters(), none of them None. "
@@ -201,12 +236,23 @@ def _flawed(batch: TaskBatch) -> list[tuple[Tensor, str]]:
         hints = {
             "That is the sum over the tasks. Take the mean, as the library does.": total,
             "You judged on the support set. The query set judges.": support,
-            "The second derivatives are missing: is there a create_graph=True?": first,
+            FIRST_ORDER: first,
         }
         gradient = _gradient(on_support if support else batch, second_order=not first)
         hint = " And another thing: ".join(words for words, holds in hints.items() if holds)
         found.append((gradient * batch.num_tasks if total else gradient, hint))
     return found[1:]
+
+
+FIRST_ORDER = (
+    "That is first order: the derivative with respect to the adapted weights. Differentiate with respect to theta, "
+    "through the inner loop: were the adapted weights detached, or is a create_graph=True missing?"
+)
+
+
+def _as_one(batch: TaskBatch) -> TaskBatch:
+    """The points of all tasks as one task."""
+    return batch.map(lambda points: points.reshape(1, -1, points.shape[-1]))
 
 
 def _joined(batch: TaskBatch) -> TaskBatch:

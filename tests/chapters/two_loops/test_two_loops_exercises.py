@@ -9,7 +9,10 @@ from course_lib.chapters.two_loops import exercises as two_loops
 from course_lib.chapters.two_loops import solutions, wrong_loops
 
 
-def inner_loop(model, params, x, y, steps, lr, *, sign=-1, total=False, graph=True, once=False, stale=False):
+def inner_loop(
+    model, params, x, y, steps, lr, *, sign=-1, total=False, graph=True, once=False, stale=False, half=False
+):
+    lr = lr / 2 if half else lr
     first = None
     for _ in range(1 if once else steps):
         error = (functional_call(model, params, (x,)) - y).square()
@@ -41,6 +44,7 @@ def in_place(model, params, *rest):
         ({"sign": 1}, False, "uphill"),
         ({"once": True}, False, "Repeat it"),
         ({"total": True}, False, "their mean"),
+        ({"half": True}, False, "no 1/2"),
         ({"stale": True}, False, "taken at the start"),
     ],
 )
@@ -104,6 +108,49 @@ def test_meta_gradient(options, passed, message):
     assert verdict.passed is passed and message in str(verdict)
 
 
+def by_outer_backward(own_loop, model, batch, steps, lr, *, afresh=False):
+    if afresh:
+        model.zero_grad()
+    theta = dict(model.named_parameters())
+    for task in batch:
+        params = own_loop(model, theta, task.support_x[0], task.support_y[0], steps, lr)
+        loss = (functional_call(model, params, (task.query_x[0],)) - task.query_y[0]).square().mean()
+        (loss / batch.num_tasks).backward()
+    return {name: p.grad for name, p in theta.items()}
+
+
+def all_as_one_task(own_loop, model, batch, *how):
+    theta, points = dict(model.named_parameters()), (part.flatten(0, 1) for part in (batch.support_x, batch.support_y))
+    params = own_loop(model, theta, *points, *how)
+    loss = (functional_call(model, params, (batch.query_x.flatten(0, 1),)) - batch.query_y.flatten(0, 1)).square()
+    return dict(zip(theta, torch.autograd.grad(loss.mean(), theta.values())))
+
+
+def at_the_adapted_weights(own_loop, model, batch, *how):
+    total = {name: 0.0 for name, _ in model.named_parameters()}
+    for task in batch:
+        params = own_loop(model, dict(model.named_parameters()), task.support_x[0], task.support_y[0], *how)
+        loss = (functional_call(model, params, (task.query_x[0],)) - task.query_y[0]).square().mean()
+        for name, grad in zip(total, torch.autograd.grad(loss, params.values())):
+            total[name] = total[name] + grad / batch.num_tasks
+    return total
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "message"),
+    [
+        (lambda *a: by_outer_backward(*a, afresh=True), True, "line 8"),
+        (by_outer_backward, False, "`backward` adds to it"),  # right the first time, wrong in a training
+        (lambda _, *a: meta_gradient(inner_loop, *a), False, "use `inner_loop`"),
+        (all_as_one_task, False, "a copy of its own"),
+        (at_the_adapted_weights, False, "with respect to the adapted weights"),
+    ],
+)
+def test_meta_gradient_in_a_training_and_with_another_loop(answer, passed, message):
+    verdict = two_loops.check_meta_gradient(answer)
+    assert verdict.passed is passed and message in str(verdict)
+
+
 def test_meta_gradient_unanswered_or_of_another_kind():
     assert two_loops.check_meta_gradient(lambda *a: ...).passed is None
     assert "names of model.named_parameters" in str(two_loops.check_meta_gradient(lambda *a: torch.zeros(3)))
@@ -148,6 +195,9 @@ OWN, GIVEN = (lambda model, params: model.parameters()), (lambda model, params: 
         (differentiated(lambda model, params, x: model(x), OWN), False, "does not know the newest `params`"),
         (differentiated(of_params, GIVEN, detached=True), False, "cut off from `params`"),
         (by_backward, False, "`.grad` is kept for the first weights only"),
+        (lambda *a: list(inner_loop(*a).values()), False, "Return a dictionary"),
+        (lambda m, params, *a: functional_call(m, [*params], (a[0],)), False, "keep the names"),
+        (lambda model, params, x, y, steps, lr: {n: lr * n for n in params}, False, "walked through by its names"),
     ],
 )
 def test_inner_loop_with_the_wrong_weights(answer, passed, message):
@@ -155,7 +205,7 @@ def test_inner_loop_with_the_wrong_weights(answer, passed, message):
     assert verdict.passed is passed and message in str(verdict)
 
 
-def detached_start(_, model, batch, steps, lr, for_what=None, start=None, every_step=False, **options):
+def detached_start(own_loop, model, batch, steps, lr, for_what=None, start=None, every_step=False, **options):
     """A meta-gradient whose inner loops start from copies that autograd knows nothing of."""
     theta = dict(model.named_parameters())
     fresh = start or (lambda params: {name: p.detach().clone().requires_grad_() for name, p in params.items()})
@@ -165,7 +215,7 @@ def detached_start(_, model, batch, steps, lr, for_what=None, start=None, every_
         params = begin
         for _ in range(steps):
             last = params = fresh(params) if every_step else params
-            params = inner_loop(model, params, x, y, 1, lr)
+            params = own_loop(model, params, x, y, 1, lr)
         losses.append((functional_call(model, params, (query_x,)) - query_y).square().mean())
         if every_step:
             for name, grad in zip(total, torch.autograd.grad(losses[-1], last.values())):
@@ -285,6 +335,10 @@ def test_rate_of_a_sum():
         (lambda t, c, q, a, k: (1 - a) ** k * (end(t, c, a, k) - c), False, "query point q judges"),
         (lambda t, c, q, a, k: (1 - k * a) * (end(t, c, a, k) - q), False, "k times as long"),
         (lambda t, c, q, a, k: (1 - a) ** k * (t - q), False, "taken at theta, before"),
+        (lambda t, c, q, a, k: (1 - a) ** (k - 1) * (end(t, c, a, k) - q), False, "you have 2 factors"),
+        (lambda t, c, q, a, k: (1 - a) * (end(t, c, a, 1) - q), False, "the answer for one step"),
+        (lambda t, c, q, a, k: (1 - a) ** k * (end(t, c, a, 1) - q), False, "after one step, not after k"),
+        (lambda t, c, q, a, k: (1 - a) ** k * ((1 - a) ** k * t - q), False, "toward c, not toward 0"),
     ],
 )
 def test_one_number(answer, passed, message):
