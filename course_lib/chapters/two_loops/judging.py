@@ -36,8 +36,8 @@ def compute(values: SimpleNamespace) -> dict:
     return {
         "at": at,
         "test": test,
-        "claimed": {judge: claimed[judge][:, at].mean() for judge in JUDGES},
-        "found": {judge: test[judge][:, at].mean() for judge in JUDGES},
+        "claimed": {judge: np.median(claimed[judge][:, at]) for judge in JUDGES},
+        "found": {judge: np.median(test[judge][:, at]) for judge in JUDGES},
         "ahead": int((test["query"][:, at] < test["support"][:, at]).sum()),
         "seeds": len(test["query"]),
     }
@@ -54,9 +54,9 @@ def picture(fig, show) -> None:
     for judge, look in LOOKS.items():
         single = lambda d, judge=judge: [np.c_[places, run.clip(0, HIGHEST)] for run in d.test[judge]]
         show.paths(left, single, colors=look["color"], linewidths=0.8, alpha=0.3)
-        mean = lambda d, judge=judge: d.test[judge].mean(0).clip(0, HIGHEST)
-        show.line(left, places, mean, **look, linestyle="-", linewidth=2.6, end=ENDS[judge])
-    right.set(ylim=(0, HIGHEST), xlim=(-0.6, 1.6), xticks=[0, 1], xticklabels=["says while\ntraining", "on new tasks"])
+        middle = lambda d, judge=judge: np.median(d.test[judge], 0).clip(0, HIGHEST)
+        show.line(left, places, middle, **look, linestyle="-", linewidth=2.6, end=ENDS[judge])
+    right.set(ylim=(0, HIGHEST), xlim=(-0.6, 1.6), xticks=[0, 1], xticklabels=["training\nloss", "error of\nnew tasks"])
     right.grid(axis="x", visible=False)
     for row, (judge, look) in enumerate(LOOKS.items()):
         for place, name in enumerate(("claimed", "found")):
@@ -67,7 +67,7 @@ def picture(fig, show) -> None:
             top = lambda d, value=value: min(value(d), HIGHEST - 0.2) + 0.04
             show.text(right, where, top, lambda d, value=value: f"{value(d):.2f}", ha="center", va="bottom", fontsize=9)
     show.title(left, headline)
-    show.title(right, lambda d: f"Mean loss, {d.shots} shots")
+    show.title(right, lambda d: f"Median of {d.seeds} seeds, {d.shots} shots")
 
 
 def headline(d) -> str:

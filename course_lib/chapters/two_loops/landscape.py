@@ -127,9 +127,10 @@ def picture(fig, show) -> None:
         end = {"marker": look["marker"], "color": look["color"], "markeredgecolor": "white", "markersize": 10}
         show.points(left, lambda d, path=path: path(d)[-1], **end, zorder=5, shown=shown)
         steps = lambda d, losses=losses: np.arange(len(losses(d)))
-        show.line(right, steps, losses, **look, markevery=5, shown=shown, end=name)
+        show.line(right, steps, losses, **look, markevery=5, shown=shown, end=name, clip_on=False)
     show.handle(left, "theta", moves="theta", label="start of theta", color=plots.BLACK)
-    show.text(left, lambda d: np.add(d.theta, (0, -0.12)), None, r"drag $\theta$", **beside)
+    beside |= {"ha": "right", "va": "center"}
+    show.text(left, lambda d: np.add(d.theta, (-0.12, 0)), None, r"drag $\theta$", **beside)
     show.title(left, lambda d: f"Query loss after k = {d.steps} step{'s' * (d.steps != 1)} from here")
     show.title(right, lambda d: "Lowest now: {}, {:.2f}".format(*lowest(d)))
 

@@ -141,8 +141,8 @@ def picture(fig, show) -> None:
         arrow(axes, show, method)
     show.points(axes, lambda d: d.now, color=plots.BLACK, markersize=9, zorder=6)
     show.handle(axes, "theta", moves="theta", label="theta before the first update", color=plots.BLACK)
-    under = {"fontsize": 9, "ha": "center", "va": "top", "path_effects": HALO, "clip_on": True, "zorder": 7}
-    show.text(axes, lambda d: np.add(d.theta, (0, -0.12)), None, r"drag $\theta$", **under)
+    beside = {"fontsize": 9, "ha": "right", "va": "center", "path_effects": HALO, "clip_on": True, "zorder": 7}
+    show.text(axes, lambda d: np.add(d.theta, (-0.12, 0)), None, r"drag $\theta$", **beside)
     key = "a star solves a task; a path with marks is its inner loop"
     plots.name_region(axes, 0.5, 0.02, key, fontsize=9, path_effects=HALO, zorder=7)
     show.title(axes, headline)

@@ -125,7 +125,8 @@ def by_class(x: Tensor, labels: Tensor) -> list[Tensor]:
 def picture(fig, show) -> None:
     left, cells = fig.add_gridspec(1, 2, width_ratios=(1, 1.25))
     points = fig.add_subplot(left)
-    points.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), xlabel="first input", ylabel="second input")
+    points.set(xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), ylabel="second input")
+    points.set_xlabel("first input\n(filled: support, open: query, ×: wrong)")
     show.paths(points, "boundary", colors=plots.BLACK, linewidths=2)
     for label, (color, marker) in enumerate(LOOKS):
         look = {"color": color, "marker": marker}
@@ -133,8 +134,6 @@ def picture(fig, show) -> None:
         show.points(points, lambda d, label=label: d.query[label], **look, markerfacecolor="white")
     look = {"color": plots.BLACK, "marker": "x", "markersize": 8, "markeredgewidth": 1.5}
     show.points(points, lambda d: d.query_x[d.mistakes], **look)
-    plain = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-    plots.name_region(points, 0.5, 0.03, "filled: support, open: query, ×: wrong", bbox=plain)
     show.title(points, lambda d: f"{d.mistakes.sum()} of {2 * QUERIES} queries wrong after k = {d.steps}")
 
     upper, lower = (fig.add_subplot(cell) for cell in cells.subgridspec(2, 1))

@@ -13,7 +13,7 @@ from course_lib.kit.demo import Demo
 from course_lib.models import MLP
 
 STEPS, RATES = (1, 2, 3, 5), (0.01, 0.1)
-SHORTEST, LONGEST = 0.1, 300.0  # relative lengths shown
+SHORTEST, LONGEST = 0.02, 300.0  # relative lengths shown
 
 
 def measure(loop: Callable, steps: int, inner_lr: float, num_tasks: int = 10, seed: int = 0) -> tuple[float, float]:
@@ -37,20 +37,21 @@ def errors(loop: Callable) -> Demo:
         left, right = fig.subplots(1, 2)
         for axes in (left, right):
             axes.set(xlabel="inner steps k", xlim=(0.8, STEPS[-1] + 0.1), xticks=STEPS)
-            show.level(axes, 1, "the library's", at=0)
+            show.level(axes, 1)
         left.set(yscale="log", ylim=(SHORTEST, LONGEST))
         left.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
         left.minorticks_off()
         right.set(ylim=(-1.05, 1.2))
-        show.level(right, 0, "at right angles", at=0.5)
+        show.level(right, 0)
+        right.set_yticks([-1, 0, 1], ["-1: opposite", "0: at right\nangles", "1: the same"])
         for row, (alpha, color, mark) in enumerate(zip(RATES, (plots.BLUE, plots.ORANGE), plots.MARKERS)):
-            look = {"color": color, "marker": mark, "linestyle": "-", "end": f"α = {alpha:g}"}
+            look = {"color": color, "marker": mark, "linestyle": "-", "end": f"α = {alpha:g}", "clip_on": False}
             show.line(left, STEPS, lambda d, row=row: d.lengths[row], **look)
             show.line(right, STEPS, lambda d, row=row: d.cosines[row], **look)
         show.title(
-            left, "This loop is right: its gradient is the library's" if exact else "Its length, times the right one"
+            left, "This loop is right: its gradient is the library's" if exact else "Length: dotted, the library's"
         )
-        show.title(right, "" if exact else "Cosine with the right direction")
+        show.title(right, "" if exact else "Direction: cosine with the library's")
 
     def words(d) -> str:
         rows = zip(RATES, d.lengths.tolist(), d.cosines.tolist())

@@ -61,7 +61,9 @@ def smooth(losses: np.ndarray) -> np.ndarray:
 def picture(fig, show) -> None:
     axes = fig.subplots()
     axes.set(xlabel="outer step", ylabel=f"query loss, mean of {WINDOW}", xlim=(0, ITERATIONS), ylim=(0, HIGHEST))
-    show.level(axes, ZERO_PREDICTOR_MSE, "predicting zero", at=0.75)
+    show.level(axes, ZERO_PREDICTOR_MSE)
+    under = {"ha": "right", "va": "top", "color": plots.QUIET, "fontsize": 9}
+    axes.text(0.99 * ITERATIONS, ZERO_PREDICTOR_MSE - 0.15, "predicting zero", **under)
     looks = {
         "calm": (plots.BLUE, "-", f"α = {CALM_LR:g}"),
         "clipped": (plots.GREEN, "--", "clipped"),

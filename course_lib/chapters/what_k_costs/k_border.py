@@ -129,7 +129,7 @@ def picture(fig, show) -> None:
     boxed = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     for x, y, words, color in (
         (borders, 3, lambda d: r"$2\,/\,\lambda_{max}$ at $\theta_k$", "#00634a"),
-        (log_border, 10.8, lambda d: rf"$2\,/\,\lambda_{{max}}$ = {d.border:.2g} at $\theta_0$", plots.BLACK),
+        (log_border, -0.25, lambda d: rf"$2\,/\,\lambda_{{max}}$ = {d.border:.2g} at $\theta_0$", plots.BLACK),
     ):
         at = lambda d, x=x: float(np.clip(np.atleast_1d(x(d))[min(3, np.size(x(d)) - 1)], -2.9, 0))
         side = {"ha": lambda d, at=at: "right" if at(d) > -1.6 else "left", "va": "center", "fontsize": 9}
@@ -178,7 +178,8 @@ def in_words(d) -> str:
     times = d.times[d.k]
     if not np.isfinite(times):
         return "overflowed"
-    return f"{times:.2g} times{', it vanishes' * bool(times < 0.1)}"
+    told = f"{times:,.0f}" if 100 <= times < 1e6 else f"{times:.2g}"
+    return f"{told} times{', it vanishes' * bool(times < 0.1)}"
 
 
 def words(d) -> str:

@@ -37,7 +37,7 @@ def compute(values: SimpleNamespace) -> dict:
         "steps": steps,
         "curves": {rate: quartiles[..., which] for rate, (_, quartiles) in found.items()},
         "at": at,
-        "here": float(found[values.rate][1][:, at, which].mean()),
+        "here": float(np.median(found[values.rate][1][:, at, which])),
     }
 
 
@@ -52,10 +52,10 @@ def picture(fig, show) -> None:
         chosen = lambda d, rate=rate: d.rate == rate
         single = lambda d, rate=rate: [np.c_[d.steps, run.clip(0, HIGHEST)] for run in d.curves[rate]]
         show.paths(axes, single, colors=color, linewidths=0.7, alpha=lambda d, c=chosen: 0.5 if c(d) else 0.15)
-        mean = lambda d, rate=rate: d.curves[rate].mean(0).clip(0, HIGHEST)
+        middle = lambda d, rate=rate: np.median(d.curves[rate], 0).clip(0, HIGHEST)
         wide = lambda d, c=chosen: 3.0 if c(d) else 1.6
         look = {"color": color, "marker": mark, "markersize": 5, "linestyle": "-", "linewidth": wide}
-        show.line(axes, "steps", mean, **look, end=SHOWN[rate].replace(", no", ",\nno"))
+        show.line(axes, "steps", middle, **look, end=SHOWN[rate].replace(", no", ",\nno"))
     show.points(axes, "outer_step", lambda d: min(d.here, HIGHEST), **plots.HERE, zorder=5)
     show.title(axes, headline)
 
@@ -65,8 +65,8 @@ def headline(d) -> str:
 
 
 def words(d) -> str:
-    told = [f"{SHOWN[rate]} {d.curves[rate][:, d.at].mean():.2f}" for rate in SHOWN]
-    what = f"Alpha lambda_max of {QUARTILES[d.task][1]} after {d.outer_step:,} outer steps, mean of eight seeds"
+    told = [f"{SHOWN[rate]} {np.median(d.curves[rate][:, d.at]):.2f}" for rate in SHOWN]
+    what = f"Alpha lambda_max of {QUARTILES[d.task][1]} after {d.outer_step:,} outer steps, median of eight seeds"
     return f"{what}: {'; '.join(told)}."
 
 

@@ -171,7 +171,7 @@ def cost_of(meta_gradient: Callable, inner_loop: Callable, num_tasks: int = 5) -
             axes.set_ylim(0, 1.05 * top)
             for name, color, mark in zip(runs, (plots.BLUE, plots.GREY), plots.MARKERS):
                 values = lambda d, entry=entry, name=name: d[entry][name]
-                show.line(axes, steps, values, color=color, marker=mark, linestyle="-", end=name)
+                show.line(axes, steps, values, color=color, marker=mark, linestyle="-", end=name, clip_on=False)
         first, last = (data["megabytes"]["yours"][at] for at in (0, -1))
         fig.axes[0].set_title(f"k = {steps[-1]}: {last / first:.0f} times what k = {steps[0]} remembers")
 

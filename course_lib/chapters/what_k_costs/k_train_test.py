@@ -38,23 +38,23 @@ def compute(values: SimpleNamespace) -> dict:
     """Errors of all seeds [seeds, training k, test k], and the chosen cell."""
     errors = table(values.budget, values.outer_lr)
     row, column = TRAIN_STEPS.index(values.train_steps), TEST_STEPS.index(values.test_steps)
-    mean = errors.mean(0)
-    best = TRAIN_STEPS[int(mean[:, column].argmin())]
-    return {"row": row, "column": column, "runs": errors, "mean": mean, "here": mean[row, column], "best": best}
+    middle = np.median(errors, 0)
+    best = TRAIN_STEPS[int(middle[:, column].argmin())]
+    return {"row": row, "column": column, "runs": errors, "middle": middle, "here": middle[row, column], "best": best}
 
 
 def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.35, 1))
     extent = (-0.5, len(TEST_STEPS) - 0.5, -0.5, len(TRAIN_STEPS) - 0.5)
-    show.image(left, "mean", cmap="viridis_r", norm=SHADES, origin="lower", aspect="auto", extent=extent)
+    show.image(left, "middle", cmap="viridis_r", norm=SHADES, origin="lower", aspect="auto", extent=extent)
     left.set(xlabel="inner steps at test time", ylabel="inner steps in training")
     left.set_xticks(range(len(TEST_STEPS)), labels=TEST_STEPS)
     left.set_yticks(range(len(TRAIN_STEPS)), labels=TRAIN_STEPS)
     left.grid(False)
     for at in np.ndindex(len(TRAIN_STEPS), len(TEST_STEPS)):
-        color = lambda d, at=at: "white" if d.mean[at] > DARK else "black"
+        color = lambda d, at=at: "white" if d.middle[at] > DARK else "black"
         look = {"color": color, "ha": "center", "va": "center", "fontsize": 9}
-        show.text(left, *at[::-1], lambda d, at=at: number(d.mean[at]), **look)
+        show.text(left, *at[::-1], lambda d, at=at: number(d.middle[at]), **look)
     corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
     look = {"color": plots.ORANGE, "linestyle": "-", "linewidth": 3, "clip_on": False}
     show.line(left, lambda d: corners + (d.column, d.row), **look)
@@ -72,9 +72,9 @@ def picture(fig, show) -> None:
         show.paths(right, single, colors=plots.BLUE, linewidths=0.7, alpha=0.35, shown=is_chosen)
         look = {"color": color, "linestyle": "-", "marker": mark, "markersize": 4}
         look |= {"linewidth": lambda d, row=row: 3 if d.row == row else 1.4, "zorder": 3}
-        show.line(right, tests, lambda d, r=runs_: r(d).mean(0), **look, end=f"trained with {k}")
+        show.line(right, tests, lambda d, r=runs_: np.median(r(d), 0), **look, end=f"trained with {k}")
     show.points(right, "column", lambda d: d.here.clip(*LIMITS), **plots.HERE, zorder=5)
-    show.title(right, lambda d: f"Mean of {len(d.runs)} seeds, each run thin")
+    show.title(right, lambda d: f"Median of {len(d.runs)} seeds, each run thin")
 
 
 def headline(d) -> str:
@@ -86,7 +86,7 @@ def number(error: float) -> str:
 
 
 def words(d) -> str:
-    best = ", ".join(f"{TRAIN_STEPS[r]} for {k}" for r, k in zip(d.mean.argmin(0), TEST_STEPS))
+    best = ", ".join(f"{TRAIN_STEPS[r]} for {k}" for r, k in zip(d.middle.argmin(0), TEST_STEPS))
     return (
         f"Median error of new tasks, every network trained with {BUDGETS[d.budget]}, outer rate {RATES[d.outer_lr]}: "
         f"trained with k = {d.train_steps} and given {d.test_steps} steps, {d.here:.2g}. The best training k for each "
