@@ -80,7 +80,7 @@ def maml_stays_caught(draw: int):
     theta = tuple(places["maml"].tolist())
     for _ in range(9 * landscape.OUTER_STEPS):
         theta = landscape.outer_step(theta, "maml", 5, 0.3, 0.3, draw)
-    found = float(landscape.query_loss(torch.tensor([theta], dtype=torch.float64), 5, 0.3, draw))
+    found = landscape.query_loss(torch.tensor([theta], dtype=torch.float64), 5, 0.3, draw).item()
     times = found / min(low, found)
     return times > 1.05, {"times": times}
 

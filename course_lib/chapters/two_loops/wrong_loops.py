@@ -41,17 +41,16 @@ def errors(loop: Callable) -> Demo:
         left.set(yscale="log", ylim=(SHORTEST, LONGEST))
         left.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
         left.minorticks_off()
-        right.set(ylim=(-1.05, 1.2))
+        right.set(ylim=(-1.05, 1.2), yticks=[-1, 0, 1])
         show.level(right, 0)
-        right.set_yticks([-1, 0, 1], ["-1: opposite", "0: at right\nangles", "1: the same"])
         for row, (alpha, color, mark) in enumerate(zip(RATES, (plots.BLUE, plots.ORANGE), plots.MARKERS)):
             look = {"color": color, "marker": mark, "linestyle": "-", "end": f"α = {alpha:g}", "clip_on": False}
             show.line(left, STEPS, lambda d, row=row: d.lengths[row], **look)
             show.line(right, STEPS, lambda d, row=row: d.cosines[row], **look)
         show.title(
-            left, "This loop is right: its gradient is the library's" if exact else "Length: dotted, the library's"
+            left, "This loop is right: its gradient is the library's" if exact else "Length (dotted: the library's)"
         )
-        show.title(right, "" if exact else "Direction: cosine with the library's")
+        show.title(right, "" if exact else "Cosine with the library's")
 
     def words(d) -> str:
         rows = zip(RATES, d.lengths.tolist(), d.cosines.tolist())
