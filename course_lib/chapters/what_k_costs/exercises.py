@@ -151,7 +151,7 @@ def check_best_k(best_k) -> Verdict:
 check_open = model_answer(
     "03",
     "open experiment",
-    "The tasks at first have such a rate, 0.047, a little beyond the line. One step takes alpha lambda_max from 2.4 to "
-    "3.9, and the second, too long as it is, lands where the loss is flatter: 1.5. Press *other tasks* twice, and no "
-    "rate beyond the line is calm on either. What saves a run is luck, not a rule.",
+    "The tasks at first have two, 0.047 and 0.068, a little beyond the line. At 0.047 one step takes alpha lambda_max "
+    "from 2.4 to 3.9, and the second, too long as it is, lands where the loss is flatter: 1.5. Press *other tasks* "
+    "once, and no rate beyond the line is calm. What saves a run is luck, not a rule.",
 )
