@@ -8,10 +8,21 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from course_lib.algorithms import MAML
 from course_lib.chapters.two_loops import solutions
 from course_lib.chapters.two_loops.bugs import BUGS, SHARED
-from course_lib.inner_loop import adapt, stack_params
+from course_lib.chapters.two_loops.compared import (
+    INNER_LR,
+    STEPS,
+    adapted,
+    as_one,
+    chained,
+    flat,
+    gradient,
+    joined,
+    meta_batch,
+    small_model,
+    through_last_step,
+)
 from course_lib.kit.answers import source_of
 from course_lib.kit.checks import (
     WAITING,
@@ -29,25 +40,8 @@ from course_lib.kit.checks import (
     unanswered,
     wrong,
 )
-from course_lib.losses import mse
 from course_lib.models import MLP
-from course_lib.tasks import SinusoidTasks, TaskBatch
-
-STEPS, INNER_LR = 3, 0.05
-
-
-def meta_batch(num_tasks: int = 25, seed: int = 0) -> TaskBatch:
-    """Sinusoid tasks in float64, 10 support and 10 query points each."""
-    batch = SinusoidTasks(10, 10).sample(num_tasks, generator=torch.Generator().manual_seed(seed))
-    return batch.map(lambda part: part.double())
-
-
-def small_model() -> MLP:
-    return MLP(hidden=(8, 8), activation="Tanh", seed=0).double()
-
-
-def flat(values: dict[str, Tensor]) -> Tensor:
-    return torch.cat([value.detach().flatten() for value in values.values()])
+from course_lib.tasks import TaskBatch
 
 
 @exercise(
@@ -124,19 +118,19 @@ def check_inner_loop(inner_loop) -> Verdict:
         return wrong("Return a dictionary with the same names as `params`.")
     if not torch.equal(flat(start), before):
         return wrong("Your steps changed `params` itself: all other tasks start from it. Build a new dictionary.")
-    once = _adapted(batch, 1, INNER_LR)
+    once = adapted(batch, 1, INNER_LR)
     mistakes = [
         (once, "That is one step. Repeat it `steps` times, each from the newest weights."),
-        (_adapted(batch, STEPS, -INNER_LR), "The steps go uphill: mind the sign."),
-        (_adapted(batch, STEPS, 10 * INNER_LR), "You summed the squared errors of the points; the loss is their mean."),
-        (_adapted(batch, STEPS, INNER_LR / 2), "Your steps are half as long: the mean squared error has no 1/2 here."),
+        (adapted(batch, STEPS, -INNER_LR), "The steps go uphill: mind the sign."),
+        (adapted(batch, STEPS, 10 * INNER_LR), "You summed the squared errors of the points; the loss is their mean."),
+        (adapted(batch, STEPS, INNER_LR / 2), "Your steps are half as long: the mean squared error has no 1/2 here."),
         (
             before + STEPS * (once - before),
             "All your gradients are taken at the start: `model(x)` does not know the newest `params`.",
         ),
         (before, "Nothing changed: return the new weights."),
     ]
-    verdict = compare(flat(result), _adapted(batch, STEPS, INNER_LR), mistakes)
+    verdict = compare(flat(result), adapted(batch, STEPS, INNER_LR), mistakes)
     return _check_graph(result, start, batch) if verdict.passed else verdict
 
 
@@ -148,20 +142,10 @@ def _check_graph(result: dict, start: dict, batch: TaskBatch) -> Verdict:
     got = torch.autograd.grad(loss, start.values(), allow_unused=True) if reaches else [None]
     if any(part is None for part in got):
         return wrong(f"The steps are right, but {CUT_OFF}")
-    full, first = (_gradient(batch, second_order=order) for order in (True, False))
+    full, first = (gradient(batch, second_order=order) for order in (True, False))
     mistake = "The steps are right, but second derivatives are missing: create_graph=True is missing."
     got = torch.cat([g.flatten() for g in got])
     return compare(got, full, [(first, mistake)], "The steps, and the gradient through them.")
-
-
-def _adapted(batch: TaskBatch, steps: int, inner_lr: float) -> Tensor:
-    model = small_model()
-    options = {"loss_fn": mse, "steps": steps, "lr": inner_lr}
-    return flat(adapt(model, stack_params(model, 1), batch.support_x, batch.support_y, **options))
-
-
-def _gradient(batch: TaskBatch, steps: int = STEPS, second_order: bool = True) -> Tensor:
-    return flat(MAML(steps, INNER_LR, second_order).meta_gradient(small_model(), batch)[0])
 
 
 @exercise(
@@ -178,18 +162,18 @@ def check_meta_gradient(meta_gradient) -> Verdict:
         "not have been used in the graph|does not require grad": DETACHED,
     }
     result = _gradient_of(meta_gradient, model, batch, STEPS, hints, (solutions.inner_loop,))
-    expected, last = _gradient(batch), "That is the last task alone. Every task of the batch counts."
+    expected, last = gradient(batch), "That is the last task alone. Every task of the batch counts."
     mistakes = [
         *_flawed(batch),
         (-expected, "The sign is turned. Return the gradient; descending it comes later."),
-        (_gradient(batch, steps=0), "You judged the weights before they adapted. Predict with the adapted ones."),
-        (_gradient(batch[3:]), last),
-        (_gradient(batch[3:]) / 4, last),
-        (_chained(batch), "Each of your tasks starts where the one before ended. All start from the same weights."),
+        (gradient(batch, steps=0), "You judged the weights before they adapted. Predict with the adapted ones."),
+        (gradient(batch[3:]), last),
+        (gradient(batch[3:]) / 4, last),
+        (chained(batch), "Each of your tasks starts where the one before ended. All start from the same weights."),
         (0 * expected, f"The gradient is zero everywhere. {DETACHED}"),
-        (_through_last_step(batch), f"Only the last inner step is differentiated. {DETACHED}"),
-        *((scale * _gradient(_joined(batch)), JOINED) for scale in (1, 2)),  # over all points; of both losses
-        (_gradient(_as_one(batch)), "You adapted once, to all tasks' points. Each task adapts a copy of its own."),
+        (through_last_step(batch), f"Only the last inner step is differentiated. {DETACHED}"),
+        *((scale * gradient(joined(batch)), JOINED) for scale in (1, 2)),  # over all points; of both losses
+        (gradient(as_one(batch)), "You adapted once, to all tasks' points. Each task adapts a copy of its own."),
     ]
     verdict = compare(flat(result), expected, mistakes, "This is line 8 of algorithm 1, before the step.")
     if not verdict.passed:
@@ -204,7 +188,7 @@ def check_meta_gradient(meta_gradient) -> Verdict:
     if not same(flat(_gradient_of(later, model, batch, STEPS, first=(solutions.inner_loop,))), expected):
         return wrong(STALE)
     unadapted = _gradient_of(meta_gradient, model, batch, STEPS, first=(_stay,))
-    return verdict if same(flat(unadapted), _gradient(batch, steps=0)) else wrong(NOT_HANDED_IN)
+    return verdict if same(flat(unadapted), gradient(batch, steps=0)) else wrong(NOT_HANDED_IN)
 
 
 def _stay(model, params, x, y, steps, inner_lr):
@@ -238,9 +222,9 @@ def _flawed(batch: TaskBatch) -> list[tuple[Tensor, str]]:
             "You judged on the support set. The query set judges.": support,
             FIRST_ORDER: first,
         }
-        gradient = _gradient(on_support if support else batch, second_order=not first)
+        flawed = gradient(on_support if support else batch, second_order=not first)
         hint = " And another thing: ".join(words for words, holds in hints.items() if holds)
-        found.append((gradient * batch.num_tasks if total else gradient, hint))
+        found.append((flawed * batch.num_tasks if total else flawed, hint))
     return found[1:]
 
 
@@ -248,29 +232,6 @@ FIRST_ORDER = (
     "That is first order: the derivative with respect to the adapted weights. Differentiate with respect to theta, "
     "through the inner loop: were the adapted weights detached, or is a create_graph=True missing?"
 )
-
-
-def _as_one(batch: TaskBatch) -> TaskBatch:
-    """The points of all tasks as one task."""
-    return batch.map(lambda points: points.reshape(1, -1, points.shape[-1]))
-
-
-def _joined(batch: TaskBatch) -> TaskBatch:
-    """The tasks judged on all their points."""
-    x, y = torch.cat([batch.support_x, batch.query_x], 1), torch.cat([batch.support_y, batch.query_y], 1)
-    return TaskBatch(batch.support_x, batch.support_y, x, y)
-
-
-def _through_last_step(batch: TaskBatch) -> Tensor:
-    """The meta-gradient if every inner step begins with a detached copy, for the last of these."""
-    model, total = small_model(), 0.0
-    for i in range(batch.num_tasks):
-        task = batch[i : i + 1]
-        params = MAML(STEPS - 1, INNER_LR).adapt(model, task.support_x, task.support_y)
-        model_there = small_model()
-        model_there.load_state_dict({name: p[0].detach() for name, p in params.items()})
-        total = total + flat(MAML(1, INNER_LR).meta_gradient(model_there, task)[0]) / batch.num_tasks
-    return total
 
 
 def _gradient_of(
@@ -281,23 +242,11 @@ def _gradient_of(
     answered(result)
     names = [name for name, _ in model.named_parameters()]
     complete = isinstance(result, dict) and list(result) == names
-    if not complete or not all(isinstance(gradient, Tensor) for gradient in result.values()):
+    if not complete or not all(isinstance(part, Tensor) for part in result.values()):
         raise Settled(wrong(_INCOMPLETE))
     if not torch.equal(flat(dict(used.named_parameters())), flat(dict(model.named_parameters()))):
         raise Settled(wrong("The model has other weights than before. Return the gradient; the step comes later."))
     return result
-
-
-def _chained(batch: TaskBatch) -> Tensor:
-    """The gradient if every task begins with the weights adapted to the one before."""
-    model, total = small_model(), 0.0
-    params = stack_params(model, 1)
-    for i in range(batch.num_tasks):
-        task = batch[i : i + 1]
-        params = MAML(STEPS, INNER_LR).adapt(model, task.support_x, task.support_y, params)
-        outputs = functional_call(model, {name: p[0] for name, p in params.items()}, (task.query_x[0],))
-        total = total + (outputs - task.query_y[0]).square().mean() / batch.num_tasks
-    return torch.cat([g.flatten() for g in torch.autograd.grad(total, model.parameters())])
 
 
 @exercise("02", "bug 2, repaired", solution=solutions.REPAIRED)
@@ -308,9 +257,9 @@ def check_repaired(loop) -> Verdict:
         return Verdict(None, "This is loop two as it was: mend the line in its own cell, and run both cells again.")
     for steps in (1, 2, 5):
         result = _gradient_of(loop, model, batch, steps)
-        expected = _gradient(batch, steps)
-        verdict = compare(flat(result), expected, [(_gradient(batch, steps, False), _STILL["first order"]),
-                                          (_gradient(batch, 0), _STILL["before"])])  # fmt: skip
+        expected = gradient(batch, steps)
+        verdict = compare(flat(result), expected, [(gradient(batch, steps, False), _STILL["first order"]),
+                                          (gradient(batch, 0), _STILL["before"])])  # fmt: skip
         if not verdict.passed:
             known = any(hint in verdict.message for hint in _STILL.values())
             return verdict if known else wrong(f"For k = {steps} it is still off. {verdict.message}")

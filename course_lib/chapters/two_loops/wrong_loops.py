@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from course_lib.algorithms import MAML
-from course_lib.chapters.two_loops.exercises import flat, meta_batch
+from course_lib.chapters.two_loops.compared import flat, meta_batch
 from course_lib.kit import plots
 from course_lib.kit.demo import Demo
 from course_lib.models import MLP
