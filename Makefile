@@ -12,7 +12,7 @@ CELL_TIMEOUT := 300# seconds that one notebook cell may take under test
 TEST_JOBS := 2# processes; a file's tests stay together (a notebook's cells share a kernel), the browser's, longest, first
 
 # The course's networks are tiny: one thread is as fast as several, and leaves the others to the browser.
-test site figures notebooks: export OMP_NUM_THREADS ?= 1
+lab present test site figures notebooks: export OMP_NUM_THREADS ?= 1
 # The kernel called python3 is the environment's, whatever kernels a person or another program has installed.
 export JUPYTER_PREFER_ENV_PATH := 1
 export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter

@@ -71,6 +71,7 @@ import numpy as np
 
 from course_lib.kit.controls import Button, Choice, Control, Notches, Run, Several, Slider, Switch
 from course_lib.kit.corners import check
+from course_lib.kit.live import one_core
 from course_lib.kit.panel import Panel
 from course_lib.kit.picture import Picture, smaller
 from course_lib.kit.touch import Point, Points
@@ -288,7 +289,8 @@ class Demo:
         if self._panel is None:
             if self.data is None:
                 self.picture = Picture(self.make_picture, self.size).fit(ratio=STILL_RATIO)
-                self.show_last_frame()
+                with one_core():
+                    self.show_last_frame()
             self._panel = Panel(self)
         return self._panel
 

@@ -287,18 +287,18 @@ class LiveDemo:
         parts = [control.locator(part).first for part in inside if control.locator(part).count()]
         (parts or [control])[0].focus()
 
-    def reset(self) -> str:
+    def reset(self, pause: float = 0.25) -> str:
         """Press reset and return the picture that stays."""
         self.box.locator(".demo-reset").click()
-        return self.settled()
+        return self.settled(pause)
 
-    def move(self, control: Locator) -> None:
+    def move(self, control: Locator, pause: float = 0.25) -> None:
         """Move a control by keyboard; AssertionError if no new picture comes, or an error box."""
-        before, name = self.settled(), control.get_attribute("class")
+        before, name = self.settled(pause), control.get_attribute("class")
         for key in self.keys(control):
             self.focus(control)
             self.page.keyboard.press(key)
-            if self.settled() != before or self.problem:
+            if self.settled(pause) != before or self.problem:
                 break
         assert not self.problem, f"{self.title!r}, {name}: {self.problem}"
         assert self.picture() != before, f"{self.title!r}: {name} does not change the picture"

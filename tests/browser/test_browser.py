@@ -222,5 +222,5 @@ def test_every_control_of_every_demo_of_a_notebook_changes_its_picture_and_all_f
             demo.settled()
         for control in demo.controls():
             if (demo.title, control.get_attribute("class").split("-")[-1]) not in IDLE:
-                demo.move(control)
-                demo.reset()
+                demo.move(control, pause=0.05)
+                demo.reset(pause=0.05)
