@@ -7,18 +7,14 @@ This is lines 5 and 6 of algorithm 1 (MAML, arXiv 1703.03400). It is the only in
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
 from course_lib.engine import fast_layers
 from course_lib.losses import LossFn
-from course_lib.models import call_with, set_buffers
 from course_lib.validation import check_count, check_losses, check_model, refuse
 
 Params = dict[str, Tensor]  # {name: [T, ...]}, one copy a task
@@ -47,74 +43,24 @@ def unflatten(vector: Tensor, like: Params, names: Sequence[str]) -> Params:
 def predict(model: nn.Module, params: Params, x: Tensor) -> Tensor:
     """Outputs of every task's own network: x [T, N, ...] -> [T, N, outputs].
 
-    ``fast_layers`` knows common layers in a form for many tasks; what it does not know is ``each_task``'s.
+    What ``vmap`` over the plain module gives, from layers in a form for many tasks where there is one:
+
+    >>> from torch.func import functional_call, vmap
+    >>> from course_lib.models import MLP
+    >>> model, x = MLP(seed=0), torch.randn(3, 10, 1)
+    >>> params = stack_params(model, 3)
+    >>> plain = vmap(lambda p, x: functional_call(model, p, x))(params, x)
+    >>> torch.testing.assert_close(predict(model, params, x), plain)
+
+    Raises:
+        ValueError: x and the parameters are of different precision.
     """
-    try:
-        return fast_layers.call(model, params, x, otherwise=each_task)
-    except RuntimeError as error:
-        dtypes = {p.dtype for p in params.values() if p.is_floating_point()}
-        if x.is_floating_point() and dtypes and x.dtype not in dtypes:
-            raise ValueError(
-                f"the tasks are {x.dtype} and the model's parameters {', '.join(map(str, dtypes))}: make them one, "
-                "with batch.to(dtype=...) or model.to(...)"
-            ) from error
-        raise
+    return fast_layers.call(model, params, x)
 
 
 def features(model: nn.Module, params: Params, x: Tensor) -> Tensor:
     """Last-layer features of every task's own network: x [T, N, ...] -> [T, N, D]."""
     return predict(model.features, fast_layers.child_params(params, "features"), x)
-
-
-def each_task(module: nn.Module, params: Params, x: Tensor) -> Tensor:
-    """The plain module on each task with that task's parameters: x [T, N, ...] -> [T, N, ...]."""
-    kind = type(module)
-    if len(x) == 1 or kind in ONE_BY_ONE:
-        return one_by_one(module, params, x)
-    before = [buffer.clone() for buffer in module.buffers()]
-    try:
-        if kind in TOGETHER:  # one module of a class may do what another, or itself in another mode, does not
-            return together(module, params, x)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", "There is a performance drop")  # vmap would loop too, and warn each time
-            outputs = together(module, params, x)
-        TOGETHER.add(kind)
-        return outputs
-    except (RuntimeError, UserWarning) as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[0][:200]
-    set_buffers(module, before)  # as if it had not been tried
-    outputs = one_by_one(module, params, x)
-    take_one_by_one(kind, reason)
-    return outputs
-
-
-TOGETHER: WeakSet[type] = WeakSet()  # classes of modules that vmap serves
-ONE_BY_ONE: WeakSet[type] = WeakSet()  # and those it does not: recurrent layers, an `if` on values, ...
-
-
-def take_one_by_one(kind: type, reason: str) -> None:
-    """From now on modules of this class take their tasks one after another; it is told once."""
-    TOGETHER.discard(kind)
-    ONE_BY_ONE.add(kind)
-    name = kind.__name__
-    warnings.warn(f"{name} takes its tasks one after another: the same numbers, slower ({reason})", stacklevel=3)
-
-
-def together(module: nn.Module, params: Params, x: Tensor) -> Tensor:
-    """``each_task`` by vmap; dropout draws anew for each task."""
-    return vmap(lambda p, x: call_with(module, p, x), randomness="different")(params, x)
-
-
-def one_by_one(module: nn.Module, params: Params, x: Tensor) -> Tensor:
-    """``each_task`` as a loop. Buffers that a forward pass moves end as the mean over the tasks."""
-    tasks = zip(*(p.unbind() for p in params.values())) if params else ((),) * len(x)
-    outputs, ends = [], []
-    for values, task_x in zip(tasks, x.unbind()):
-        buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-        outputs.append(call_with(module, dict(zip(params, values)), task_x, buffers))
-        ends.append(list(buffers.values()))
-    set_buffers(module, *ends)
-    return torch.stack(outputs)
 
 
 def select(params: Params, only: str | Sequence[str] | None) -> list[str]:
@@ -186,8 +132,7 @@ def adapt(
     """
     check_model(model)
     check_count("steps", steps, 0)
-    _check_tasks(params, x, y)
-    _check_rate(lr, params)
+    _check(params, x, y, lr)
     names = [name for name in select(params, only) if params[name].requires_grad]
     if steps and not names:
         raise ValueError(f"nothing to adapt: of {select(params, only)} none requires a gradient")
@@ -243,28 +188,18 @@ def descend(theta: Tensor, rate: float | Tensor, grad: Tensor) -> Tensor:
 
 
 def per_task(rate: float | Tensor, like: Tensor) -> float | Tensor:
-    """``rate`` as it multiplies a gradient ``like`` [T, ...]: one per task [T] as [T, 1, ...], others as they are."""
-    if not isinstance(rate, Tensor) or rate.ndim != 1:
+    """``rate`` as it multiplies a gradient ``like`` [T, ...]: one per task [T] as [T, 1, ...], a number as it is."""
+    if not isinstance(rate, Tensor) or rate.ndim == 0:
         return rate
-    if len(rate) != len(like):
+    if rate.shape != like.shape[:1]:
         raise ValueError(
-            f"lr must be one number or one per task [{len(like)}], not {len(rate)} of them; rates per task want all "
-            "tasks of a meta-batch together (tasks_at_once)"
+            f"lr must be one number or one per task [{len(like)}], not of shape {list(rate.shape)}; rates per task "
+            "want all tasks of a meta-batch together (tasks_at_once)"
         )
     return rate.view(-1, *[1] * (like.ndim - 1))
 
 
-def _check_rate(lr: float | Tensor | Rate, params: Params) -> None:
-    if isinstance(lr, Tensor):
-        refuse(~lr.isfinite().reshape(-1), "lr must be finite")
-        per_task(lr, next(iter(params.values())))
-        if lr.ndim > 1:
-            raise ValueError(f"lr must be one number or one per task, not of shape {list(lr.shape)}")
-    elif not callable(lr) and not -float("inf") < lr < float("inf"):
-        raise ValueError(f"lr must be a finite number, not {lr}")
-
-
-def _check_tasks(params: Params, x: Tensor, y: Tensor) -> None:
+def _check(params: Params, x: Tensor, y: Tensor, lr: float | Tensor | Rate) -> None:
     num_tasks = len(next(iter(params.values())))
     if not num_tasks == len(x) == len(y):
         raise ValueError(
@@ -273,3 +208,7 @@ def _check_tasks(params: Params, x: Tensor, y: Tensor) -> None:
         )
     if x.shape[:2] != y.shape[:2]:
         raise ValueError(f"x {list(x.shape)} and y {list(y.shape)} must agree in tasks and points, [T, N, ...]")
+    if isinstance(lr, Tensor):
+        refuse(~lr.isfinite().reshape(-1), "lr must be finite")
+    elif not callable(lr) and not -float("inf") < lr < float("inf"):
+        raise ValueError(f"lr must be a finite number, not {lr}")

@@ -31,8 +31,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch import nn
 
 from course_lib.validation import check_choice
 
@@ -158,62 +157,3 @@ class Conv4(nn.Sequential):
 
 def has_convolutions(model: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.conv._ConvNd) for m in model.modules())
-
-
-def hooked(module: nn.Module) -> bool:
-    """Whether calling ``module`` does more than its class's ``forward``."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
-
-
-def call_with(module: nn.Module, params: dict[str, Tensor], x: Tensor, buffers: dict[str, Tensor] = {}) -> Tensor:
-    """``module(x)`` with other tensors in the places of its parameters and buffers, by name.
-
-    As ``torch.func.functional_call``, but right for a module that stands in several places; attention is computed in
-    the form that can be differentiated twice. A buffer that the forward pass replaces is replaced in ``buffers``.
-
-    Raises:
-        RuntimeError: a buffer is replaced that is not in ``buffers``.
-    """
-    new = {id(p): params[name] for name, p in module.named_parameters()}
-    names = {id(b): name for name, b in module.named_buffers()}
-    new |= {tensor: buffers[name] for tensor, name in names.items() if name in buffers}
-    kept = [part.__dict__[kind] for part in module.modules() for kind in ("_parameters", "_buffers")]
-    before = [(where, dict(where)) for where in kept if where]
-    with plain_attention():
-        try:
-            for where, tensors in before:
-                where.update((name, new.get(id(tensor), tensor)) for name, tensor in tensors.items())
-            outputs = module(x)
-            for where, tensors in before:
-                for key, tensor in tensors.items():
-                    if id(tensor) in names and where[key] is not new.get(id(tensor), tensor):
-                        if names[id(tensor)] not in buffers:
-                            raise RuntimeError(f"the buffer {names[id(tensor)]} is replaced in a forward pass")
-                        buffers[names[id(tensor)]] = where[key].detach()
-            return outputs
-        finally:
-            for where, tensors in before:
-                where.update(tensors)
-
-
-@contextmanager
-def plain_attention() -> Iterator[None]:
-    """Inside, attention takes no fused kernel: those have no second derivative, or none under vmap."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-
-
-@torch.no_grad()
-def set_buffers(module: nn.Module, *ends: Sequence[Tensor], shares: Sequence[float] | None = None) -> None:
-    """Make the module's buffers the mean of where several passes left them, weighed by ``shares`` (else equally)."""
-    shares = shares or [1 / len(ends)] * len(ends)
-    for buffer, first, *others in zip(module.buffers(), *ends):
-        if buffer.is_floating_point() and others:  # as a distance from the first: equal ones stay what they are
-            apart = (torch.where(value == first, 0, value - first) for value in others)  # infinite ones too
-            first = first + sum(share * distance for share, distance in zip(shares[1:], apart))
-        buffer.copy_(first if buffer.is_floating_point() or not others else others[-1])

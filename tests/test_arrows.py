@@ -34,6 +34,8 @@ DOORS = {  # from the textbook and the kit to the engine
     ("course_lib.kit.many_seeds", "course_lib.engine.sweep"): "the seeds of an experiment train as one run",
     ("course_lib.kit.experiment", "course_lib.engine.files"): "a table of results is written whole",
     ("course_lib.inner_loop", "course_lib.engine.fast_layers"): "predict asks for a fast layer",
+    ("course_lib.algorithms.base", "course_lib.engine.pieces"): "a meta-gradient of a few tasks at a time",
+    ("course_lib.algorithms.fitted", "course_lib.engine.any_module"): "whether a model's head can be solved for",
     ("course_lib.training", "course_lib.engine.hot_path"): "make_meta_gradient asks for a fast step",
     ("course_lib.training", "course_lib.engine.distributed"): "several processes share the tasks of a run",
     ("course_lib.training", "course_lib.engine.saved_state"): "a run that was stopped goes on",

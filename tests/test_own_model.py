@@ -13,10 +13,11 @@ from torch import nn
 from course_lib.algorithms import ANIL, MAML, R2D2, ProtoNet, Reptile
 from course_lib.algorithms.heads import StoredHeads
 from course_lib.analysis.memory import CheckpointedMAML
+from course_lib.engine.any_module import ONE_BY_ONE, TOGETHER
 from course_lib.engine.hot_path import make_meta_gradient
 from course_lib.engine.sweep import meta_train_sweep
 from course_lib.evaluation import evaluate
-from course_lib.inner_loop import ONE_BY_ONE, TOGETHER, adapt, stack_params
+from course_lib.inner_loop import adapt, stack_params
 from course_lib.losses import cross_entropy, mse
 from course_lib.models import MLP, Conv4
 from course_lib.tasks import SinusoidTasks, TaskBatch

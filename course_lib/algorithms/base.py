@@ -10,16 +10,16 @@ A method is a ``Learner`` that overrides ``start`` (what a task begins with), ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from course_lib.engine.pieces import Compute, Sums, in_pieces
 from course_lib.inner_loop import Params, Rate, adapt, predict, stack_params, without_autocast
 from course_lib.losses import loss_from_settings, loss_settings
-from course_lib.models import set_buffers
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_count, check_losses, check_rate
 
@@ -41,11 +41,6 @@ class Visit:
     adapted: Params  # {name: [T, ...]}, where the inner loop ended
     losses: Tensor  # [T], on the query sets
     kept: Params = field(default_factory=dict)  # {name: [T, ...]}, what the learner remembers of these tasks
-
-
-Sums = tuple[dict[str, Tensor], Tensor, Params]  # gradients, losses [T], what is kept {name: [T, ...]}
-Compute = Callable[[nn.Module, TaskBatch, int], Sums]  # as ``Learner.gradient``
-Runner = Callable[[Compute, nn.Module, list[TaskBatch], int], Iterator[tuple[Sums, list[Tensor]]]]
 
 
 class Learner(nn.Module):
@@ -137,7 +132,7 @@ class Learner(nn.Module):
         if self.prepares:
             batch = self.prepare(model, batch)
         if compute is None:
-            compute = self.gradient if tasks_at_once is None else partial(in_pieces, self, tasks_at_once)
+            compute = self.gradient if tasks_at_once is None else partial(in_pieces, self.gradient, tasks_at_once)
         grads, losses, kept = compute(model, batch, len(batch))
         if self.prepares:
             self.remember(batch, kept)
@@ -180,38 +175,6 @@ class Learner(nn.Module):
     def describe(self) -> str:
         """One line: the method and its settings."""
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings().items())})"
-
-
-def one_after_another(
-    compute: Compute, model: nn.Module, pieces: list[TaskBatch], num_tasks: int
-) -> Iterator[tuple[Sums, list[Tensor]]]:
-    """The pieces of a meta-batch in turn, each from the model's buffers as they are now; yields where they end too."""
-    before = [buffer.clone() for buffer in model.buffers()]
-    for piece in pieces:
-        set_buffers(model, before)
-        yield compute(model, piece, num_tasks), [buffer.clone() for buffer in model.buffers()]
-
-
-def in_pieces(
-    learner: Learner,
-    tasks_at_once: int,
-    model: nn.Module,
-    batch: TaskBatch,
-    num_tasks: int,
-    run: Runner = one_after_another,
-) -> Sums:
-    """``learner.gradient``, ``tasks_at_once`` tasks at a time; the buffers end as their mean over the tasks."""
-    pieces = batch.split(tasks_at_once)
-    if len(pieces) == 1:
-        return learner.gradient(model, batch, num_tasks)
-    grads, losses, kept, buffers = None, [], [], []
-    for part, ends in run(learner.gradient, model, pieces, num_tasks):
-        grads = part[0] if grads is None else {name: grads[name] + g for name, g in part[0].items()}
-        losses.append(part[1])
-        kept.append(part[2])
-        buffers.append(ends)
-    set_buffers(model, *buffers, shares=[len(piece) / len(batch) for piece in pieces])
-    return grads, torch.cat(losses), {name: torch.cat([k[name] for k in kept]) for name in kept[0]}
 
 
 def trainable(learner: Learner, model: nn.Module) -> dict[str, nn.Parameter]:

@@ -10,7 +10,6 @@ This is the lecture's two-phase approach (section 2). R2D2, MetaOptNet and Proto
 from __future__ import annotations
 
 import math
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +17,10 @@ from torch import Tensor, nn
 from course_lib.algorithms.base import Learner, Visit
 from course_lib.algorithms.heads import BIAS, WEIGHT, check_linear
 from course_lib.algorithms.solvers import Head
+from course_lib.engine.any_module import check_head_on_top
 from course_lib.inner_loop import Params, features, stack_params
-from course_lib.models import call_with, hooked, set_buffers
 from course_lib.tasks.base import TaskBatch
-from course_lib.validation import check_count, check_model, tracing
+from course_lib.validation import check_count, check_model
 
 
 class Positive(nn.Module):
@@ -111,42 +110,3 @@ class FittedHead(Learner):
 
     def remember(self, batch: TaskBatch, kept: Params) -> None:
         pass  # a head that is solved for needs no memory
-
-
-ON_TOP: WeakSet[nn.Module] = WeakSet()  # models of which ``check_head_on_top`` has been seen to hold
-
-
-@torch.no_grad()
-def check_head_on_top(model: nn.Module, x: Tensor) -> None:
-    """A TypeError if ``model``'s outputs are not head(features(x)) with a plain linear head, tried once on the first
-    of x [T, N, ...], with other parameters than it has: a head is solved for on top of the features, so nothing may
-    stand between them or behind."""
-    if type(model.head) is not nn.Linear or hooked(model.head):
-        raise TypeError(
-            f"a head that is solved for is one plain nn.Linear, but this model's is a {type(model.head).__name__}"
-            f"{' with hooks' if hooked(model.head) else ''}; use a method of gradient steps (MAML, ANIL)"
-        )
-    plain = type(model).forward is nn.Sequential.forward and list(model._modules) == ["features", "head"]
-    if (plain and not hooked(model)) or model in ON_TOP or tracing():
-        return
-    before = [buffer.clone() for buffer in model.buffers()]
-    generator = torch.Generator().manual_seed(0)
-    params = {n: p + torch.randn(p.shape, generator=generator).to(p) / 30 for n, p in model.named_parameters()}
-
-    def inside(child: str) -> Params:
-        return {name.removeprefix(child + "."): p for name, p in params.items() if name.startswith(child + ".")}
-
-    gpus = [x.device] if x.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        whole = call_with(model, params, x[0])
-    set_buffers(model, before)
-    with torch.random.fork_rng(devices=gpus):  # dropout draws the same twice
-        parts = call_with(model.head, inside("head"), call_with(model.features, inside("features"), x[0]))
-    set_buffers(model, before)
-    if whole.shape != parts.shape or not torch.allclose(whole, parts, rtol=1e-4, atol=1e-6):
-        raise TypeError(
-            f"this head is solved for on top of the features, but the outputs of {type(model).__name__} are not "
-            "head(features(x)): move what stands between the two, or between the input and the features, into "
-            "`features`, and what stands behind the head into the loss; or use a method of gradient steps (MAML, ANIL)"
-        )
-    ON_TOP.add(model)

@@ -21,8 +21,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from course_lib.algorithms.base import Compute, Sums
-from course_lib.models import set_buffers
+from course_lib.engine.any_module import set_buffers
+from course_lib.engine.pieces import Compute, Sums
 from course_lib.tasks.base import TaskBatch
 
 

@@ -9,30 +9,37 @@ times the speed of ``vmap``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_lib.engine.any_module import Params, child_params, each_task, hooked
 from course_lib.engine.batch_norm import batch_norm as batch_norm_of_batch
 from course_lib.engine.linear import linear
-from course_lib.models import hooked
-
-Params = dict[str, Tensor]
-Forward = Callable[[nn.Module, Params, Tensor], Tensor]  # (module, {name: [T, ...]}, x [T, N, ...]) -> [T, N, ...]
 
 ELEMENTWISE = {nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.Softplus, nn.LeakyReLU, nn.Identity}
 POOLING = {nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d}
 
 
-def call(module: nn.Module, params: Params, x: Tensor, otherwise: Forward) -> Tensor:
-    """``module`` on x [T, N, ...], task t with its own parameters params[...][t] -> [T, N, ...].
+def call(model: nn.Module, params: Params, x: Tensor) -> Tensor:
+    """``model`` on x [T, N, ...], task t with its own parameters params[...][t] -> [T, N, ...].
 
-    What has no rule here is ``otherwise``'s: other classes, subclasses, modules with hooks, and a module some of whose
+    What has no rule here is ``each_task``'s: other classes, subclasses, modules with hooks, and a module some of whose
     parts share a parameter, which has one name in ``params`` and several places.
+
+    Raises:
+        ValueError: x and the parameters are of different precision.
     """
-    return layer(module, params, x, otherwise) if places(module) == len(params) else otherwise(module, params, x)
+    try:
+        return layer(model, params, x) if places(model) == len(params) else each_task(model, params, x)
+    except RuntimeError as error:
+        dtypes = {p.dtype for p in params.values() if p.is_floating_point()}
+        if x.is_floating_point() and dtypes and x.dtype not in dtypes:
+            raise ValueError(
+                f"the tasks are {x.dtype} and the model's parameters {', '.join(map(str, dtypes))}: make them one, "
+                "with batch.to(dtype=...) or model.to(...)"
+            ) from error
+        raise
 
 
 def places(module: nn.Module) -> int:
@@ -41,14 +48,14 @@ def places(module: nn.Module) -> int:
     return own + sum(places(child) for child in module._modules.values() if child is not None)
 
 
-def layer(module: nn.Module, params: Params, x: Tensor, otherwise: Forward) -> Tensor:
+def layer(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     """``call``, where no parameter is shared."""
     kind, images = type(module), x.ndim == 5
     if hooked(module):
-        return otherwise(module, params, x)
+        return each_task(module, params, x)
     if kind.forward is nn.Sequential.forward:
         for name, child in pool_early(list(module._modules.items())):
-            x = layer(child, child_params(params, name), x, otherwise)
+            x = layer(child, child_params(params, name), x)
         return x
     if kind is nn.Linear and module.bias is not None and x.ndim == 3:
         return linear(x, params["weight"], params["bias"])  # [T, N, in] -> [T, N, out]
@@ -62,12 +69,7 @@ def layer(module: nn.Module, params: Params, x: Tensor, otherwise: Forward) -> T
         return batch_norm(module, params, x)
     if kind in POOLING and images:
         return unfold(module(fold(x)), len(x))
-    return otherwise(module, params, x)
-
-
-def child_params(params: Params, child: str) -> Params:
-    """The parameters of one child module, its name stripped: "head.weight" -> "weight"."""
-    return {name[len(child) + 1 :]: p for name, p in params.items() if name.startswith(child + ".")}
+    return each_task(module, params, x)
 
 
 def running_norms(module: nn.Module) -> list[nn.Module]:

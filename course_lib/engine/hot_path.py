@@ -27,12 +27,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from course_lib.algorithms.base import Compute, Learner, Sums, in_pieces, one_after_another
-from course_lib.algorithms.fitted import ON_TOP
+from course_lib.algorithms.base import Learner
+from course_lib.engine.any_module import ON_TOP, plain_attention, set_buffers
 from course_lib.engine.compiler import compiler_name
 from course_lib.engine.distributed import processes, shared_out
+from course_lib.engine.pieces import Compute, Sums, in_pieces, one_after_another
 from course_lib.engine.self_check import check_predict, warn_of_explosion
-from course_lib.models import has_convolutions, plain_attention, set_buffers
+from course_lib.models import has_convolutions
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_choice, check_count, check_model
 
@@ -118,13 +119,13 @@ def choose_compute(
         return captured(learner, model) if device == "cuda" else compiled(learner, model)
     threads = device == "cpu" and has_convolutions(model)
     if not (threads or mixed):
-        return learner.gradient if tasks_at_once is None else partial(in_pieces, learner, tasks_at_once)
+        return learner.gradient if tasks_at_once is None else partial(in_pieces, learner.gradient, tasks_at_once)
 
     def compute(model: nn.Module, batch: TaskBatch, num_tasks: int) -> Sums:
         run = in_threads if threads and not draws_at_random(model) else one_after_another
         at_once = tasks_at_once or (few_tasks(batch) if threads else num_tasks)
         with torch.autocast(device, torch.bfloat16, cache_enabled=False) if mixed else nullcontext():
-            return in_pieces(learner, at_once, model, batch, num_tasks, run)
+            return in_pieces(learner.gradient, at_once, model, batch, num_tasks, run)
 
     return compute
 

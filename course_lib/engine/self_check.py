@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.algorithms.base import Learner
+from course_lib.engine.any_module import TOGETHER, set_buffers, take_one_by_one
 from course_lib.engine.run import modes
-from course_lib.inner_loop import TOGETHER, Params, predict, stack_params, take_one_by_one
-from course_lib.models import set_buffers
+from course_lib.inner_loop import Params, predict, stack_params
 from course_lib.tasks.base import TaskBatch
 
 EXPLODED = 1000

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_lib.algorithms.base import Learner, trainable
+from course_lib.engine.any_module import plain_attention
 from course_lib.engine.fast_layers import running_norms
 from course_lib.engine.hot_path import cores, draws_at_random, workers
 from course_lib.inner_loop import Params, adapt
-from course_lib.models import plain_attention
 from course_lib.tasks.base import TaskBatch
 from course_lib.training import Diverged, adam
 from course_lib.validation import check_count, check_model
