@@ -45,7 +45,7 @@ DOORS = {  # from the textbook and the kit to the engine
     ("course_lib.tasks", "course_lib.engine.omniglot_files"): "what is raised where Omniglot is not",
     ("course_lib.tasks.omniglot", "course_lib.engine.omniglot_files"): "the archives, verified and shrunk once",
     ("course_lib.tasks.glyphs", "course_lib.engine.omniglot_files"): "whether Omniglot is there",
-    ("course_lib.tasks.glyphs", "course_lib.engine.strokes"): "the pen that Omniglot was drawn with",
+    ("course_lib.tasks.glyphs", "course_lib.engine.glyphs"): "the drawings",
 }
 LATE = {  # imports inside a function or a condition
     "course_lib.commands.doctor": "imports what it looks at, which may be missing",

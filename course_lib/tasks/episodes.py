@@ -165,8 +165,3 @@ class CharacterTasks:
 def with_channel(images: Tensor) -> Tensor:
     """Pictures [T, N, H, W] as [T, N, 1, H, W]; those that have a dimension of channels as they are."""
     return images if images.ndim == 5 else images.unsqueeze(2)
-
-
-def check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")

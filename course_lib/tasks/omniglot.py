@@ -19,7 +19,8 @@ from __future__ import annotations
 import torch
 
 from course_lib.engine.omniglot_files import ARCHIVES, BACKGROUND, EVALUATION, load, require
-from course_lib.tasks.episodes import CharacterTasks, check_split
+from course_lib.tasks.episodes import SPLITS, CharacterTasks
+from course_lib.validation import check_choice
 
 TRAIN_CHARACTERS = 1200  # of 1,623: Santoro et al. 2016, MAML, Reptile
 VAL_CHARACTERS = 100  # the last of those 1,200: MAML's released code
@@ -62,9 +63,8 @@ class OmniglotTasks(CharacterTasks):
         splits: str = "alphabets",
         download: bool | None = None,
     ):
-        check_split(split)
-        if splits not in ("alphabets", "characters"):
-            raise ValueError(f'splits must be "alphabets" or "characters", not {splits!r}')
+        check_choice("split", split, SPLITS)
+        check_choice("splits", splits, ("alphabets", "characters"))
         self.split, self.splits = split, splits
         require(ARCHIVES, download)
         of_split = [EVALUATION if split == "test" else BACKGROUND] if splits == "alphabets" else ARCHIVES

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from course_lib.engine import omniglot_files as files
+from course_lib.engine.glyphs import design, draw, draw_alphabets, ink
 from course_lib.engine.strokes import CANVAS, DRAWN_SIDE, PEN_RADIUS, SIDE, picture, shrink
 from course_lib.tasks import GlyphTasks, OmniglotTasks, character_tasks
-from course_lib.tasks.glyphs import design, draw, draw_alphabets, ink
 
 
 def seeded(seed: int = 0) -> torch.Generator:

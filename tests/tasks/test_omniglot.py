@@ -60,7 +60,7 @@ def test_one_archive_alone_counts_as_none(omniglot, monkeypatch, tmp_path, alone
 
 
 def test_unknown_splits():
-    with pytest.raises(ValueError, match="train, fit, val, test"):
+    with pytest.raises(ValueError, match="'train', 'fit', 'val', 'test'"):
         OmniglotTasks("dev")
     with pytest.raises(ValueError, match="splits must be"):
         OmniglotTasks("train", splits="letters")

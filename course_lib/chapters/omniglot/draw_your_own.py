@@ -18,14 +18,14 @@ from torch import Tensor
 from course_lib import checkpoints
 from course_lib.analysis.transduction import has_running_statistics, predict_one_by_one
 from course_lib.engine import strokes as pen
+from course_lib.engine.glyphs import LEGS, STROKES, design
+from course_lib.engine.glyphs import draw as draw_glyphs
 from course_lib.evaluation import test_start
 from course_lib.inner_loop import Params, predict, trajectory
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Slider, declare
 from course_lib.kit.drawing_pad import BLANK, Drawing, Strokes
 from course_lib.tasks import TaskBatch
-from course_lib.tasks.glyphs import LEGS, STROKES, design
-from course_lib.tasks.glyphs import draw as draw_glyphs
 
 WAYS = 5
 BOXES = tuple(f"box{i + 1}" for i in range(WAYS))
