@@ -35,6 +35,7 @@ DOORS = {  # from the textbook and the kit to the engine
     ("course_lib.kit.experiment", "course_lib.engine.files"): "a table of results is written whole",
     ("course_lib.inner_loop", "course_lib.engine.fast_layers"): "predict asks for a fast layer",
     ("course_lib.algorithms.base", "course_lib.engine.pieces"): "a meta-gradient of a few tasks at a time",
+    ("course_lib.algorithms.solvers", "course_lib.engine.interior_point"): "where the optimum of an SVM lies",
     ("course_lib.algorithms.fitted", "course_lib.engine.any_module"): "whether a model's head can be solved for",
     ("course_lib.training", "course_lib.engine.hot_path"): "make_meta_gradient asks for a fast step",
     ("course_lib.training", "course_lib.engine.distributed"): "several processes share the tasks of a run",
