@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from course_lib.checkpoints import recipes
+from course_lib.engine import recipes
 from course_lib.tasks import AllClasses, character_tasks
 from course_lib.training import make_meta_gradient
 

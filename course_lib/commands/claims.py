@@ -22,7 +22,8 @@ from types import ModuleType
 
 import torch
 
-from course_lib import chapters, checkpoints
+from course_lib import chapters
+from course_lib.engine.provenance import provenance
 from course_lib.kit.claim import Claim, Odds, chance, claims_in, gather, read, table_of, try_once, write
 from course_lib.validation import check_count
 
@@ -106,7 +107,7 @@ def main(argv: list[str]) -> int:
         for claim, odds in results:
             print(describe(claim, odds))
             if args.save:
-                record = checkpoints.provenance(f"python -m course_lib claims {claim.key} --save", 0.0, threads=1)
+                record = provenance(f"python -m course_lib claims {claim.key} --save", 0.0, threads=1)
                 record["seconds"], started = round(time.perf_counter() - started, 1), time.perf_counter()
                 write(path, claims_in(module), {claim.name: odds}, record)
             elif claim.name in table and not args.shipped:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from course_lib import checkpoints
-from course_lib.checkpoints.recipes import Recipe
+from course_lib.engine.recipes import Recipe
 from course_lib.evaluation import LEARNERS_CHOICE, evaluate
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from course_lib import checkpoints
 from course_lib.chapters.omniglot import league, league_figure
-from course_lib.checkpoints import recipes
 from course_lib.commands import train
+from course_lib.engine import recipes
 from course_lib.validation import check_count
 
 

@@ -19,12 +19,13 @@ import torch
 from course_lib import checkpoints
 from course_lib.algorithms import LEARNERS
 from course_lib.algorithms.fitted import FittedHead
-from course_lib.checkpoints import recipes
-from course_lib.checkpoints.recipes import FAMILIES, Recipe
 from course_lib.commands.doctor import write_error
+from course_lib.engine import recipes
 from course_lib.engine.distributed import processes
 from course_lib.engine.files import only_writer
 from course_lib.engine.hot_path import PRECISIONS
+from course_lib.engine.provenance import provenance
+from course_lib.engine.recipes import FAMILIES, Recipe
 from course_lib.engine.run import threads_for
 from course_lib.evaluation import evaluate
 from course_lib.training import meta_train
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     train = argparse.ArgumentParser(prog="python -m course_lib train", description=__doc__.partition(":")[0] + ".")
     add = train.add_argument
     add("family", choices=FAMILIES)
-    add("--recipe", help="all settings at once, by name (course_lib/checkpoints/recipes.py); other options win")
+    add("--recipe", help="all settings at once, by name (course_lib/engine/recipes.py); other options win")
     add("--method", choices=["fomaml", *LEARNERS], help="default: maml")
     add("--inner-steps", type=int, help="k (default: the method's)")
     add("--inner-lr", type=float, help="alpha, for mean losses (default: the method's)")
@@ -122,7 +123,7 @@ def _train(args: argparse.Namespace, recipe: Recipe, out: Path, command: str) ->
             "processes": num_processes,
         },
         "score": {"tasks": result.num_tasks, "steps": result.steps, "mean": result.mean, "ci95": result.ci95},
-        **checkpoints.provenance(f"python -m course_lib train {command}", history.seconds, device, threads),
+        **provenance(f"python -m course_lib train {command}", history.seconds, device, threads),
         "cpu_seconds": None if args.resume or num_processes > 1 else round(cpu_seconds, 1),
     }
     path = checkpoints.save(out, model.cpu(), learner.cpu(), record)

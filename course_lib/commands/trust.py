@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from course_lib.checkpoints import provenance
 from course_lib.engine.files import write_whole
+from course_lib.engine.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "TRUST.md"

@@ -31,8 +31,8 @@ from typing import Any
 
 import torch
 
-from course_lib import checkpoints
 from course_lib.engine.files import write_whole
+from course_lib.engine.provenance import provenance
 
 
 class Experiment:
@@ -141,7 +141,7 @@ class Experiment:
         wanted = [row for row in rows if self._key(row["seed"], self._cell_of(row)) in order]  # not an older edition's
         wanted.sort(key=lambda row: order[self._key(row["seed"], self._cell_of(row))])
         command = f"python -m course_lib experiments {self.name}"
-        record = {"settings": self.settings} | checkpoints.provenance(command, seconds, threads=torch.get_num_threads())
+        record = {"settings": self.settings} | provenance(command, seconds, threads=torch.get_num_threads())
         lines = ",\n".join(json.dumps(_plain(row), allow_nan=False) for row in wanted)
         write_whole(path, f'{{"record": {json.dumps(record)},\n"rows": [\n{lines}\n]}}\n')
 

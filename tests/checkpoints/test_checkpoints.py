@@ -13,6 +13,7 @@ from course_lib import checkpoints
 from course_lib.__main__ import main
 from course_lib.algorithms import MAML
 from course_lib.analysis.memory import CheckpointedMAML
+from course_lib.engine import provenance
 from course_lib.engine.files import read_tensors, write_tensors
 from course_lib.losses import cross_entropy
 from course_lib.models import MLP, Conv4
@@ -200,12 +201,12 @@ def test_a_commit_is_the_courses_own_or_unknown(tmp_path, monkeypatch):
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "of another project"], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
-    monkeypatch.setattr(checkpoints, "FOLDER", tmp_path / "course_lib" / "checkpoints")
-    checkpoints.FOLDER.mkdir(parents=True)
-    assert checkpoints.provenance("train", 1.0)["commit"] == head[:12]
-    monkeypatch.setattr(checkpoints, "FOLDER", tmp_path / "copy" / "course_lib" / "checkpoints")
-    checkpoints.FOLDER.mkdir(parents=True)
-    assert checkpoints.provenance("train", 1.0)["commit"] == "unknown"
+    monkeypatch.setattr(provenance, "FOLDER", tmp_path / "course_lib" / "engine")
+    provenance.FOLDER.mkdir(parents=True)
+    assert provenance.provenance("train", 1.0)["commit"] == head[:12]
+    monkeypatch.setattr(provenance, "FOLDER", tmp_path / "copy" / "course_lib" / "engine")
+    provenance.FOLDER.mkdir(parents=True)
+    assert provenance.provenance("train", 1.0)["commit"] == "unknown"
 
 
 def test_a_solved_head_is_judged_without_gradient_steps(tmp_path, capsys):
@@ -227,9 +228,9 @@ def test_every_command_has_help(command, capsys):
 def test_a_record_names_the_device_and_threads_that_were_used_not_those_that_are_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device}")
-    record = checkpoints.provenance("train", 1.0)
+    record = provenance.provenance("train", 1.0)
     assert record["device"].endswith(" CPU") and record["threads"] == torch.get_num_threads()
-    record = checkpoints.provenance("train", 1.0, "cuda:1", 7)
+    record = provenance.provenance("train", 1.0, "cuda:1", 7)
     assert record["device"] == "GPU cuda:1" and record["threads"] == 7
 
 

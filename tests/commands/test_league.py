@@ -9,7 +9,7 @@ from course_lib.__main__ import main
 from course_lib.algorithms import MAML, ProtoNet
 from course_lib.analysis.transduction import accuracies
 from course_lib.chapters.omniglot import league
-from course_lib.checkpoints import recipes
+from course_lib.engine import recipes
 from course_lib.losses import cross_entropy
 from course_lib.models import Conv4
 from course_lib.tasks import GlyphTasks

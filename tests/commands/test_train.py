@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from course_lib import checkpoints
 from course_lib.__main__ import main
-from course_lib.checkpoints import recipes
 from course_lib.commands import train
+from course_lib.engine import recipes
 
 
 def test_command_line_wins_over_the_recipe(tmp_path):

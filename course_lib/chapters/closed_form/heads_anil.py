@@ -16,7 +16,7 @@ import torch
 from course_lib.algorithms import ANIL, MAML, R2D2
 from course_lib.analysis.memory import meta_gradient_bytes
 from course_lib.chapters.closed_form.experiments import anil_and_maml, images
-from course_lib.checkpoints.recipes import STRIDED
+from course_lib.engine.recipes import STRIDED
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, Several, declare
 from course_lib.losses import cross_entropy, mse

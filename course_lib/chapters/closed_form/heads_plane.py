@@ -19,7 +19,7 @@ from torch import Tensor
 
 from course_lib import checkpoints
 from course_lib.algorithms.solvers import Head, mean_head, one_hot, ridge_head, svm_head
-from course_lib.checkpoints.recipes import STRIDED
+from course_lib.engine.recipes import STRIDED
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Notches, Several, Slider, declare
 from course_lib.models import Conv4

@@ -21,7 +21,7 @@ from course_lib import checkpoints
 from course_lib.algorithms import MAML, Learner, UnionOfTasks
 from course_lib.algorithms.fitted import FittedHead
 from course_lib.analysis.transduction import accuracies, has_running_statistics, with_statistics
-from course_lib.checkpoints import recipes
+from course_lib.engine import recipes
 from course_lib.engine.files import write_whole
 from course_lib.evaluation import DRAW_AT_ONCE, evaluate, interval95
 from course_lib.models import Conv4

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from course_lib import checkpoints
 from course_lib.algorithms.solvers import Head, mean_head, ridge_head, svm_head
-from course_lib.checkpoints.recipes import STRIDED
+from course_lib.engine.recipes import STRIDED
 from course_lib.evaluation import evaluate
 from course_lib.kit.experiment import Experiment
 from course_lib.losses import accuracy

@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 from course_lib import checkpoints
 from course_lib.algorithms import MAML
 from course_lib.engine.files import read_tensors, write_tensors, write_whole
+from course_lib.engine.provenance import provenance
 from course_lib.engine.run import threads_for
 from course_lib.engine.sweep import run_losses, with_parameters
 from course_lib.models import MLP
@@ -113,7 +114,7 @@ def main() -> None:
     record |= {"meta_batch": META_BATCH, "outer_lr": OUTER_LR}
     record |= {"tasks": {"class": "SinusoidTasks", **SinusoidTasks(shots=10, queries=10).settings()}}
     command = "python -m course_lib.chapters.features.experiments.tangent_training"
-    record |= checkpoints.provenance(command, time.perf_counter() - started, threads=1)
+    record |= provenance(command, time.perf_counter() - started, threads=1)
     write_whole(FILE.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
     print(f"{FILE.name}: {FILE.stat().st_size / 1e3:.0f} kB in {record['seconds']} s")
 

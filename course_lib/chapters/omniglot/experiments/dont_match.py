@@ -29,8 +29,9 @@ from torch import Tensor, nn
 from course_lib import checkpoints
 from course_lib.algorithms import Learner
 from course_lib.analysis.transduction import has_running_statistics, predict_in_groups, with_statistics
-from course_lib.checkpoints import recipes
+from course_lib.engine import recipes
 from course_lib.engine.files import write_whole
+from course_lib.engine.provenance import provenance
 from course_lib.evaluation import DRAW_AT_ONCE, evaluate, interval95, test_start
 from course_lib.inner_loop import predict, trajectory
 from course_lib.losses import accuracy
@@ -269,7 +270,7 @@ def main() -> None:
             table["questions"].setdefault(question, {})[label] = known[key]
     table |= {"tasks": TEST_TASKS, "iterations of short trainings": TRAINED}
     seconds = time.perf_counter() - started
-    table |= checkpoints.provenance("python -m course_lib.chapters.omniglot.experiments.dont_match", seconds)
+    table |= provenance("python -m course_lib.chapters.omniglot.experiments.dont_match", seconds)
     write_whole(FILE, json.dumps(table, indent=2) + "\n")
     print(f"{FILE.name} in {table['seconds']} s")
 

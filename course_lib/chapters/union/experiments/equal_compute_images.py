@@ -28,9 +28,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from course_lib import checkpoints
 from course_lib.algorithms import Learner
 from course_lib.analysis.transduction import accuracies
-from course_lib.checkpoints import recipes
-from course_lib.checkpoints.recipes import Recipe
+from course_lib.engine import recipes
 from course_lib.engine.files import write_whole
+from course_lib.engine.provenance import provenance
+from course_lib.engine.recipes import Recipe
 from course_lib.evaluation import interval95
 from course_lib.tasks import OmniglotTasks
 from course_lib.training import meta_train
@@ -101,7 +102,7 @@ def main() -> None:
     table = {"operations": cost, "ways": WAYS, "test_tasks": TEST_TASKS, "runs": runs}
     command = "python -m course_lib.chapters.union.experiments.equal_compute_images"
     device = next(model.parameters()).device  # of the last one, which was trained here
-    table |= checkpoints.provenance(command, time.perf_counter() - started, device)
+    table |= provenance(command, time.perf_counter() - started, device)
     write_whole(FILE, json.dumps(table, indent=1) + "\n")
     print(f"{FILE.name} in {table['seconds']:.0f} s")
 

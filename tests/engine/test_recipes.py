@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course_lib.checkpoints import recipes
+from course_lib.engine import recipes
 from course_lib.evaluation import evaluate
 from course_lib.inner_loop import adapt, stack_params
 from course_lib.losses import cross_entropy

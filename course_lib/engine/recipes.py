@@ -10,11 +10,10 @@ and 0.1 at 20 ways are both 2.0 here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from course_lib import losses, tasks
 from course_lib.algorithms import LEARNERS, MAML, Learner
@@ -32,11 +31,6 @@ def halved_every(iterations: int, of: int) -> Callable[[float], float]:
     0.25
     """
     return lambda progress: 0.5 ** (progress * of // iterations)
-
-
-def interpolate(parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
-    """Plain descent: with Reptile's gradient, theta <- theta + lr (mean of adapted - theta)."""
-    return torch.optim.SGD(parameters, lr=lr)
 
 
 @dataclass(frozen=True)
@@ -104,9 +98,7 @@ class Recipe:
                     "the union of tasks keeps a head for each of its training tasks, so they must be finitely many: "
                     "--recipe union, or sinusoids with --num-tasks 1000"
                 )
-            settings["head"] = StoredHeads(
-                train_tasks.num_tasks, model.head.in_features, model.head.out_features
-            )
+            settings["head"] = StoredHeads(train_tasks.num_tasks, model.head.in_features, model.head.out_features)
         return (
             MAML(second_order=False, loss_fn=loss_fn, **settings)
             if self.method == "fomaml"
@@ -177,7 +169,7 @@ def reptile(
         iterations=iterations,
         meta_batch=5,
         outer_lr=1.0,
-        optimizer=interpolate,
+        optimizer=torch.optim.SGD,  # of Reptile's gradient: it interpolates
         schedule=linear_decay,
         steps=steps,
     )
@@ -230,9 +222,7 @@ R2D2_PAPER = (
     "characters are its own, ours are drawn by a seed"
 )
 METAOPT_PAPER = "R2D2's recipe with the head of MetaOptNet (arXiv 1904.03758), whose paper has no Omniglot"
-PROTONET_PAPER = (
-    "ProtoNet (arXiv 1703.05175), section 3.1: 60-way, 5 queries, Adam 1e-3 halved every 2,000 episodes"
-)
+PROTONET_PAPER = "ProtoNet (arXiv 1703.05175), section 3.1: 60-way, 5 queries, Adam 1e-3 halved every 2,000 episodes"
 
 
 def maml_paper(ways: int, shots: int, method: str = "maml") -> Recipe:
@@ -255,9 +245,7 @@ def maml_paper(ways: int, shots: int, method: str = "maml") -> Recipe:
     )
 
 
-def solved_paper(
-    method: str, source: str, settings: dict, model: dict, outer_lr: float, shots: int = 1
-) -> Recipe:
+def solved_paper(method: str, source: str, settings: dict, model: dict, outer_lr: float, shots: int = 1) -> Recipe:
     """A solved head trained on 60 ways, one task an iteration, halved every 2,000; serves any ways."""
     return Recipe(
         method,
@@ -313,7 +301,7 @@ SINUSOID = {
         SINE_REPTILE,
         {"inner_steps": 5, "inner_lr": 0.02, "inner_batch": 10, "use_queries": True},
         outer_lr=1.0,
-        optimizer=interpolate,
+        optimizer=torch.optim.SGD,  # of Reptile's gradient: it interpolates
         schedule=linear_decay,
     ),
     "union": Recipe(
@@ -323,9 +311,7 @@ SINUSOID = {
         tasks={"num_tasks": 1000},
         steps=(0,),
     ),
-    "pretrained": Recipe(
-        "maml", SINE + ", all tasks with one shared head", {"inner_steps": 0, "inner_lr": 0.01}
-    ),
+    "pretrained": Recipe("maml", SINE + ", all tasks with one shared head", {"inner_steps": 0, "inner_lr": 0.01}),
 }
 
 RECIPES: dict[str, dict[str, Recipe]] = {
