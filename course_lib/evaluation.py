@@ -14,7 +14,6 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -91,15 +90,6 @@ def interval95(values: Tensor) -> Tensor:
         third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
         t = z + first / degrees + second / degrees**2 + third / degrees**3
     return t * values.std(-1) / (degrees + 1) ** 0.5
-
-
-def over_seeds(values, log: bool = False) -> np.ndarray:
-    """Mean over the last dimension and the ends of its 95 % interval, [..., n] -> [3, ...]; with ``log`` the geometric
-    mean, and the interval of the logarithms."""
-    values = torch.as_tensor(values).log() if log else torch.as_tensor(values)
-    mean, half = values.mean(-1), interval95(values)
-    ends = torch.stack([mean, mean - half, mean + half])
-    return (ends.exp() if log else ends).numpy()
 
 
 PredictQueries = Callable[[nn.Module, Params, TaskBatch], Tensor]  # -> outputs on the query sets [T, Q, ...]

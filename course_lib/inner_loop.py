@@ -109,7 +109,7 @@ def adapt(
         loss_fn: (outputs, targets) -> one mean per task [T].
         steps: k, at least 0; 0 returns ``params`` as they are.
         lr: alpha, one rate or one per task [T], any sign; or a function (name, gradient [T, ...]) -> what multiplies
-            the gradient, such as Adam's rates (see ``reptile.AdamRate``).
+            the gradient, such as Adam's rates (see algorithms/adam.py).
         only: which parameters may change (see ``select``); None is all of them, "head" is ANIL. Those that do not
             require a gradient, as after ``model.features.requires_grad_(False)``, stay as they are.
         second_order: keep the graph of every inner gradient, so that the outer loop can differentiate through it.

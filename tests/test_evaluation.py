@@ -2,14 +2,13 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from scipy import stats
 from torch import nn
 
 from course_lib.algorithms import MAML
-from course_lib.evaluation import evaluate, interval95, over_seeds, two_by_two
+from course_lib.evaluation import evaluate, interval95, two_by_two
 from course_lib.losses import accuracy, cross_entropy, mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -121,14 +120,6 @@ def test_the_interval_is_the_textbook_one():
         expected = stats.t.ppf(0.975, count - 1) * values[:, :count].numpy().std(1, ddof=1) / math.sqrt(count)
         assert interval95(values[:, :count]).tolist() == pytest.approx(expected.tolist(), rel=2e-4)
     assert interval95(values[:, :1]).isnan().all()
-
-
-def test_a_geometric_mean_over_seeds_has_the_interval_of_the_logarithms():
-    logs = torch.tensor([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0]], dtype=torch.float64)  # mean 1 and spread 1; no spread
-    middle, low, high = over_seeds(logs.exp(), log=True)
-    assert middle.tolist() == pytest.approx([math.e, math.e**3]) and low[1] == pytest.approx(high[1])
-    assert math.log(high[0] / low[0]) == pytest.approx(2 * stats.t.ppf(0.975, 2) / math.sqrt(3), rel=1e-4)
-    assert over_seeds(logs) == pytest.approx(np.array([[1, 3], [1 - 2.4841, 3], [1 + 2.4841, 3]]), rel=1e-4)
 
 
 def test_accuracy_is_reported_for_classification():

@@ -83,8 +83,8 @@ class TaskHead(nn.Module):
     prepares = False  # whether ``prepare`` and ``remember`` have something to do
 
     def begin(self, params: Params, batch: TaskBatch) -> Params:
-        """``params`` {name: [T, ...]} with the heads that these training tasks begin with."""
-        raise NotImplementedError
+        """``params`` {name: [T, ...]} with the heads that these training tasks begin with: those of ``prepare``."""
+        return params | {name: batch.info[name] for name in (WEIGHT, BIAS)}
 
     def new(self, params: Params) -> Params:
         """``params`` with heads for tasks never seen before, at test time."""
@@ -118,9 +118,6 @@ class RandomHead(TaskHead):
         num_outputs, num_features = like.shape
         heads = random_heads(len(batch), num_features, num_outputs, self.draws.now())
         return batch.with_info(**{n: h.to(like, non_blocking=True).requires_grad_() for n, h in heads.items()})
-
-    def begin(self, params: Params, batch: TaskBatch) -> Params:
-        return params | {name: batch.info[name] for name in (WEIGHT, BIAS)}
 
     def new(self, params: Params) -> Params:
         like = check_linear(params)
@@ -207,8 +204,7 @@ class WrittenBackHeads(StoredHeads):
     def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
         return batch.with_info(**{name: head.requires_grad_() for name, head in self.look_up(batch).items()})
 
-    def begin(self, params: Params, batch: TaskBatch) -> Params:
-        return params | {name: batch.info[name] for name in (WEIGHT, BIAS)}
+    begin = TaskHead.begin  # with what ``prepare`` looked up
 
     def new(self, params: Params) -> Params:
         start = super().new(params)

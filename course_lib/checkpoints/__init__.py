@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from course_lib import losses, tasks
+from course_lib import tasks
 from course_lib.algorithms import LEARNERS, Learner
 from course_lib.engine.files import read_tensors, write_tensors
 from course_lib.models import MLP, Conv4
@@ -27,7 +27,6 @@ FOLDER = Path(__file__).parent
 LONGEST_NAME = 200  # characters; most file systems take 255 bytes, some of which are for what is put at its end
 # The names that a record may hold; no other name in it is ever looked up.
 MODELS = {cls.__name__: cls for cls in (MLP, Conv4)}
-LOSSES = {loss.__name__: loss for loss in (losses.mse, losses.cross_entropy)}
 TASKS = {cls.__name__: cls for cls in (tasks.SinusoidTasks, tasks.OmniglotTasks, tasks.GlyphTasks)}
 UNREADABLE = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)  # what a record that does not fit raises
 
@@ -99,7 +98,6 @@ def _rebuild(record: dict, tensors: dict[str, Tensor]) -> tuple[nn.Module, Learn
     """What ``record`` describes, with the tensors in it; one of ``UNREADABLE`` where they do not fit."""
     model_settings, learner_settings = dict(record["model"]), dict(record["learner"])
     model = _known(MODELS, model_settings.pop("class"))(**model_settings)
-    _known(LOSSES, learner_settings["loss_fn"])
     learner = _known(LEARNERS, learner_settings.pop("class").lower()).from_settings(learner_settings)
     for module, prefix in ((model, "model."), (learner, "learner.")):
         kept = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}

@@ -62,7 +62,7 @@ MLP_OF_8, PLAIN = {"class": "MLP", "hidden": [8]}, {"class": "MAML", "loss_fn": 
         ({"model": {"class": "seeded"}, "learner": PLAIN}, "'seeded' is none of"),  # models.seeded
         ({"model": {"class": ["MLP"]}, "learner": PLAIN}, "unhashable"),
         ({"model": MLP_OF_8, "learner": {"class": "SGD", "loss_fn": "mse"}}, "'sgd' is none of maml"),
-        ({"model": MLP_OF_8, "learner": PLAIN | {"loss_fn": "accuracy"}}, "'accuracy' is none of mse, cross_entropy"),
+        ({"model": MLP_OF_8, "learner": PLAIN | {"loss_fn": "accuracy"}}, "'accuracy' is not one of course_lib.losses"),
         ({"model": MLP_OF_8 | {"depth": 3}, "learner": PLAIN}, "depth"),
         ({"model": {"class": "MLP"}, "learner": PLAIN}, "size"),
     ],
