@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from course_lib.algorithms.base import Learner
 from course_lib.algorithms.fitted import FittedHead
-from course_lib.algorithms.heads import Draws, RandomHead, check_linear, random_heads
-from course_lib.engine.run import modes, threads_for
+from course_lib.algorithms.heads import RandomHead, check_linear, random_heads
+from course_lib.engine.run import Draws, modes, threads_for
 from course_lib.inner_loop import Params, frozen, predict, trajectory
 from course_lib.losses import accuracy, classifies
 from course_lib.models import has_convolutions

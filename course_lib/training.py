@@ -20,10 +20,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_lib.algorithms.base import Learner, trainable
-from course_lib.algorithms.heads import Draws
 from course_lib.engine.distributed import anywhere, as_in_the_first, local, processes
 from course_lib.engine.hot_path import make_meta_gradient
-from course_lib.engine.run import describe_run, keyboard_interrupt, own_randomness, pick_device, threads_for
+from course_lib.engine.run import Draws, describe_run, keyboard_interrupt, own_randomness, pick_device, threads_for
 from course_lib.engine.saved_state import History, load_state, optimizer_settings, save_state
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_count, check_model

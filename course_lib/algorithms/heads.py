@@ -13,12 +13,12 @@ chapters/task_heads.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from course_lib.engine.run import Draws
 from course_lib.inner_loop import Params
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_count
@@ -36,44 +36,6 @@ def random_heads(num_tasks: int, num_features: int, num_outputs: int, generator:
     unit = torch.rand(num_tasks, num_outputs, num_features + 1, generator=generator)  # [T, outputs, D + 1]
     heads = (2 * unit - 1) * bound
     return {WEIGHT: heads[..., :-1].contiguous(), BIAS: heads[..., -1].contiguous()}
-
-
-class Draws(nn.Module):
-    """A seed and a count of the meta-batches drawn for so far. It is in the state dict, as ``_extra_state``, so that a
-    resumed run draws what an uninterrupted one would.
-
-    The count is a plain number rather than a buffer, which would move to a GPU and stall it at every reading.
-
-    >>> draws, resumed = Draws(seed=0), Draws(seed=0)
-    >>> draws.advance()
-    >>> resumed.set_extra_state(draws.get_extra_state())
-    >>> bool(torch.rand(1, generator=draws.now()) == torch.rand(1, generator=resumed.now()))
-    True
-    """
-
-    def __init__(self, seed: int):
-        super().__init__()
-        self.seed, self.count = seed, 0
-
-    def now(self) -> torch.Generator:
-        """A generator (CPU) for this meta-batch, the same until ``advance``."""
-        return self._generator(self.count + 1)
-
-    def advance(self) -> None:
-        self.count += 1
-
-    def at_test_time(self) -> torch.Generator:
-        """The same generator every time, apart from those of training: an evaluation repeats exactly."""
-        return self._generator("test")
-
-    def _generator(self, which: int | str) -> torch.Generator:
-        return torch.Generator().manual_seed(random.Random(f"{self.seed} {which}").getrandbits(32))
-
-    def get_extra_state(self) -> Tensor:
-        return torch.tensor(self.count)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        self.count = int(state)
 
 
 class TaskHead(nn.Module):

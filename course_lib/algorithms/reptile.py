@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from course_lib.algorithms.adam import AdamRate, CarriedSquares
 from course_lib.algorithms.base import Learner, Sums, Visit, method, trainable
-from course_lib.algorithms.heads import Draws
+from course_lib.engine.run import Draws
 from course_lib.inner_loop import Params, Rate, adapt, stack_params, unflatten
 from course_lib.losses import LossFn, mse
 from course_lib.tasks.base import TaskBatch

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from course_lib.models import has_convolutions
 
@@ -56,6 +56,44 @@ def own_randomness(seed: int, device: torch.device) -> Iterator[Callable[..., No
     gpus = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
         yield begin
+
+
+class Draws(nn.Module):
+    """A seed and a count of the meta-batches drawn for so far. It is in the state dict, as ``_extra_state``, so that a
+    resumed run draws what an uninterrupted one would.
+
+    The count is a plain number rather than a buffer, which would move to a GPU and stall it at every reading.
+
+    >>> draws, resumed = Draws(seed=0), Draws(seed=0)
+    >>> draws.advance()
+    >>> resumed.set_extra_state(draws.get_extra_state())
+    >>> bool(torch.rand(1, generator=draws.now()) == torch.rand(1, generator=resumed.now()))
+    True
+    """
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self.seed, self.count = seed, 0
+
+    def now(self) -> torch.Generator:
+        """A generator (CPU) for this meta-batch, the same until ``advance``."""
+        return self._generator(self.count + 1)
+
+    def advance(self) -> None:
+        self.count += 1
+
+    def at_test_time(self) -> torch.Generator:
+        """The same generator every time, apart from those of training: an evaluation repeats exactly."""
+        return self._generator("test")
+
+    def _generator(self, which: int | str) -> torch.Generator:
+        return torch.Generator().manual_seed(random.Random(f"{self.seed} {which}").getrandbits(32))
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.count)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.count = int(state)
 
 
 @contextmanager

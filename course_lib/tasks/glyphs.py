@@ -77,7 +77,6 @@ def character_tasks(
     queries: int = 15,
     rotations: bool | None = None,
     within_alphabet: bool = False,
-    prefer: str = "omniglot",
     download: bool | None = None,
 ) -> OmniglotTasks | GlyphTasks:
     """Omniglot if it is here or can be had, else drawn glyphs and a warning that says so.
@@ -85,14 +84,12 @@ def character_tasks(
     ``tasks.name`` belongs in every title and table, and ``tasks.is_standin`` tells the two apart.
 
     Args:
-        prefer: "omniglot", or "glyphs" to want the stand-in.
         download: as for ``OmniglotTasks``; the other arguments are as for both.
 
     Raises:
         OmniglotDamaged: there is a file of Omniglot's, and it is broken, which is not to be passed over.
         ValueError: for arguments neither can serve.
     """
-    check_choice("prefer", prefer, ("omniglot", "glyphs"))
     episodes = {
         "ways": ways,
         "shots": shots,
@@ -100,9 +97,8 @@ def character_tasks(
         "rotations": rotations,
         "within_alphabet": within_alphabet,
     }
-    if prefer == "omniglot":
-        try:
-            return OmniglotTasks(split, download=download, **episodes)
-        except OmniglotMissing as missing:
-            warnings.warn(f"Using {GlyphTasks.name}, because {missing}", stacklevel=2)
-    return GlyphTasks(split, **episodes)
+    try:
+        return OmniglotTasks(split, download=download, **episodes)
+    except OmniglotMissing as missing:
+        warnings.warn(f"Using {GlyphTasks.name}, because {missing}", stacklevel=2)
+        return GlyphTasks(split, **episodes)

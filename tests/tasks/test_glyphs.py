@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -144,11 +142,3 @@ def test_without_omniglot_glyphs_stand_in_and_say_so(tmp_path, monkeypatch):
         (tmp_path / archive.filename).write_text("something else")
     with pytest.raises(files.OmniglotDamaged):
         character_tasks("test", download=False)
-
-
-def test_glyphs_can_be_wanted():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert character_tasks("test", prefer="glyphs").is_standin
-    with pytest.raises(ValueError, match="prefer must be"):
-        character_tasks("test", prefer="mnist")
