@@ -154,9 +154,8 @@ def evaluate(
                 start = test_start(learner, model, batch, head, heads)
                 tuned = fine_tuned(learner, model, batch, start, steps, lr, only)
                 rows = [score(learner, model, params, batch, predict_queries) for params in tuned]
-                results.append([None if None in column else torch.stack(column).cpu() for column in zip(*rows)])
-    query, support, accuracies = (None if None in part else torch.cat(part, 1) for part in zip(*results))
-    return Evaluation(steps, query, support, accuracies)
+                results.append([torch.stack(column).cpu() for column in zip(*rows)])  # [len(steps), tasks] each
+    return Evaluation(steps, *(torch.cat(part, 1) for part in zip(*results)))
 
 
 def fine_tuned(
@@ -209,12 +208,12 @@ def test_start(
 @torch.no_grad()
 def score(
     learner: Learner, model: nn.Module, params: Params, batch: TaskBatch, predict_queries: PredictQueries
-) -> tuple[Tensor, Tensor, Tensor | None]:
+) -> list[Tensor]:
     """Query loss, support loss, and for classification accuracy on the query set, [T] each."""
     outputs = predict_queries(model, params, batch)
     query = check_losses(learner.loss_fn(outputs, batch.query_y), len(batch))
     support = learner.loss_fn(predict(model, params, batch.support_x), batch.support_y)
-    return query, support, accuracy(outputs, batch.query_y) if classifies(outputs, batch.query_y) else None
+    return [query, support, *([accuracy(outputs, batch.query_y)] if classifies(outputs, batch.query_y) else [])]
 
 
 def two_by_two(learner: Learner, model: nn.Module, tasks, **options) -> dict[tuple[str, str | None], Evaluation]:

@@ -89,8 +89,8 @@ def loss_from_settings(settings: str | dict) -> LossFn:
     Raises:
         ValueError: it is none of ``LOSSES``.
     """
-    name, keywords = (settings, {}) if isinstance(settings, str) else (settings["name"], {**settings})
-    keywords.pop("name", None)
+    keywords = {"name": settings} if isinstance(settings, str) else dict(settings)
+    name = keywords.pop("name")
     if name not in LOSSES:
         raise ValueError(f"the loss {name!r} is not one of course_lib.losses: {', '.join(LOSSES)}")
     return partial(LOSSES[name], **keywords) if keywords else LOSSES[name]

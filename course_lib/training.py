@@ -170,6 +170,7 @@ def meta_train(
         if state_file is not None and anywhere(Path(state_file).exists()):
             history = load_state(state_file, run, model, learner, updates, generator)
         first, started = history.iterations + 1, time.perf_counter() - history.seconds
+        # learner.meta_gradient(model, batch), made fast for this device and model, and checked at the first batch
         meta_gradient = make_meta_gradient(learner, model, tasks_at_once, compile, precision)
 
         def batches() -> Iterator[TaskBatch]:

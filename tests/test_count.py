@@ -10,7 +10,7 @@ def test_a_meta_step_is_followed_to_its_end():
         assert ("inner_loop.py", "adapt") in passed and ("losses.py", "mse") in passed
         assert len(passed) == len(set(passed))
     textbook = [file for file, _ in later if count.room(file) == "textbook"]
-    assert len(textbook) <= 23 and len(set(textbook)) <= 6  # it may become shorter, not longer
+    assert len(textbook) <= 21 and len(set(textbook)) <= 5  # it may become shorter, not longer
 
 
 def test_a_function_counts_once_and_a_comprehension_with_its_function():
