@@ -77,7 +77,7 @@ class Reptile(Learner):
     def rate(self, model: nn.Module) -> float | Tensor | Rate:
         if self.inner_optimizer == "sgd":
             return self.inner_lr
-        if self.carried is None:
+        if not self.carry:
             return AdamRate(self.inner_lr)
         return self.carried_on(model, self.carried.now(model)[None], self.carried.seen)
 
@@ -94,15 +94,16 @@ class Reptile(Learner):
 
     def visit(self, model: nn.Module, batch: TaskBatch) -> Visit:
         """Where the inner loop ends on each training task; its query losses are only looked at."""
-        (x, y), params, rate = self.points(batch), self.start(model, batch.support_x, batch.support_y), self.rate(model)
-        if self.carry:
-            rate = self.carried_on(model, batch.info["squares"], batch.info["seen"])
+        x, y = self.points(batch)
+        params = self.start(model, batch.support_x, batch.support_y)
+        info = batch.info
+        rate = self.carried_on(model, info["squares"], info["seen"]) if self.carry else self.rate(model)
         how = {"loss_fn": self.loss_fn, "lr": rate, "second_order": False}
         if self.inner_batch is None:
             params = adapt(model, params, x, y, steps=self.inner_steps, **how)
         else:
             task = torch.arange(len(batch), device=x.device)[:, None]  # [T, 1]
-            for picked in batch.info["minibatches"].unbind(1):  # k times [T, B]
+            for picked in info["minibatches"].unbind(1):  # k times [T, B]
                 params = adapt(model, params, x[task, picked], y[task, picked], steps=1, **how)
         with torch.no_grad():
             losses = self.judge(model, params, batch)

@@ -1,1 +1,1 @@
-"""What makes the textbook fast and safe; the textbook reads whole without it."""
+"""What makes the textbook fast and safe, and how its runs are set up; the textbook reads whole without it."""
