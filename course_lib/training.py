@@ -22,8 +22,8 @@ from tqdm.auto import tqdm
 from course_lib.algorithms.base import Learner, trainable
 from course_lib.engine.distributed import anywhere, as_in_the_first, local, processes
 from course_lib.engine.hot_path import make_meta_gradient
-from course_lib.engine.run import Draws, describe_run, keyboard_interrupt, own_randomness, pick_device, threads_for
-from course_lib.engine.saved_state import History, load_state, optimizer_settings, save_state
+from course_lib.engine.run import Draws, keyboard_interrupt, own_randomness, pick_device, threads_for
+from course_lib.engine.saved_state import History, describe_run, load_state, save_state
 from course_lib.tasks.base import TaskBatch
 from course_lib.validation import check_count, check_model
 
@@ -144,9 +144,8 @@ def meta_train(
     tasks = tasks.to(device) if device.type != "cpu" and hasattr(tasks, "to") else tasks  # pictures picked where used
     parameters = trainable(learner, model)
     updates = optimizer(parameters.values(), outer_lr)
-    run = describe_run(learner, model, tasks) | {"meta_batch": meta_batch, "outer_lr": outer_lr, "seed": seed}
-    run |= {"precision": precision, "optimizer": type(updates).__name__}
-    run |= {"optimizer_settings": optimizer_settings(updates)}
+    run = describe_run(learner, model, tasks, updates)
+    run |= {"meta_batch": meta_batch, "outer_lr": outer_lr, "seed": seed, "precision": precision}
     if schedule is not None:  # then the rates depend on how long the run is to be
         run |= {"schedule": getattr(schedule, "__name__", type(schedule).__name__), "iterations": iterations}
     generator = torch.Generator().manual_seed(seed)

@@ -131,32 +131,3 @@ def modes(model: nn.Module, training: bool | None) -> Iterator[None]:
     finally:
         for part, mode in before.items():
             part.training = mode
-
-
-def describe_run(learner: nn.Module, model: nn.Module, tasks) -> dict:
-    """What is trained on what, as JSON values; where the model starts is not in it, since a state says where it is."""
-    config = getattr(model, "config", None)
-    config = config if isinstance(config, dict) else {}
-    return {
-        "learner": type(learner).__name__,
-        "learner_settings": plain_attributes(learner) | learner.settings(),
-        "model": type(model).__name__,
-        "model_settings": {name: value for name, value in config.items() if name != "seed"},
-        "shapes": {n: list(t.shape) for n, t in (*model.named_parameters(), *model.named_buffers())},
-        "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
-        "evaluating": [name for name, part in model.named_modules() if not part.training],
-        "tasks": type(tasks).__name__,
-        "tasks_settings": tasks.settings() if hasattr(tasks, "settings") else plain_attributes(tasks),
-    }
-
-
-def plain_attributes(thing) -> dict:
-    """Its public attributes that are plain values, its class's among them: what tells one own method from another."""
-    names = {name: value for cls in reversed(type(thing).__mro__) for name, value in vars(cls).items()} | vars(thing)
-    plain = (bool, int, float, str, type(None))
-    simple = {n: v for n, v in names.items() if not n.startswith("_") and n not in ("training", "dump_patches")}
-    return {
-        name: list(value) if isinstance(value, (list, tuple)) else value
-        for name, value in simple.items()
-        if isinstance(value, plain) or (isinstance(value, (list, tuple)) and all(isinstance(v, plain) for v in value))
-    }

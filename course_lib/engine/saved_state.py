@@ -33,6 +33,38 @@ class History:
         return len(self.loss)
 
 
+def describe_run(learner: nn.Module, model: nn.Module, tasks, optimizer: torch.optim.Optimizer) -> dict:
+    """What is trained, by what and on what, as JSON values; not where the model starts, since a state says where it
+    is."""
+    config = getattr(model, "config", None)
+    config = config if isinstance(config, dict) else {}
+    return {
+        "learner": type(learner).__name__,
+        "learner_settings": plain_attributes(learner) | learner.settings(),
+        "model": type(model).__name__,
+        "model_settings": {name: value for name, value in config.items() if name != "seed"},
+        "shapes": {n: list(t.shape) for n, t in (*model.named_parameters(), *model.named_buffers())},
+        "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
+        "evaluating": [name for name, part in model.named_modules() if not part.training],
+        "tasks": type(tasks).__name__,
+        "tasks_settings": tasks.settings() if hasattr(tasks, "settings") else plain_attributes(tasks),
+        "optimizer": type(optimizer).__name__,
+        "optimizer_settings": optimizer_settings(optimizer),
+    }
+
+
+def plain_attributes(thing) -> dict:
+    """Its public attributes that are plain values, its class's among them: what tells one own method from another."""
+    names = {name: value for cls in reversed(type(thing).__mro__) for name, value in vars(cls).items()} | vars(thing)
+    plain = (bool, int, float, str, type(None))
+    simple = {n: v for n, v in names.items() if not n.startswith("_") and n not in ("training", "dump_patches")}
+    return {
+        name: list(value) if isinstance(value, (list, tuple)) else value
+        for name, value in simple.items()
+        if isinstance(value, plain) or (isinstance(value, (list, tuple)) and all(isinstance(v, plain) for v in value))
+    }
+
+
 def optimizer_settings(optimizer: torch.optim.Optimizer) -> dict:
     """The settings of a new optimiser, for a run's description; not the rate, which is set at every step."""
     settings = {}
