@@ -52,7 +52,7 @@ def test_two_processes_end_where_one_does(two, name):
 
 def test_the_first_process_alone_writes_and_prints(two):
     folder, out, err = two
-    assert out.count("sinusoid regression") == out.count("written to") == 1 and err.count("0/20") == 1
+    assert out.count("sinusoid regression") == out.count("written to") == 1 and err.count(" 0/20") == 1
     assert [path.name for path in (folder / "command").iterdir()] == ["two.safetensors"]
     assert checkpoints.load(folder / "command" / "two")[2]["training"]["processes"] == 2
 
