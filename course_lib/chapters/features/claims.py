@@ -57,7 +57,7 @@ def solved(network: nn.Module, draw: int) -> torch.Tensor:
     return (feature_reuse.solved_head(network, 1e-3, draw) - truth).square().mean(-1).median()
 
 
-@claim("The head can hold what the task needs: solved for, it leaves less than half of the error")
+@claim("The head can hold most of what the task needs: solved for, it leaves less than half of the error")
 def the_head_holds_it(draw: int):
     """A ridge head on the body of MAML with k = 1, against the network before the inner loop."""
     before = feature_reuse.head_alone(maml(draw), 0.01, 0, draw)[0].median()
@@ -115,16 +115,21 @@ def the_head_is_not_enough_on_sinusoids(draw: int):
     return score["head"] > 2 * score["everything"], score | {"ratio": score["head"] / score["everything"]}
 
 
-@claim("Similarity is not reuse: a random network, which learns next to nothing, has the higher CKA")
+@claim("Similarity is not reuse: a random network, which hardly learns, has the higher CKA")
 def similarity_is_not_reuse(draw: int):
-    """Mean linear CKA of the last-layer features before and after ten steps of 0.01, over 40 tasks."""
+    """Mean linear CKA of the last-layer features before and after ten steps of 0.01, over 40 tasks; above 0.7.
+
+    ``left`` is the part of its median error that the random network still has after them: more than a half.
+    """
     x, y, grid, _ = feature_reuse.points(draw)
+    errors = feature_reuse.tune(untrained(draw), draw, 10).errors[0].median(-1).values  # [11]
+    left = errors[10] / errors[0]
     mean, everywhere = {}, grid.expand(len(x), -1, -1)
     for name, network in (("maml", maml(draw)), ("random", untrained(draw))):
         before = {n: p.detach() for n, p in stack_params(network, len(x)).items()}
         *_, after = trajectory(network, before, x, y, loss_fn=mse, steps=10, lr=0.01)
         mean[name] = linear_cka(features(network, before, everywhere), features(network, after, everywhere)).mean()
-    return mean["random"] > mean["maml"] > 0.7, mean
+    return mean["random"] > mean["maml"] > 0.7 and left > 0.5, mean | {"left": left}
 
 
 # Tangent features -------------------------------------------------------------------------------------------------

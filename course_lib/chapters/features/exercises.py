@@ -24,6 +24,11 @@ from course_lib.kit.checks import (
 )
 from course_lib.models import MLP
 
+ONE_GRAPH = (
+    "All points share one graph here, and a gradient uses it up: call the model on one point at a time, or say "
+    "`retain_graph=True`."
+)
+
 
 @exercise(
     "05",
@@ -34,10 +39,13 @@ def check_tangent_features(answer) -> Verdict:
     """``answer(model, x) -> J`` [N, P] for a model with one output, x [N, 1]."""
     model = MLP(hidden=(3, 4), activation=nn.Tanh, seed=0).double()
     x = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]  # [5, 1]
-    result, (used, _) = attempt(answer, model, x)
+    hints = {
+        "second time": ONE_GRAPH,
+        "scalar outputs": "Each point's output is a number of its own: `.sum()` of one is one.",
+    }
+    result, (used, _) = attempt(answer, model, x, hints=hints)
     answered(result)
-    if any(p.grad is not None for p in used.parameters()):
-        return wrong("Gradients were left behind in the model's .grad. Use torch.autograd.grad, which returns them.")
+    left_behind = any(p.grad is not None for p in used.parameters())
     rows = tangent_features(model, x)  # [5, P]
     shape = tuple(result.shape) if isinstance(result, Tensor) else None
     num_params, num_head = rows.shape[1], 5
@@ -60,7 +68,12 @@ def check_tangent_features(answer) -> Verdict:
         (rows.sum(0).expand_as(rows), "All rows are the same: differentiate one output at a time, not their sum."),
         (rows.cumsum(0), "Each row contains the rows before it: gradients were added up. Start each from zero."),
     ]
-    return compare(result, rows, mistakes, "Row i says how f(x_i) answers to a small move of each parameter.")
+    verdict = compare(result, rows, mistakes, "Row i says how f(x_i) answers to a small move of each parameter.")
+    if left_behind and not verdict.passed:
+        return wrong("Gradients were left behind in the model's .grad. Use torch.autograd.grad, which returns them.")
+    if left_behind:
+        return right(f"{verdict.message} (`torch.autograd.grad` would leave nothing behind in the model's .grad.)")
+    return verdict
 
 
 @exercise(
@@ -72,16 +85,24 @@ def check_energy_share(answer) -> Verdict:
     """``answer(functions, curves, r)``: the top r's share; functions [N, R], mean square 1, curves [M, N]."""
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(40, 12, generator=generator, dtype=torch.float64)
-    functions = eigenfunctions(root @ root.T).functions  # [40, 40]
+    functions = eigenfunctions(root @ root.T).functions[:, :12]  # [40, 12]: not all, so that some energy is in none
     curves = torch.randn(6, 40, generator=generator, dtype=torch.float64) * torch.arange(1, 7).double()[:, None]
     r = 5
     result = run(answer, functions, curves, r)
     result = torch.as_tensor(result, dtype=torch.float64)
-    coordinates = curves @ functions / 40  # [6, 40]
+    coordinates = curves @ functions / 40  # [6, 12]
     energy, total = coordinates[:, :r].square(), curves.square().mean(1)  # [6, 5], [6]
     share, both_means = energy.sum() / total.sum(), "Take both as means: the coordinates and the curves' energy."
     count = "That is the share of the first {}: r functions are the columns 0 to r - 1, which is `functions[:, :r]`."
+    if isinstance(result, Tensor) and result.shape in ((6,), (r,)):
+        return wrong("The family has one share: sum the energies over the functions and over the curves, then divide.")
     mistakes = [
+        (
+            energy.sum() / coordinates.square().sum(),
+            "The whole energy is that of the curves, of what no function holds too.",
+        ),
+        (share / r, "Sum over the r functions: the energies they hold add up."),
+        (coordinates[:, r].square().sum() / total.sum(), count.format("one after r, alone")),
         (coordinates[:, r - 1].square().sum() / total.sum(), "That is what the r-th function holds alone."),
         (coordinates[:, : r + 1].square().sum() / total.sum(), count.format("r + 1")),
         (coordinates[:, : r - 1].square().sum() / total.sum(), count.format("r - 1")),

@@ -132,7 +132,7 @@ def picture(fig, show) -> None:
     show.line(left, grid, "everything", **LOOKS["everything"] | {"linewidth": 2}, end="everything")
     show.line(left, grid, "solved", color=plots.PINK, linestyle="-", end="ridge head", pin=True)
     show.points(left, "support", **plots.SUPPORT)
-    show.title(left, lambda d: f"From {STARTS[d.start]}: everything, k = {d.full}")
+    show.title(left, lambda d: f"From {STARTS[d.start]}: everything, {d.full} steps")
     right.set(xlabel="steps", ylabel=f"held-out error, median of {NUM_TASKS} tasks", xscale="log", yscale="log")
     right.set(xlim=(0.9, 1150), ylim=(0.03, 8))
     right.set_xticks(STEPS, [f"{k:,}" for k in STEPS], fontsize=8.5)

@@ -108,7 +108,7 @@ demo = declare(
     [
         Choice("way", WAYS, "maml", "trained by"),
         Notches("iteration", PROGRESS, PROGRESS[-1], "training iterations"),
-        Choice("layer", LAYERS, "second", "kernel of"),
+        Choice("layer", LAYERS, "first", "kernel of"),
     ],
     compute,
     picture,

@@ -48,6 +48,10 @@ def check_revisit(revisit) -> Verdict:
     mistakes = [
         (heads, "The table is as before: write what the head has learnt back to its row."),
         (_with_row(heads, torch.ones_like(row)), "This head began at zero. Begin with the stored one."),
+        (
+            _with_row(heads, row + (0.5 * row + 1)),
+            "You added what was learnt to the old head. `learn` returns the new head: store it.",
+        ),
         (0.5 * heads + 1, "Every head has learnt. Only the task that was visited has data to learn from."),
     ]
     if once is None:
@@ -59,7 +63,7 @@ def check_revisit(revisit) -> Verdict:
             mistakes.append((_with_row(heads, 0.5 * once + 1), fresh))
     if isinstance(result, torch.Tensor) and result.shape == heads.shape and once is not None:
         others = [0, 1, 3]
-        known = [expected[2], row, *begun, *ended]
+        known = [expected[2], row, row + (0.5 * row + 1), *begun, *ended]
         if torch.equal(result[others], heads[others]) and not any(torch.equal(result[2], head) for head in known):
             return wrong("The row holds a fresh head, not the one that learnt: store what `learn` returns.")
     praise = "Those three lines are the whole difference between forgetting and remembering."
@@ -86,6 +90,8 @@ def check_visits(visits: float, never_seen: float) -> Verdict:
         return wrong("Ten tasks are drawn in every iteration.")
     if abs(visits - mean) > 1e-3:
         return wrong("Visits: how many draws are there in all, and to how many tasks do they go?")
+    if not 0 <= never_seen <= 1:
+        return wrong("The mean is right. A share lies between 0 and 1: not a number of tasks, and not in percent.")
     if abs(never_seen - (1 - math.exp(-mean))) < 5e-3:
         return wrong("That is the share of tasks that WERE drawn.")
     if never_seen == 0:
@@ -93,6 +99,9 @@ def check_visits(visits: float, never_seen: float) -> Verdict:
     if abs(never_seen - math.exp(-mean)) > 5e-3:
         return wrong("One draw misses a given task with probability 1 - 1/5000, and there are 8000 draws.")
     return right("A fifth of the heads is as random as on the first day, and most others were trained once or twice.")
+
+
+COLUMN = "Each point has one residual and a row of its own: make a column of them, `residual[:, None]`, before w [D]."
 
 
 @exercise(
@@ -106,12 +115,16 @@ def check_feature_gradient(gradient) -> Verdict:
     generator = torch.Generator().manual_seed(1)
     z = torch.randn(6, 3, generator=generator, dtype=torch.float64)
     w, y = (torch.randn(n, generator=generator, dtype=torch.float64) for n in (3, 6))
-    result = run(gradient, z, w, y)
+    hints = {"must match|same number of elements": COLUMN}
+    result = run(gradient, z, w, y, hints=hints)
     if isinstance(result, torch.Tensor) and result.shape == w.shape:
         return wrong("That has the shape of the head's gradient. What is asked for has the shape of z.")
     residual = z @ w - y
     expected = 2 / 6 * residual[:, None] * w
     mistakes = [
+        (3 * expected, "Two factors are missing: the 2 of the square's derivative, and the 1 / N of the mean."),
+        (expected / 3, "Divide by the number of points N alone: the mean is over the points, not over the features."),
+        (2 * expected, "Divide by the number of points N: `len(w)` is the number of features."),
         (expected / 2, "A factor of two is missing: the derivative of a square."),
         (6 * expected, "The loss is the mean over the points: divide by their number."),
         (-expected, "The sign is turned: the residual is output minus target."),
@@ -126,6 +139,6 @@ check_open = model_answer(
     "how fast may a body move",
     """with 50 tasks a head waits five iterations on average, and stored heads like a fast body: their error after 1,600
     iterations falls as the outer rate rises from 0.001 to 0.01. With 5,000 tasks it waits 500, and at 0.01 the body has
-    moved on: their error is several times that at 0.003, because the head was fitted to features that are gone. The
+    moved on: their error is nearly twice that at 0.003, because the head was fitted to features that are gone. The
     product of the two, how long a head waits times how fast the body moves, says how stale it is.""",
 )

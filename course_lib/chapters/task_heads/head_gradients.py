@@ -112,7 +112,7 @@ def compute(values: SimpleNamespace) -> dict:
 
 
 def body_in_words(body: str, iteration: int) -> str:
-    return f"Body: {iteration:,} iterations, {BODIES[body]}"
+    return f"Body: {iteration:,} iterations, {BODIES[body]}" if iteration else "Body: untrained"
 
 
 def picture(fig, show) -> None:

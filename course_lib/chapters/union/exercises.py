@@ -28,12 +28,14 @@ OUTPUT_SHAPE = (
 def check_union_loss(union_loss) -> Verdict:
     """``union_loss(z, y, heads, task_id) -> loss``: z [T, N, D], y [T, N], heads [tasks, D], task_id [T]."""
     generator = torch.Generator().manual_seed(0)
-    z = torch.randn(4, 6, 3, generator=generator, dtype=torch.float64)
+    z = torch.randn(4, 6, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     y = torch.randn(4, 6, generator=generator, dtype=torch.float64)
     heads = torch.randn(10, 3, generator=generator, dtype=torch.float64)
     task_id = torch.tensor([7, 2, 2, 9])
     hints = {"must match .* dimension 2": ALL_HEADS, "must match|cannot be multiplied": OUTPUT_SHAPE}
     result = run(union_loss, z, y, heads, task_id, hints=hints)
+    if isinstance(result, Tensor) and not result.requires_grad:
+        return wrong("No gradient can flow through this loss: leave out `detach`, `item`, `no_grad` and new tensors.")
 
     def squares(rows: Tensor) -> Tensor:
         return ((z * rows[:, None]).sum(-1) - y).square()  # [T, N]
@@ -45,6 +47,11 @@ def check_union_loss(union_loss) -> Verdict:
         (squares(heads.mean(0).expand(4, -1)).mean(), "You used the mean of the heads. Each task has its own."),
         ((z @ heads.T - y[:, :, None]).square().mean(), ALL_HEADS),
         ((z @ heads[task_id].T - y[:, :, None]).square().mean(), ALL_HEADS),
+        (
+            (z * heads[task_id][:, None] - y[..., None]).square().mean(),
+            "An output is a sum over the D features: `.sum(-1)`.",
+        ),
+        ((own.mean() / 2), "That is half the loss: here it is the mean square itself."),
         (own.sum(), "That is a sum; take means."),
         (own.mean(1).sum(), "You summed the tasks; the outer loss is their mean."),
     ]
@@ -75,6 +82,8 @@ def check_weight(weight) -> Verdict:
             (curvature * left.square(), "That is the gradient itself; divide by what it is at alpha = 0."),
             (1 - 2 * alpha * curvature, "That is the first order in alpha; the square is exact."),
         ]
+        if isinstance(result, Tensor) and result.shape == (3,) and result[0].isnan():
+            return wrong("Where the curvature is 0 this divides zero by zero: cancel h first.")
         verdict = compare(result, left.square(), mistakes)
         if not verdict.passed:
             return verdict
@@ -117,6 +126,10 @@ def check_share(share) -> Verdict:
     result = run(share, theta, w, h, hq, alpha)
     step, error = eye - alpha * h, theta - w
     mistakes = [
+        (
+            (1 - alpha * h) @ hq @ (1 - alpha * h) @ error,
+            "`1 - alpha * H` subtracts from every entry: the identity is `torch.eye`.",
+        ),
         (hq @ step @ error, "That is first-order MAML: pull the gradient back through the step, times I - alpha H."),
         (step @ hq @ error, "The gradient is taken at theta', where the error is (I - alpha H)(theta - w)."),
         (step @ h @ step @ error, "The loss that judges has the query set's Hessian, the one in the middle."),

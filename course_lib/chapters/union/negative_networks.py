@@ -24,16 +24,25 @@ LOW, HIGH = 0.2, 20.0  # of the errors shown
 SIGN = {-1: plots.ORANGE, 0: plots.GREY, 1: plots.BLUE}  # uphill, nothing, downhill
 
 
-@lru_cache(maxsize=512)
 def chosen(tasks, queries: int, noise: float, how: str, test_lr: float | None, inner_lr: float) -> tuple[float, int]:
     """The outer rate and the place among JUDGES of the least median validation error, for one rate in training."""
+    return _least(tasks, queries, noise, how, test_lr, inner_lr)[1]
+
+
+def validated(tasks, queries: int, noise: float, how: str, test_lr: float | None, inner_lr: float) -> float:
+    """That least median validation error."""
+    return _least(tasks, queries, noise, how, test_lr, inner_lr)[0]
+
+
+@lru_cache(maxsize=512)
+def _least(tasks, queries: int, noise: float, how: str, test_lr: float | None, inner_lr: float) -> tuple:
     places = [i for i, (name, lr) in enumerate(rate_sign.JUDGES) if name == how and test_lr in (None, lr)]
-    found = {}
+    found = []
     for outer_lr in rate_sign.OUTER_LRS:
         where = {"tasks": tasks, "queries": queries, "noise": noise, "inner_lr": inner_lr, "outer_lr": outer_lr}
         rows = rate_sign.runs.rows(**where)
-        found |= {(outer_lr, i): middle(row["validation"][i] for row in rows) for i in places}
-    return min(found, key=found.get)
+        found += [(middle(row["validation"][i] for row in rows), (outer_lr, i)) for i in places]
+    return min(found, key=lambda pair: pair[0])
 
 
 @lru_cache(maxsize=512)
@@ -63,12 +72,12 @@ def compute(values: SimpleNamespace) -> dict:
 def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.6, 1))
     left.set(xlabel="inner rate in training \N{GREEK SMALL LETTER ALPHA}", ylabel="error on new tasks")
-    left.set(xlim=(-0.0215, 0.0115), ylim=(LOW, HIGH), yscale="log", xticks=[-0.02, -0.01, 0, 0.01])
+    left.set(xlim=(-0.0215, 0.0115), ylim=(LOW, 2 * HIGH), yscale="log", xticks=[-0.02, -0.01, 0, 0.01])
     left.set_yticks([0.2, 0.5, 1, 2, 5, 10, 20], ["0.2", "0.5", "1", "2", "5", "10", "20"])
     left.minorticks_off()
     show.mark(left, 0, linestyle="-", linewidth=1)
-    plots.name_region(left, 0.3, 0.96, "uphill in training")
-    plots.name_region(left, 0.84, 0.96, "downhill")
+    plots.name_region(left, 0.3, 0.95, "uphill in training")  # above the highest curve
+    plots.name_region(left, 0.84, 0.95, "downhill")
     show.level(left, ZERO_PREDICTOR_MSE, "predicting zero", at=0.02)
     seeds = lambda d: [np.column_stack([INNER_LRS, seed.clip(LOW, HIGH)]) for seed in d.seeds.T]
     show.paths(left, seeds, color="#b8b8b8", linewidth=0.8)

@@ -115,7 +115,7 @@ def wide(d) -> tuple[float, float]:
 
 def high(d) -> tuple[float, float]:
     """Limits of the weights: as far below 1 as above it."""
-    reach = max(2.0, plots.nice_ceiling(1.2 * float(np.exp(np.abs(np.log(d.tasks[:, 1])).max()))))
+    reach = max(2.0, plots.nice_ceiling(1.5 * float(np.exp(np.abs(np.log(d.tasks[:, 1])).max()))))
     return 1 / reach, reach
 
 

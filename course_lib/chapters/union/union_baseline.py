@@ -26,7 +26,7 @@ HOW = {
 }
 OWN = {"maml": "after_10", "one_head": "after_10", "union": "ridge"}  # what a method was made for
 BEST = 0.0  # for a rate or penalty that the validation tasks choose
-LOW, HIGH = 0.06, 12.0  # of the errors shown
+LOW, HIGH = 0.045, 12.0  # of the errors shown
 
 
 def errors(method: str, shots: int, how: str, outer_lr: float, setting: float, moment: int) -> list[float]:

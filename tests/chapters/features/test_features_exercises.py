@@ -21,6 +21,20 @@ def piled_up(model, x):
     return torch.stack(result)
 
 
+def backward_each(model, x):
+    result = []
+    for point in x:
+        model.zero_grad()
+        model(point).backward()
+        result.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    return torch.stack(result)
+
+
+def one_graph(model, x):
+    grads = [torch.autograd.grad(output, model.parameters()) for output in model(x)]
+    return torch.stack([torch.cat([g.flatten() for g in grad]) for grad in grads])
+
+
 @pytest.mark.parametrize(
     ("answer", "passed", "message"),
     [
@@ -34,6 +48,9 @@ def piled_up(model, x):
         (lambda m, x: rows(m, x).cumsum(0), False, "added up"),
         (lambda m, x: rows(m, x).T, False, "row for each"),
         (piled_up, False, "left behind"),
+        (backward_each, True, "leave nothing behind"),
+        (one_graph, False, "one point at a time"),
+        (lambda m, x: torch.autograd.grad(m(x), m.parameters()), False, "of one is one"),
         (lambda m, x: ..., None, "Replace the dots"),
         (lambda m, x: m.nothing, False, "raised AttributeError"),
         (lambda m, x: 3.0, False, "A tensor"),
@@ -66,6 +83,10 @@ def share(functions, curves, r):
             False,
             "sum first",
         ),
+        (lambda f, c, r: (c @ f[:, :r]).square().sum() / (c @ f).square().sum(), False, "no function holds"),
+        (lambda f, c, r: share(f, c, r) / r, False, "add up"),
+        (lambda f, c, r: share(f[:, r : r + 1], c, 1), False, "one after r"),
+        (lambda f, c, r: (c @ f[:, :r] / 40).square().sum(1) / c.square().mean(1), False, "one share"),
         (lambda f, c, r: share(f, c, r).sqrt(), False, "no root"),
         (lambda f, c, r: share(f, c, r + 1), False, "the first r + 1"),
         (lambda f, c, r: share(f, c, r - 1), False, "the first r - 1"),

@@ -39,6 +39,12 @@ def unlearnt(heads, task, learn):
     return torch.cat([heads[:task], torch.randn_like(heads[task])[None], heads[task + 1 :]])
 
 
+def added(heads, task, learn):
+    heads = heads.clone()
+    heads[task] += learn(heads[task])
+    return heads
+
+
 def stored_too_soon(heads, task, learn):
     head = 2 * heads[task]
     learn(head)
@@ -54,6 +60,7 @@ def stored_too_soon(heads, task, learn):
         (stored_too_soon, False, "before it learnt"),
         (remembering, True, "remembering"),
         (in_place, False, "clone"),
+        (added, False, "You added"),
         (from_zero, False, "began at zero"),
         (lambda heads, task, learn: heads, False, "as before"),
         (lambda heads, task, learn: learn(heads[task]), False, "whole table"),
@@ -76,6 +83,8 @@ def test_revisit(revisit, passed, message):
         ((16, 0.2), False, "in all"),
         ((1.6, 1 - math.exp(-1.6)), False, "WERE"),
         ((1.6, 0), False, "by chance"),
+        ((1.6, 20.2), False, "not in percent"),
+        ((1.6, 1009), False, "not a number of tasks"),
         ((1.6, 0.5), False, "8000"),
         ((1.6, ...), None, "Replace"),
     ],
@@ -98,6 +107,10 @@ def by_autograd(z, w, y):
         (lambda z, w, y: by_autograd(z, w, y) / 2, False, "factor of two"),
         (lambda z, w, y: len(z) * by_autograd(z, w, y), False, "mean over the points"),
         (lambda z, w, y: -by_autograd(z, w, y), False, "sign"),
+        (lambda z, w, y: (z @ w - y)[:, None] * w, False, "Two factors"),
+        (lambda z, w, y: 2 / z.numel() * (z @ w - y)[:, None] * w, False, "not over the features"),
+        (lambda z, w, y: 2 / len(w) * (z @ w - y)[:, None] * w, False, "number of features"),
+        (lambda z, w, y: 2 / len(y) * (z @ w - y) * w, False, "residual[:, None]"),
         (lambda z, w, y: 2 / len(z) * (z @ w - y)[:, None] * z, False, "for the HEAD"),
         (lambda z, w, y: 2 / len(z) * z.T @ (z @ w - y), False, "the shape of z"),
     ],
