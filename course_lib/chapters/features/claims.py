@@ -244,9 +244,9 @@ def beyond_the_border(draw: int):
 # Overparameterised ------------------------------------------------------------------------------------------------
 
 
-def by_rank(network: nn.Module, draw: int) -> dict[int, float]:
+def by_rank(network: nn.Module, draw: int, points: int = 10) -> dict[int, float]:
     at = tangent_principal.principal(network, draw)
-    return dict(zip(tangent_principal.RANKS, tangent_principal.median_errors(at, 10, draw).tolist()))
+    return dict(zip(tangent_principal.RANKS, tangent_principal.median_errors(at, points, draw).tolist()))
 
 
 @claim("As many features as points is the worst choice")
@@ -270,6 +270,16 @@ def three_carry_the_task(draw: int):
     """The shortest fit of ten points: a third of the error at most."""
     here, random = by_rank(maml(draw), draw)[3], by_rank(untrained(draw), draw)[3]
     return here < random / 3, {"maml": here, "random": random}
+
+
+@claim("With all features allowed and few points, MAML's are ahead of those of ordinary training")
+def few_points_want_mamls_features(draw: int):
+    """The shortest fit of four points in the whole tangent kernel; the errors with ten points beside it."""
+    found = {}
+    for name, network in (("maml", maml(draw)), ("plain", setup.network("plain", setup.FINAL))):
+        for word, points in (("four", 4), ("ten", 10)):
+            found[f"{name}_{word}"] = by_rank(network, draw, points)[tangent_principal.RANKS[-1]]
+    return found["maml_four"] < found["plain_four"], found
 
 
 @claim("Learnt weights make a hundred features harmless; equal ones alias")
