@@ -31,6 +31,15 @@ def half_the_wrong_way(draw: int):
     return 0.4 < share < 0.6, {"share": share}
 
 
+@claim("Stored amplitudes learn their signs: after seven visits fewer push the phase the wrong way than fresh ones")
+def stored_signs(draw: int):
+    """12 waves, four a meta-batch, k = 1: the shares after 20 outer steps."""
+    trained = wave.train(1, WAVE_RATE, 12, draw)
+    _, ways = wave.pushes(trained, 20, 1, WAVE_RATE, draw)
+    fresh, stored, _ = wave.wrong_way(ways, trained.phases[20])
+    return stored < fresh, {"fresh": fresh, "stored": stored}
+
+
 @claim("Stored amplitudes bring the phase home before fresh ones do")
 def stored_waves_first(draw: int):
     """12 waves, k = 1."""

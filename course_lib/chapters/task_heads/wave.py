@@ -170,8 +170,8 @@ def picture(fig, show) -> None:
     sent = lambda d: f"{ENDS[d.kind].capitalize()}: {d.wrong[d.kind_at]:.0%} push the phase the wrong way"
     show.title(left, sent)
     right.set(xlabel="outer step", ylabel="phase", xlim=(0, ITERATIONS), ylim=(-1.6, 3.6))
-    show.level(right, SHARED, "home of all tasks", at=0.02)
-    show.level(right, SHARED - np.pi, "home, upside down", at=0.02)
+    show.level(right, SHARED, "home", at=0.02)
+    show.level(right, SHARED - np.pi, "home, upside down", at=0.98)
     for row, (kind, text) in enumerate(ENDS.items()):
         look = LOOKS[kind]
         width = lambda d, kind=kind: 3 if d.kind == kind else 1.6
