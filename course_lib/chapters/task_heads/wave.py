@@ -184,7 +184,7 @@ def picture(fig, show) -> None:
 def arrived(d) -> str:
     """When each kind came home."""
     when = [f"{text} {at}" if at <= ITERATIONS else f"{text} never" for text, at in zip(ENDS.values(), d.home)]
-    return "Home at step: " + ", ".join(when)
+    return "Home at: " + ", ".join(when)
 
 
 def words(d) -> str:

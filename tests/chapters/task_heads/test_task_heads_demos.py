@@ -184,7 +184,7 @@ def test_a_random_head_has_no_direction_and_a_remembered_one_gains_it():
 
 
 def test_the_body_is_named_after_its_training():
-    assert gradients.body_in_words("meta", 0) == "Body: 0 iterations, one meta-learned head"
+    assert gradients.body_in_words("meta", 0) == "Body: untrained"
     assert gradients.body_in_words("written back", 400) == "Body: 400 iterations, stored heads"
 
 
