@@ -41,7 +41,7 @@ def check_tangent_features(answer) -> Verdict:
     x = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]  # [5, 1]
     hints = {
         "second time": ONE_GRAPH,
-        "scalar outputs": "Each point's output is a number of its own: `.sum()` of one is one.",
+        "scalar outputs": "A gradient is of one number: take one point's output at a time.",
     }
     result, (used, _) = attempt(answer, model, x, hints=hints)
     answered(result)
@@ -99,10 +99,10 @@ def check_energy_share(answer) -> Verdict:
     mistakes = [
         (
             energy.sum() / coordinates.square().sum(),
-            "The whole energy is that of the curves, of what no function holds too.",
+            "The whole energy is the curves' own, with what none of these functions holds.",
         ),
         (share / r, "Sum over the r functions: the energies they hold add up."),
-        (coordinates[:, r].square().sum() / total.sum(), count.format("one after r, alone")),
+        (coordinates[:, r].square().sum() / total.sum(), "That is column r alone. The first r are `functions[:, :r]`."),
         (coordinates[:, r - 1].square().sum() / total.sum(), "That is what the r-th function holds alone."),
         (coordinates[:, : r + 1].square().sum() / total.sum(), count.format("r + 1")),
         (coordinates[:, : r - 1].square().sum() / total.sum(), count.format("r - 1")),
