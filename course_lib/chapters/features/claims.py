@@ -108,6 +108,14 @@ def the_head_is_enough_on_characters(draw: int):
     return abs(score["head"] - score["everything"]) < 2, score
 
 
+@claim("On Omniglot the head alone is a few points behind everything", draws=8)
+def the_head_is_behind_on_omniglot(draw: int):
+    """MAML's network of the paper's recipe on Omniglot itself, 5 ways, 1 shot: less than five points of accuracy."""
+    score = scores("papers/maml_5way1shot", draw)
+    behind = score["everything"] - score["head"]
+    return 0 < behind < 5, score | {"behind": behind}
+
+
 @claim("On sinusoids the head alone leaves more than twice the error of everything", draws=8)
 def the_head_is_not_enough_on_sinusoids(draw: int):
     """sinusoid/maml_k1, both at their best rate and number of steps up to 300."""
