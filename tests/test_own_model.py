@@ -13,7 +13,7 @@ from torch import nn
 from course_lib.algorithms import ANIL, MAML, R2D2, ProtoNet, Reptile
 from course_lib.algorithms.heads import StoredHeads
 from course_lib.analysis.memory import CheckpointedMAML
-from course_lib.engine.any_module import ONE_BY_ONE, TOGETHER
+from course_lib.engine.any_module import ONE_BY_ONE, TOGETHER, kinds
 from course_lib.engine.hot_path import make_meta_gradient
 from course_lib.engine.sweep import meta_train_sweep
 from course_lib.evaluation import evaluate
@@ -114,8 +114,8 @@ def test_dropout_draws_anew_for_each_task(tasks_at_once):
 def test_batch_norm_with_running_statistics_moves_them_to_the_mean_of_the_tasks():
     batch, model = regression(), own(nn.BatchNorm1d(8))
     with pytest.warns(UserWarning, match="BatchNorm1d takes its tasks one after another"):
-        ONE_BY_ONE.discard(nn.BatchNorm1d)
-        TOGETHER.discard(nn.BatchNorm1d)  # where it keeps no statistics, vmap serves
+        ONE_BY_ONE.discard(frozenset({nn.BatchNorm1d}))
+        TOGETHER.discard(frozenset({nn.BatchNorm1d}))  # where it keeps no statistics, vmap serves
         MAML(0).meta_gradient(model, batch)
     norm, means = model.features[1], model.features[0](batch.query_x).mean((0, 1))  # of tasks with as many points each
     torch.testing.assert_close(norm.running_mean, 0.1 * means)
@@ -126,6 +126,23 @@ def test_batch_norm_with_running_statistics_moves_them_to_the_mean_of_the_tasks(
         again.features[1].reset_running_stats()
         MAML(0).meta_gradient(again, batch, tasks_at_once)
         torch.testing.assert_close(dict(again.named_buffers()), whole)
+
+
+def test_one_network_taken_task_by_task_leaves_others_of_its_class_together(recwarn):
+    class Whole(nn.Sequential):  # of which fast_layers.py knows nothing
+        def forward(self, x):
+            return self[1](self[0](x))
+
+    class Branching(nn.Module):
+        def forward(self, x):
+            return x.relu() if x.sum() > 0 else x
+
+    batch = regression()
+    for last in (Branching(), nn.Tanh()):
+        parts = OrderedDict(features=Whole(nn.Linear(1, 8), last), head=nn.Linear(8, 1))
+        MAML(1, 0.1).meta_gradient(nn.Sequential(parts).double(), batch)
+    assert kinds(Whole(nn.Linear(1, 8), nn.Tanh())) in TOGETHER
+    assert [str(w.message) for w in recwarn if "one after another" in str(w.message)]
 
 
 def test_a_parameter_that_nothing_uses_stays():

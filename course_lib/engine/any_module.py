@@ -23,35 +23,40 @@ Params = dict[str, Tensor]
 
 def each_task(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     """The plain module on each task with that task's parameters: x [T, N, ...] -> [T, N, ...]."""
-    kind = type(module)
-    if len(x) == 1 or kind in ONE_BY_ONE:
+    made_of = kinds(module)
+    if len(x) == 1 or made_of in ONE_BY_ONE:
         return one_by_one(module, params, x)
     before = [buffer.clone() for buffer in module.buffers()]
     try:
-        if kind in TOGETHER:  # one module of a class may do what another, or itself in another mode, does not
+        if made_of in TOGETHER:  # one module of a class may do what another, or itself in another mode, does not
             return together(module, params, x)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "There is a performance drop")  # vmap would loop too, and warn each time
             outputs = together(module, params, x)
-        TOGETHER.add(kind)
+        TOGETHER.add(made_of)
         return outputs
     except (RuntimeError, UserWarning) as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0][:200]
     set_buffers(module, before)  # as if it had not been tried
     outputs = one_by_one(module, params, x)
-    take_one_by_one(kind, reason)
+    take_one_by_one(module, reason)
     return outputs
 
 
-TOGETHER: WeakSet[type] = WeakSet()  # classes of modules that vmap serves
-ONE_BY_ONE: WeakSet[type] = WeakSet()  # and those it does not: recurrent layers, an `if` on values, ...
+TOGETHER: set[frozenset[type]] = set()  # what modules that vmap serves are made of
+ONE_BY_ONE: set[frozenset[type]] = set()  # and those it does not: recurrent layers, an `if` on values, ...
 
 
-def take_one_by_one(kind: type, reason: str) -> None:
-    """From now on modules of this class take their tasks one after another; it is told once."""
-    TOGETHER.discard(kind)
-    ONE_BY_ONE.add(kind)
-    name = kind.__name__
+def kinds(module: nn.Module) -> frozenset[type]:
+    """The classes of a module and all its parts: an nn.Sequential with an LSTM in it says nothing of the others."""
+    return frozenset(map(type, module.modules()))
+
+
+def take_one_by_one(module: nn.Module, reason: str) -> None:
+    """From now on modules made of the same classes take their tasks one after another; it is told once."""
+    TOGETHER.discard(kinds(module))
+    ONE_BY_ONE.add(kinds(module))
+    name = type(module).__name__
     warnings.warn(f"{name} takes its tasks one after another: the same numbers, slower ({reason})", stacklevel=3)
 
 

@@ -4,14 +4,14 @@ and does the inner loop explode?"""
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from course_lib.algorithms.base import Learner
-from course_lib.engine.any_module import TOGETHER, set_buffers, take_one_by_one
+from course_lib.engine.any_module import ONE_BY_ONE, TOGETHER, kinds, set_buffers, take_one_by_one
 from course_lib.engine.run import modes
 from course_lib.inner_loop import Params, predict, stack_params
 from course_lib.tasks.base import TaskBatch
@@ -38,12 +38,13 @@ def check_predict(model: nn.Module, x: Tensor) -> None:
         random = not _same(first[0], again[0])
         with modes(model, training=False) if random else modes(model, None):  # compared without dropout
             plain = _plainly(model, params, x, buffers, 0) if random else first
-            problem = _difference(plain, model, params, x, buffers)
-            doubted = {type(part) for part in model.modules()} & set(TOGETHER) if problem else set()
-            for kind in doubted:
-                take_one_by_one(kind, problem)
-            if doubted:
-                problem = _difference(plain, model, params, x, buffers)
+            difference = lambda: _difference(plain, model, params, x, buffers)
+            problem = difference()
+            if problem:
+                at_fault, left = _at_fault(model, difference)
+                for part in at_fault:
+                    take_one_by_one(part, problem)
+                problem = left
     set_buffers(model, buffers)
     if problem:
         raise ValueError(
@@ -83,6 +84,18 @@ def without_tf32() -> Iterator[None]:
     finally:
         for kind, precision in zip(kinds, before):
             kind.fp32_precision = precision
+
+
+def _at_fault(model: nn.Module, difference: Callable[[], str]) -> tuple[list[nn.Module], str]:
+    """The parts that vmap gets wrong, one if it is one, else all that it serves; or none, and what differs without."""
+    parts = {kinds(part): part for part in model.modules() if kinds(part) in TOGETHER}
+    for suspects in [*([kind] for kind in parts), list(parts)]:
+        ONE_BY_ONE.update(suspects)
+        left = difference()
+        ONE_BY_ONE.difference_update(suspects)
+        if not left:
+            return [parts[kind] for kind in suspects], ""
+    return [], left
 
 
 def _difference(plain: Compared, model: nn.Module, params: Params, x: Tensor, buffers: list[Tensor]) -> str:
