@@ -140,7 +140,10 @@ def for_nbgrader(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def for_otter(notebook: nbformat.NotebookNode, title: str) -> nbformat.NotebookNode:
-    """A master notebook of Otter Assign: a question for each exercise, its hint the message of a failed test."""
+    """A master notebook of Otter Assign: a question for each exercise, its hint the message of a failed test.
+
+    It expects the lecture's pictures in a folder ``figures`` beside it, which goes to the students with it.
+    """
 
     def cells(exercise: Exercise) -> list[nbformat.NotebookNode]:
         question = f"# BEGIN QUESTION\nname: {exercise.name}\npoints: {exercise.points}"
@@ -156,7 +159,10 @@ def for_otter(notebook: nbformat.NotebookNode, title: str) -> nbformat.NotebookN
         ]
 
     new = _with_exercises(for_students(notebook), cells)
-    config = f"# ASSIGNMENT CONFIG\nname: {title}\nexport_cell: false\nrun_tests: false\ntests:\n  ok_format: false"
+    config = (
+        f"# ASSIGNMENT CONFIG\nname: {title}\nexport_cell: false\nrun_tests: false\nfiles:\n  - figures\n"
+        "tests:\n  ok_format: false"
+    )
     new.cells.insert(0, new_raw_cell(config))
     return new
 

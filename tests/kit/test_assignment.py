@@ -70,6 +70,7 @@ def test_otters_test_fails_with_the_hint():
         names["test_clip"](lambda g, max_norm: g.clamp(-max_norm, max_norm))
     raw = [c.source.splitlines()[0] for c in cells if c.cell_type == "raw"]
     assert raw[:2] == ["# ASSIGNMENT CONFIG", "# BEGIN QUESTION"] and raw[-1] == "# END QUESTION"
+    assert "files:\n  - figures\n" in cells[0].source  # Otter hands out no file that is not named
 
 
 def test_what_cannot_be_graded_is_said():
