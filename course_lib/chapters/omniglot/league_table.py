@@ -168,7 +168,7 @@ demo = declare(
     words,
     size=(9.0, 4.6),
     views={
-        "after minutes": {},
+        "after minutes": {"networks": "omniglot"},
         "twenty ways": {"task": "20-way 1-shot"},
         "against people": {"task": "20-way 1-shot, one alphabet"},
         "the papers' recipes": {"networks": "papers"},
