@@ -184,11 +184,12 @@ def _question(call: ast.Call, names: dict) -> str | None:
         entries = "".join(choice.format(name, html.escape(c, quote=True), inline(c)) for c in q["choices"])
     return (
         f'<form class="question" id="q-{name}" data-about=\'{_attribute(about)}\'>'
-        f"<p><b>Before you look:</b> {inline(q['question'])}</p>"
+        f'<p><b>Before you look:</b> <span class="asked">{inline(q["question"])}</span></p>'
         f"<fieldset><legend>Your guess</legend>{entries}</fieldset>"
         '<div class="live"><button>This is my guess</button> <button type="button" class="skip">Show me</button></div>'
         '<details class="answer"><summary>The answer</summary>'
-        f'<p role="alert"><span class="said"></span> <b>The answer: {inline(fact)}.</b> {inline(q["because"])}</p>'
+        '<p role="alert"><span class="said"></span> '
+        f'<b>The answer: <span class="fact">{inline(fact)}</span>.</b> {inline(q["because"])}</p>'
         "</details></form>\n"
     )
 

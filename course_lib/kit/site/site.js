@@ -53,7 +53,7 @@ function question(form) {
   form.classList.add("lively");
   function reveal(guess) {
     const right = number === undefined ? guess === fact : Math.abs(parseFloat(guess?.replace(",", ".")) - number) <= tolerance * (1 + 1e-9);
-    said.textContent = guess === null ? "" : `You said ${guess}${right ? ": right" : ""}.`;
+    said.replaceChildren(...(guess === null ? [] : ["You said ", ...worded(form, guess), right ? ": right." : "."]));
     form.dataset.revealed = "true";
     answer.open = fields.disabled = skip.hidden = true;
     commit.textContent = "Guess again";
@@ -84,12 +84,21 @@ function question(form) {
     reveal(before.guess);
   }
 }
+function worded(form, guess) {  // with its formulas, where it is one of the choices
+  const choice = [...form.querySelectorAll("input[type=radio]")].find(input => input.value === guess);
+  return choice ? copied(choice.nextElementSibling) : [guess];
+}
+function copied(element) {
+  return [...element.cloneNode(true).childNodes];
+}
 function sum() {  // the guesses of a notebook beside the facts
   for (const place of document.querySelectorAll(".guesses")) {
     const rows = [...document.querySelectorAll("form.question")].map(form => {
-      const {key, question, fact} = JSON.parse(form.dataset.about), entry = kept.get(`guess ${key}`);
-      const guess = !form.dataset.revealed ? "not guessed" : entry?.guess ?? "skipped";
-      return make("tr", {}, ...[question, guess + (entry?.right && form.dataset.revealed ? " ✓" : ""), fact].map(text => make("td", {textContent: text})));
+      const {key} = JSON.parse(form.dataset.about), entry = kept.get(`guess ${key}`);
+      const guess = !form.dataset.revealed ? ["not guessed"] : entry?.guess ? worded(form, entry.guess) : ["skipped"];
+      if (entry?.right && form.dataset.revealed) guess.push(" ✓");
+      const told = [copied(form.querySelector(".asked")), guess, copied(form.querySelector(".fact"))];
+      return make("tr", {}, ...told.map(words => make("td", {}, ...words)));
     });
     const head = make("tr", {}, ...["question", "your guess", "the fact"].map(text => make("th", {scope: "col", textContent: text})));
     place.replaceChildren(make("table", {}, head, ...rows));
