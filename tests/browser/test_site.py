@@ -90,9 +90,6 @@ MOVE_ALL = """async place => {
 }"""
 
 
-IDLE = {("held_out", "demo-choice-maml")}  # which MAML it is, where the demo opens with random weights
-
-
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_every_recorded_control_moves_its_picture(open_page, folder, chapter):
     (path,) = folder.glob(f"{chapter}_*.html")
@@ -105,9 +102,7 @@ def test_every_recorded_control_moves_its_picture(open_page, folder, chapter):
         place.locator(".demo-controls").wait_for()
         before = place.locator("svg.demo-picture").inner_html()
         moved = place.evaluate(MOVE_ALL)
-        key = place.get_attribute("data-demo").partition("-")[0]
-        still = {(key, name.split()[-1]) for name, count in moved.items() if count == 1}
-        assert moved and still <= IDLE, still
+        assert moved and min(moved.values()) > 1, moved
         assert place.locator("svg.demo-picture").inner_html() == before  # after the last reset
         if FOLDER_OF_SCREENSHOTS:
             place.screenshot(path=f"{FOLDER_OF_SCREENSHOTS}/site_{place.get_attribute('data-demo')}.png")
@@ -125,6 +120,18 @@ def test_a_link_opens_a_demo_where_it_says(open_page):
     other = open_page(link.rpartition("/")[2])
     other.locator("#four_cells .demo-controls").wait_for()
     assert other.locator("#four_cells svg.demo-picture").get_attribute("aria-label") == words
+
+
+def test_a_chapter_fits_a_phone_and_its_guesses_show_their_formulas(open_page, folder):
+    (path,) = folder.glob(f"{CHAPTERS[0]}_*.html")
+    page = open_page(path.name, viewport={"width": 390, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+    for form in page.locator("form.question").all():
+        form.locator(".skip").click()
+    guesses = page.locator(".guesses")
+    assert guesses.locator("tr").count() == 1 + page.locator("form.question").count() > 1
+    assert "$" not in guesses.inner_text() and "**" not in guesses.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_search_dark_and_phone(open_page):

@@ -108,6 +108,14 @@ def test_every_control_moves_and_every_view_is_there(sine):
         assert at in [frame["at"] for frame in frames]
 
 
+def test_what_moves_no_recorded_picture_is_not_offered():
+    picture = lambda fig, show: show.line(fig.subplots(), [0, 1], lambda d: [0, d["y"]])
+    controls = [Slider("x", 0, 3, 2), Slider("seconds", 1, 9, 5)]  # of a live run, say
+    demo = Demo("Live", controls, lambda values: {"y": values.x}, picture, lambda d: f"{d['y']}")
+    told = record(demo)["declaration"]["controls"]
+    assert [control["recorded"] for control in told] == [True, False]
+
+
 def test_points_are_dragged_over_a_lattice_and_clicked_points_are_left_out():
     recording = record(touchable())
     theta = {frame["at"][1] for frame in recording["frames"]}
@@ -148,12 +156,13 @@ def test_fonts_hold_what_is_shown_and_little_else():
 def test_a_recording_is_made_again_where_what_it_shows_changed(tmp_path, monkeypatch):
     folder = tmp_path / "course_lib"
     folder.mkdir()
-    sources = {"a": "from course_lib import b", "b": "import course_lib.c", "c": "x = 1", "d": "y = 1"}
+    sources = {"a": "from course_lib import b", "b": "import course_lib.c", "c": "x = 1", "d": "y = 1", "e": ""}
     for name, text in sources.items():
         (folder / f"{name}.py").write_text(text)
 
     def found(*about):
         monkeypatch.setattr(cache, "PACKAGE", folder)
+        monkeypatch.setattr(cache, "RECORDER", "course_lib.e")
         for each in (cache._content, cache._file, cache._imports):
             each.cache_clear()
         return cache.digest("course_lib.a", *about)
@@ -162,7 +171,9 @@ def test_a_recording_is_made_again_where_what_it_shows_changed(tmp_path, monkeyp
     (folder / "d.py").write_text("y = 2")
     assert found() == before != found("steps=3")
     (folder / "c.py").write_text("x = 2")
-    assert found() != before
+    after = found()
+    (folder / "e.py").write_text("FRAMES = 9")
+    assert len({before, after, found()}) == 3
 
 
 def test_weights_come_back_rounded_to_sixteen_bits():

@@ -12,14 +12,15 @@ import matplotlib
 import torch
 
 PACKAGE = Path(__file__).parents[2]
+RECORDER = "course_lib.kit.site.recording"
 TABLES = ".json", ".csv", ".safetensors"
 
 
 def digest(module: str, *about: object) -> str:
-    """Of a demo's module: its source and that of all it imports of the course, the tables beside them, the checkpoints,
-    the versions of PyTorch and Matplotlib, and what else is said ``about`` it."""
+    """Of a demo's module: its source and that of all it imports of the course, and of what records it, tables beside
+    them, the checkpoints, the versions of PyTorch and Matplotlib, and what else is said ``about`` it."""
     found = hashlib.sha256(repr([about, torch.__version__, matplotlib.__version__]).encode())
-    sources = sorted(closure(module))
+    sources = sorted(closure(module) | closure(RECORDER))
     folders = {path.parent for path in sources} - {PACKAGE, PACKAGE / "kit"}
     tables = {file for folder in folders for file in folder.rglob("*") if file.suffix in TABLES}
     for path in [*sources, *sorted(file for file in tables if file.name != "claims.json")]:

@@ -22,10 +22,10 @@ from course_lib.kit.show import Handle
 from course_lib.kit.site.svg import Draughtsman, difference, document
 from course_lib.kit.touch import Point, Points
 
-FRAMES = 50  # of a demo, about: shared among its sliders
+FRAMES = 40  # of a demo, about: shared among its sliders
 FEWEST, MOST = 7, 25  # notches of a slider
 LIMIT = 100_000  # bytes, packed; above it each control is recorded alone
-PLANE, PLANES = 42, 240  # frames of the slider that plays with each choice in turn; with every control
+PLANE, PLANES = 35, 240  # frames of the slider that plays with each choice in turn; with every control
 PRESSES = 4  # of a button
 LATTICE = 6  # places a side of a point that is dragged
 RUN_FRAMES = 40  # of a live run
@@ -47,7 +47,7 @@ def record(demo: Demo, plane: int = PLANE) -> dict[str, Any]:
         values = frame.pop("values")
         frame["at"] = [recorded[name].index(values[name]) for name in recorded]
     return {
-        "declaration": _declaration(demo, recorded, painter.picture.show.handles),
+        "declaration": _declaration(demo, recorded, frames, painter.picture.show.handles),
         "size": [round(side, 2) for side in base.size],
         "svg": document(base),
         "frames": frames,
@@ -178,11 +178,21 @@ def _order(control: Control) -> Any:
     return lambda value: 0  # as they were recorded
 
 
-def _declaration(demo: Demo, recorded: dict[str, list], handles: list[Handle]) -> dict[str, Any]:
+def _moves_picture(place: int, frames: list[dict]) -> bool:
+    """Whether two frames that differ in the control at ``place`` alone show different pictures: the seconds of a live
+    run, or what counts only beside another choice, do not."""
+    shown: dict[tuple, set[str]] = {}
+    for frame in frames:
+        others = (*frame["at"][:place], *frame["at"][place + 1 :])
+        shown.setdefault(others, set()).add(json.dumps(frame.get("change", frame.get("problem"))))
+    return any(len(pictures) > 1 for pictures in shown.values())
+
+
+def _declaration(demo: Demo, recorded: dict[str, list], frames: list[dict], handles: list[Handle]) -> dict[str, Any]:
     """As ``Live.declare`` (kit/live.py), for what was recorded: fewer notches, no controls that nothing answers."""
     controls = []
-    for name, control in demo.controls.items():
-        moves = isinstance(control, Run) or (len(recorded[name]) > 1 and not isinstance(control, (Points, Pad)))
+    for place, (name, control) in enumerate(demo.controls.items()):
+        moves = isinstance(control, Run) or (_moves_picture(place, frames) and not isinstance(control, (Points, Pad)))
         told = control.describe() | {"recorded": moves}
         if isinstance(control, (Slider, Notches, Choice, Switch)):
             told |= {"texts": [control.text(value) for value in recorded[name]]}
