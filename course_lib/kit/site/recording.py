@@ -22,10 +22,10 @@ from course_lib.kit.show import Handle
 from course_lib.kit.site.svg import Draughtsman, difference, document
 from course_lib.kit.touch import Point, Points
 
-FRAMES = 40  # of a demo, about: shared among its sliders
+FRAMES = 36  # of a demo, about: shared among its sliders
 FEWEST, MOST = 7, 25  # notches of a slider
 LIMIT = 100_000  # bytes, packed; above it each control is recorded alone
-PLANE, PLANES = 35, 240  # frames of the slider that plays with each choice in turn; with every control
+PLANE, PLANES = 28, 240  # frames of the slider that plays with each choice in turn; with every control
 PRESSES = 4  # of a button
 LATTICE = 6  # places a side of a point that is dragged
 RUN_FRAMES = 40  # of a live run
