@@ -67,9 +67,7 @@ class LabServer:
             "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
         }
         environment = os.environ | {name: str(home / place) for name, place in places.items()}
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        )
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.log = home / "lab.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -190,9 +188,7 @@ class NotebookPage:
             if (not state["left"] and state["idle"]) or (state["started"] and not wait):
                 return
             assert time.monotonic() < deadline, f"{state['left']} cells have not run after {patience} s"
-            if (
-                not state["started"] and time.monotonic() - asked > 10
-            ):  # "run all" is lost before the kernel listens
+            if not state["started"] and time.monotonic() - asked > 10:  # "run all" is lost before the kernel listens
                 asked = time.monotonic()
                 self.page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
             time.sleep(0.1)
@@ -240,14 +236,12 @@ class LiveDemo:
 
     def picture(self) -> str:
         """A fingerprint of the picture's bytes."""
-        return (
-            self.img.evaluate("""async img => {
+        return self.img.evaluate("""async img => {
             for (let tries = 0; ; tries++) try {
                 const bytes = await (await fetch(img.src)).arrayBuffer();
                 const digest = await crypto.subtle.digest('SHA-1', bytes);
                 return [...new Uint8Array(digest)].map(b => b.toString(16).padStart(2, '0')).join('');
-            } catch (error) { if (tries > 4) throw error; } }""")
-        )  # a blob that was replaced meanwhile is gone
+            } catch (error) { if (tries > 4) throw error; } }""")  # a blob that was replaced meanwhile is gone
 
     @property
     def pending(self) -> bool:
@@ -298,7 +292,7 @@ class LiveDemo:
         for key in self.keys(control):
             self.focus(control)
             self.page.keyboard.press(key)
-            if self.settled(pause) != before or self.problem:
+            if self.settled(pause) != before or self.settled(1) != before or self.problem:
                 break
         assert not self.problem, f"{self.title!r}, {name}: {self.problem}"
         assert self.picture() != before, f"{self.title!r}: {name} does not change the picture"

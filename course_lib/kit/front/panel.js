@@ -48,11 +48,13 @@ function mount(root, source, place = IN_JUPYTER) {
   const controls = Object.fromEntries(declaration.controls.map(control => [control.name, control]));
   let sent = 0, state = source.state(), waiting = null, playing = 0;
 
-  // What a person does is sent at once; of a slider's further moves until the screen's next frame, the last ------------
+  // What a person does is sent at once; of a slider's further moves the last, as soon as there is an answer: a kernel that
+  // many share is not told more than it can draw -------------------------------------------------------------------------
   const pending = new Map();
-  let due = false;
+  let due = false, told = 0;
   function tell(message) {
     source.send({...message, view, n: ++sent});
+    told = performance.now();
     root.dataset.pending = "true";
     if (message.do === "fit") return;  // a picture kept in a file is not faded for want of a kernel
     clearTimeout(waiting);
@@ -64,8 +66,10 @@ function mount(root, source, place = IN_JUPYTER) {
   function soon(key, message) { pending.set(key, message); if (!due) flush(); }
   function flush() {
     due = pending.size > 0;
-    for (const message of pending.values()) tell(message);
-    pending.clear();
+    if (root.dataset.pending !== "true" || performance.now() - told > 250) {  // a long computation ends at the next move
+      for (const message of pending.values()) tell(message);
+      pending.clear();
+    }
     if (due) requestAnimationFrame(flush);
   }
   function say(words) { note.textContent = words; if (words) setTimeout(() => { note.textContent = ""; }, 5000); }
