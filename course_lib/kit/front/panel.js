@@ -53,15 +53,16 @@ function mount(root, source, place = IN_JUPYTER) {
   const pending = new Map();
   let due = false, told = 0;
   function tell(message) {
-    source.send({...message, view, n: ++sent});
     told = performance.now();
     root.dataset.pending = "true";
-    if (message.do === "fit") return;  // a picture kept in a file is not faded for want of a kernel
-    clearTimeout(waiting);
-    waiting = setTimeout(() => {
-      frame.classList.add("demo-busy");
-      waiting = setTimeout(() => say(place.slow), 6000);
-    }, 400);
+    if (message.do !== "fit") {  // a picture kept in a file is not faded for want of a kernel
+      clearTimeout(waiting);
+      waiting = setTimeout(() => {
+        frame.classList.add("demo-busy");
+        waiting = setTimeout(() => say(place.slow), 6000);
+      }, 400);
+    }
+    source.send({...message, view, n: ++sent});  // a recording answers at once
   }
   function soon(key, message) { pending.set(key, message); if (!due) flush(); }
   function flush() {
