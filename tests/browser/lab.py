@@ -167,6 +167,7 @@ class NotebookPage:
             return panel?.sessionContext.isReady && panel.sessionContext.session?.kernel; }""",
             timeout=90 * SECOND,
         )
+        self.page.evaluate("void jupyterapp.commands.execute('notebook:expand-all-headings')")  # "Deeper" too
 
     def run_all(self, patience: float = 180.0, wait: bool = True) -> None:
         """Run every cell from a clean page; AssertionError with the error's text if a cell fails. Unless ``wait``, only

@@ -64,7 +64,6 @@ def open_notebook(lab):
     def open_and_run(path, wait=True):
         opened.append(browser.open(server, path))
         opened[-1].page.evaluate("void jupyterapp.commands.execute('application:toggle-left-area')")
-        opened[-1].page.evaluate("void jupyterapp.commands.execute('notebook:expand-all-headings')")
         opened[-1].run_all(wait=wait)
         return opened[-1]
 

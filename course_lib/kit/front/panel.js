@@ -52,7 +52,7 @@ function mount(root, source, place = IN_JUPYTER) {
   // many share is not told more than it can draw -------------------------------------------------------------------------
   const pending = new Map();
   let due = false, told = 0;
-  function tell(message) {
+  function post(message) {
     told = performance.now();
     root.dataset.pending = "true";
     if (message.do !== "fit") {  // a picture kept in a file is not faded for want of a kernel
@@ -64,13 +64,17 @@ function mount(root, source, place = IN_JUPYTER) {
     }
     source.send({...message, view, n: ++sent});  // a recording answers at once
   }
+  function release() {
+    const moves = [...pending.values()];
+    pending.clear();
+    moves.forEach(post);
+  }
+  function tell(message) { release(); post(message); }  // in the order in which things were done
   function soon(key, message) { pending.set(key, message); if (!due) flush(); }
   function flush() {
     due = pending.size > 0;
-    if (root.dataset.pending !== "true" || performance.now() - told > 250) {  // a long computation ends at the next move
-      for (const message of pending.values()) tell(message);
-      pending.clear();
-    }
+    const patient = root.dataset.pending === "true" && performance.now() - told < 250;  // a long computation ends then
+    if (!patient) release();
     if (due) requestAnimationFrame(flush);
   }
   function say(words) { note.textContent = words; if (words) setTimeout(() => { note.textContent = ""; }, 5000); }
@@ -227,7 +231,7 @@ function mount(root, source, place = IN_JUPYTER) {
         clearTimeout(waiting);
         frame.classList.remove("demo-busy");
       }
-      for (const show of Object.values(update)) show(state);
+      if (!pending.size) for (const show of Object.values(update)) show(state);
     }
     clearTimeout(speak);
     speak = setTimeout(() => { if (caption.textContent !== state.words) caption.textContent = state.words; }, 150);
