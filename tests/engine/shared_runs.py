@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import _thread
+import atexit
+import os
 import sys
 import threading
 from pathlib import Path
@@ -83,6 +85,7 @@ def train(name: str, iterations: int = STEPS, meta_batch: int = TASKS, **options
 
 def methods(folder: str) -> None:
     """Every method once; a run that one process interrupts; a meta-batch too small; the command line."""
+    atexit.register(note_threads, Path(folder))  # before the group's end is, so that it comes after
     rank, _ = processes()
     for name in NAMES:
         ends, history = train(name)
@@ -96,6 +99,12 @@ def methods(folder: str) -> None:
     except ValueError as error:
         (Path(folder) / f"refused {rank}").write_text(str(error))
     main(["train", "sinusoid", "--iterations", "20", "--out", str(Path(folder) / "command" / "two")])
+
+
+def note_threads(folder: Path) -> None:
+    """Which of gloo's threads are left at the end of the process (Linux tells their names)."""
+    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    (folder / f"threads {os.environ['RANK']}").write_text("".join(name for name in names if "gloo" in name))
 
 
 def until_killed(state: str) -> None:

@@ -63,6 +63,11 @@ def test_an_interrupt_of_one_process_ends_both_at_the_same_iteration(two):
     assert first == second and first.startswith("True")
 
 
+def test_the_groups_threads_end_before_the_interpreter(two):
+    """One that did not aborted one run in thirty on its way out."""
+    assert [(two[0] / f"threads {rank}").read_text() for rank in (0, 1)] == ["", ""]
+
+
 def test_a_meta_batch_of_fewer_tasks_than_processes_is_refused(two):
     for rank in (0, 1):
         assert "2 processes share out a meta-batch, but it has 1 task" in (two[0] / f"refused {rank}").read_text()
