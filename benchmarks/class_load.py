@@ -84,7 +84,7 @@ class Student:
         content = message["content"]
         state = content.get("data", {}).get("state", {}) if message["msg_type"].startswith("comm_") else {}
         if self.demo is None and "declaration" in state:
-            sliders = [control for control in state["declaration"]["controls"] if control["kind"] == "slider"]
+            sliders = [control for control in state["declaration"].get("controls", []) if control["kind"] == "slider"]
             self.demo = (content["comm_id"], sliders[0]) if sliders else None
         elif self.demo and content.get("comm_id") == self.demo[0] and "state" in state:
             self.pictures += 1
@@ -142,6 +142,8 @@ def measure(students: int, notebook: Path, dragging: int, seconds: float) -> str
         with LabServer(Path(folder)) as server, ThreadPoolExecutor(students) as pool:
             room = list(pool.map(lambda _: Student(server, notebook), range(students)))
             runs = list(pool.map(Student.run_all, room))
+            if room[0].demo is None:
+                raise SystemExit(f"{notebook.stem} shows no demo with a slider to drag: choose another --notebook")
             processes = [psutil.Process(server.process.pid)]
             processes += processes[0].children(recursive=True)
             memory = [process.memory_full_info().pss / 2**20 for process in processes]

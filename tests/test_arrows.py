@@ -30,6 +30,7 @@ MAY_IMPORT = {  # besides its own modules; a chapter may not import another chap
 DOORS = {  # from the textbook and the kit to the engine
     ("course_lib.kit.progress", "course_lib.engine.files"): "what a reader has solved is one file, whole or not there",
     ("course_lib.kit.claim", "course_lib.engine.files"): "a table of odds is written whole",
+    ("course_lib.kit.demo", "course_lib.engine.run"): "a picture is computed on one thread",
     ("course_lib.kit.many_seeds", "course_lib.engine.run"): "tiny networks train on one thread",
     ("course_lib.kit.many_seeds", "course_lib.engine.sweep"): "the seeds of an experiment train as one run",
     ("course_lib.kit.experiment", "course_lib.engine.provenance"): "how a table came about",

@@ -32,6 +32,7 @@ from course_lib.engine.any_module import ON_TOP, plain_attention, set_buffers
 from course_lib.engine.compiler import compiler_name
 from course_lib.engine.distributed import processes, shared_out
 from course_lib.engine.pieces import Compute, Sums, in_pieces, one_after_another
+from course_lib.engine.run import one_thread
 from course_lib.engine.self_check import check_predict, warn_of_explosion
 from course_lib.models import has_convolutions
 from course_lib.tasks.base import TaskBatch
@@ -176,13 +177,9 @@ def in_threads(
 def workers() -> Iterator[ThreadPoolExecutor]:
     """A worker thread to each core, whose kernels run in that thread alone. So do those of this thread meanwhile: a
     second thread of its own would spin beside the workers."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    try:
+    with one_thread():
+        keep_freed_memory()
         yield make_pool()
-    finally:
-        torch.set_num_threads(before)
 
 
 @cache

@@ -69,9 +69,9 @@ from typing import Any
 
 import numpy as np
 
+from course_lib.engine.run import one_thread
 from course_lib.kit.controls import Button, Choice, Control, Notches, Run, Several, Slider, Switch
 from course_lib.kit.corners import check
-from course_lib.kit.live import one_core
 from course_lib.kit.panel import Panel
 from course_lib.kit.picture import Picture, smaller
 from course_lib.kit.touch import Point, Points
@@ -257,8 +257,9 @@ class Demo:
     def show_last_frame(self) -> None:
         """Compute to the end and draw that."""
         data = None
-        for data in self.frames():
-            pass
+        with one_thread():
+            for data in self.frames():
+                pass
         if data is None:
             raise ValueError(f"compute() of {self.title!r} is a generator that yielded nothing to draw.")
         self.show(data)
@@ -289,8 +290,7 @@ class Demo:
         if self._panel is None:
             if self.data is None:
                 self.picture = Picture(self.make_picture, self.size).fit(ratio=STILL_RATIO)
-                with one_core():
-                    self.show_last_frame()
+                self.show_last_frame()
             self._panel = Panel(self)
         return self._panel
 

@@ -176,23 +176,15 @@ class Canvas:
         ink = color or (plots.BLUE if back else INK)
         line = Path([*vertices, ends[-1] - HEAD / 2 * _unit(ends[-1] - ends[-2])], [*codes, Path.LINETO])
         dashes = (0, (4, 2.4)) if back else "-"
-        self._add(
-            PathPatch(line, facecolor="none", edgecolor=ink, linestyle=dashes, linewidth=1.7, capstyle="butt")
-        )
+        self._add(PathPatch(line, facecolor="none", edgecolor=ink, linestyle=dashes, linewidth=1.7, capstyle="butt"))
         along = _unit(ends[-1] - ends[-2])
         across = np.array([-along[1], along[0]])
         base = ends[-1] - HEAD * along
-        self._add(
-            Polygon(
-                [ends[-1], base + 0.36 * HEAD * across, base - 0.36 * HEAD * across], color=ink, linewidth=0
-            )
-        )
+        self._add(Polygon([ends[-1], base + 0.36 * HEAD * across, base - 0.36 * HEAD * across], color=ink, linewidth=0))
 
     def bracket(self, x: float, low: float, high: float, color: str, lip: float = 8) -> None:
         """A square bracket that opens to the left, from ``low`` to ``high``."""
-        self.axes.plot(
-            [x - lip, x, x, x - lip], [low, low, high, high], color=color, linestyle="-", linewidth=2.2
-        )
+        self.axes.plot([x - lip, x, x, x - lip], [low, low, high, high], color=color, linestyle="-", linewidth=2.2)
 
     def dots(self, x: float, y: float, vertical: bool = False, spread: float = 9) -> None:
         """An ellipsis: and so on."""

@@ -13,8 +13,6 @@ import html
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -254,23 +252,11 @@ async def _outcome(task: asyncio.Task) -> None:
     await asyncio.wait([task])
 
 
-@contextmanager
-def one_core() -> Iterator[None]:
-    """This thread's operations use one core inside: a second would be waited for whenever a cell or another program has
-    it (0.6 s became 17), and small networks gain nothing from it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 @lru_cache(maxsize=1)
 def loop() -> asyncio.AbstractEventLoop:
     """The loop in which all demos are drawn, in a thread of its own.
 
-    PyTorch's operations use one core there, as in ``one_core``. The number belongs to the thread that sets it, and to
+    PyTorch's operations use one core there, as in ``one_thread``. The number belongs to the thread that sets it, and to
     those that start later, for which it is set back.
     """
     loop, ready, before = asyncio.new_event_loop(), threading.Event(), torch.get_num_threads()

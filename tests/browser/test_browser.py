@@ -88,6 +88,12 @@ def test_the_kit_in_a_browser(open_notebook):
     demo.wait_until(lambda: demo.words.startswith("After 50 gradient steps"))
     demo.wait_until(lambda: demo.box.locator(".demo-caption").inner_text() == demo.words)
 
+    demo.reset()
+    slider.evaluate("""control => { const range = control.querySelector("input");
+        for (const to of [20, 30, 40]) { range.value = to; range.dispatchEvent(new Event("input")); }
+        control.closest(".course-demo").querySelector(".demo-reset").click(); }""")
+    assert demo.settled() == first  # moves that waited for an answer do not come after what was done later
+
     demo.settled()  # a run, frame by frame, to its end
     demo.control("run", "run").click()
     demo.wait_until(lambda: demo.words.startswith("After 200 gradient steps"))

@@ -141,13 +141,19 @@ def gradients_agree(draw: int):
     return max(apart.values()) < 1e-6, apart
 
 
+def on_the_margin(draw: int, C: float) -> tuple[torch.Tensor, ...]:
+    """Fifteen drawings as features z [1, 15, 2], labels y [1, 15], the SVM's weight, and who is on the margin [15]."""
+    points, _ = heads_plane.plane("r2d2", draw)
+    z, y = points[:, :5].flatten(0, 1)[None], torch.arange(3).repeat_interleave(5)[None]
+    weight, bias = svm_head(z, y, C, 3)
+    near = heads_plane.margins(z @ weight.mT + bias[:, None], y)[0] < 1 + heads_plane.SUPPORT_VECTOR
+    return z, y, weight, near
+
+
 @claim("At most half of the fifteen drawings hold the SVM's boundary, and without the others it stays where it is")
 def few_hold_the_margin(draw: int):
     """Drawn glyphs, R2D2's body, C = 1, five drawings of each of three characters."""
-    points, _ = heads_plane.plane("r2d2", draw)
-    z, y = points[:, :5].flatten(0, 1)[None], torch.arange(3).repeat_interleave(5)[None]
-    weight, bias = svm_head(z, y, 1.0, 3)
-    hold = heads_plane.margins(z @ weight.mT + bias[:, None], y)[0] < 1 + heads_plane.SUPPORT_VECTOR
+    z, y, weight, hold = on_the_margin(draw, C=1.0)
     alone, _ = svm_head(z[:, hold], y[:, hold], 1.0, 3)
     moved = float((weight - alone).abs().max())
     return int(hold.sum()) <= 7 and moved < 1e-6, {"hold": int(hold.sum()), "moved": moved}
@@ -156,10 +162,7 @@ def few_hold_the_margin(draw: int):
 @claim("At C = 0.01 every drawing is on the SVM's margin or inside")
 def a_small_C_asks_all(draw: int):
     """The same drawings; the number: how many of fifteen."""
-    points, _ = heads_plane.plane("r2d2", draw)
-    z, y = points[:, :5].flatten(0, 1)[None], torch.arange(3).repeat_interleave(5)[None]
-    weight, bias = svm_head(z, y, 0.01, 3)
-    near = heads_plane.margins(z @ weight.mT + bias[:, None], y)[0] < 1 + heads_plane.SUPPORT_VECTOR
+    *_, near = on_the_margin(draw, C=0.01)
     return bool(near.all()), {"near": int(near.sum())}
 
 

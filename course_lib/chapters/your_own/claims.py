@@ -24,7 +24,7 @@ def learning_beats_the_nearest_point(draw: int):
 
 
 @claim("R2D2 is ahead of the nearest point before its first outer step: a random body, its head solved", draws=8)
-def an_untrained_network_does_it_too(draw: int):
+def untrained_beats_the_nearest_point(draw: int):
     """The same squares and points, the network as it is initialised, the ridge penalty as it begins."""
     floors = which_method.floors(10, draw)
     return floors["untrained"] < floors["nearest"], {"untrained": floors["untrained"], "nearest": floors["nearest"]}
