@@ -16,7 +16,6 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Iterable
-from importlib import import_module
 
 import torch
 import torch.distributed as dist
@@ -36,7 +35,7 @@ def processes() -> tuple[int, int]:
             return 0, 1
         # What an optimiser imports later keeps the group that it finds in default arguments: then the group's threads
         # outlive ``destroy_process_group``, and one that still lets go of a tensor aborts the ending interpreter.
-        import_module("torch.distributed.nn")
+        import torch.distributed.nn  # noqa: F401
         dist.init_process_group()  # gloo between CPUs, NCCL between GPUs
         atexit.register(dist.destroy_process_group)
     return dist.get_rank(), dist.get_world_size()
