@@ -49,9 +49,7 @@ WATCH = """img => { window.pressed = null; window.painted = [];
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "notebook", nargs="?", type=Path, help="a notebook of the course; without one the kit's demo"
-    )
+    parser.add_argument("notebook", nargs="?", type=Path, help="a notebook of the course; without one the kit's demo")
     parser.add_argument("--changes", type=int, default=30, help="key presses for each slider (default 30)")
     options = parser.parse_args()
     torch.set_num_threads(1)  # as in the thread that draws

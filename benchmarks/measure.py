@@ -20,9 +20,7 @@ class Timing:
     median: float
 
 
-def interleaved(
-    steps: Mapping[str, Callable[[], object]], seconds: float = 2.0, least: int = 5
-) -> dict[str, Timing]:
+def interleaved(steps: Mapping[str, Callable[[], object]], seconds: float = 2.0, least: int = 5) -> dict[str, Timing]:
     """Time the steps in turn, round after round, so that a slow moment of the machine falls on all of them.
 
     Each is called twice before, which warms caches and compiles. Rounds go on for ``seconds`` times the

@@ -41,9 +41,7 @@ def main() -> None:
         step = make_meta_gradient(learner, model)
         generator = torch.Generator().manual_seed(0)
         batch = tasks.sample(recipe.meta_batch, generator=generator)
-        sample, work = least(
-            REPEATS, lambda: tasks.sample(recipe.meta_batch, generator=generator), lambda: step(batch)
-        )
+        sample, work = least(REPEATS, lambda: tasks.sample(recipe.meta_batch, generator=generator), lambda: step(batch))
         print(f"{name:12} {1e3 * sample:10.2f} {1e3 * work:9.1f} {sample / work:6.1%}   {tasks.name}")
 
 

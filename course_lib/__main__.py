@@ -5,7 +5,8 @@
     python -m course_lib train omniglot --recipe protonet
     python -m course_lib evaluate CHECKPOINT --steps 0 1 5 10
     python -m course_lib league omniglot
-    python -m course_lib COMMAND --help
+
+Each says with ``--help`` what it takes.
 """
 
 from __future__ import annotations

@@ -56,9 +56,7 @@ def to_svg(name: str) -> bytes:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Draw the lecture's figures as SVG.")
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing, only compare the files with the code"
-    )
+    parser.add_argument("--check", action="store_true", help="write nothing, only compare the files with the code")
     check = parser.parse_args(arguments).check
     stale = []
     for name in FIGURES:
@@ -69,9 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
             path.write_bytes(svg)
             print(f"{path.name}  {len(svg) / 1000:.0f} kB")
     if stale:
-        print(
-            f"not what the code draws today: {', '.join(stale)}; run python figures/draw.py", file=sys.stderr
-        )
+        print(f"not what the code draws today: {', '.join(stale)}; run python figures/draw.py", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -163,9 +163,7 @@ def test_what_breaks_a_rule_in_code_is_found(tmp_path, complaint, content):
 )
 def test_what_breaks_a_rule_in_text_is_found(tmp_path, complaint, source):
     (tmp_path / "here.svg").touch()
-    path = write(
-        tmp_path / "x.ipynb", source, "# ![a curve](here.svg) <img src='here.svg' alt='a curve'> `![](code)`"
-    )
+    path = write(tmp_path / "x.ipynb", source, "# ![a curve](here.svg) <img src='here.svg' alt='a curve'> `![](code)`")
     found = [problem for problem in notebooks.problems(path) if problem.startswith("cell")]
     assert len(found) == 1 and complaint in found[0], found
 
@@ -212,9 +210,7 @@ def test_the_readmes_python_runs(capsys):
 
 def pinned() -> list[Requirement]:
     """The lines of requirements.txt that count for this Python."""
-    lines = [
-        line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] not in "#-"
-    ]
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] not in "#-"]
     return [pin for pin in map(Requirement, lines) if pin.marker is None or pin.marker.evaluate()]
 
 
@@ -242,9 +238,7 @@ def test_every_import_is_a_requirement():
     own = {*FOLDERS, *(path.stem for path in SOURCES), *sys.stdlib_module_names}
     unknown = {}
     for path in SOURCES:
-        if not path.is_relative_to(
-            ROOT / "benchmarks"
-        ):  # what is measured beside the library is installed apart
+        if not path.is_relative_to(ROOT / "benchmarks"):  # what is measured beside the library is installed apart
             for module in imported(path) - own:
                 if not declared & {name.lower().replace("_", "-") for name in providers.get(module, [])}:
                     unknown[module] = str(path.relative_to(ROOT))
@@ -258,18 +252,14 @@ def test_an_installed_package_brings_its_data(tmp_path):
     for name in ("pyproject.toml", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
-    wheel = subprocess.run(
-        [sys.executable, "-c", build], cwd=copy, check=True, capture_output=True, text=True
-    )
+    wheel = subprocess.run([sys.executable, "-c", build], cwd=copy, check=True, capture_output=True, text=True)
     inside = set(zipfile.ZipFile(copy / wheel.stdout.split()[-1]).namelist())
     sources = {str(p.relative_to(copy)) for p in (copy / "course_lib").rglob("*") if p.is_file()}
     assert sources <= inside
 
 
 def test_no_file_is_over_350_lines():
-    assert {
-        str(p.relative_to(ROOT)): n for p in SOURCES if (n := len(p.read_text().splitlines())) > 350
-    } == {}
+    assert {str(p.relative_to(ROOT)): n for p in SOURCES if (n := len(p.read_text().splitlines())) > 350} == {}
 
 
 def test_a_test_lies_where_what_it_tests_lies():
@@ -279,9 +269,10 @@ def test_a_test_lies_where_what_it_tests_lies():
     assert [folder for folder in folders - of_all if not (ROOT / "course_lib" / folder).is_dir()] == []
 
 
-def test_ruff_finds_nothing():
-    command = [sys.executable, "-m", "ruff", "check", "--no-cache", *FOLDERS, "notebooks"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+@pytest.mark.parametrize("command", [["check", *FOLDERS, "notebooks"], ["format", "--check", *FOLDERS]])
+def test_ruff_finds_nothing(command):
+    ruff = [sys.executable, "-m", "ruff", *command, "--no-cache"]
+    done = subprocess.run(ruff, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

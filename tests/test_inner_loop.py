@@ -112,9 +112,7 @@ def test_any_module_equals_the_sequential_one():
     adapted = adapt(other, stack_params(other, 5), batch.support_x, batch.support_y, **options)
     for name in expected:
         torch.testing.assert_close(adapted[name], expected[name], **TIGHT)
-    torch.testing.assert_close(
-        predict(other, adapted, batch.query_x), predict(model, expected, batch.query_x), **TIGHT
-    )
+    torch.testing.assert_close(predict(other, adapted, batch.query_x), predict(model, expected, batch.query_x), **TIGHT)
 
 
 def test_a_convolution_with_batch_norm_equals_a_loop_over_tasks():

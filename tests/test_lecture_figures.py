@@ -68,15 +68,9 @@ def collisions(fig: Figure) -> list[str]:
     fig.draw(renderer)
     texts = [t for axes in fig.axes for t in axes.texts]
     extents = {text: text.get_window_extent(renderer) for text in texts}
-    boxes = [
-        p.get_window_extent() for a in fig.axes for p in a.patches if isinstance(p, (Circle, FancyBboxPatch))
-    ]
-    inside = lambda small, big: (
-        big.x0 <= small.x0 and small.x1 <= big.x1 and big.y0 <= small.y0 and small.y1 <= big.y1
-    )
-    found = [
-        f"{text.get_text()!r} leaves the figure" for text in texts if not inside(extents[text], fig.bbox)
-    ]
+    boxes = [p.get_window_extent() for a in fig.axes for p in a.patches if isinstance(p, (Circle, FancyBboxPatch))]
+    inside = lambda small, big: big.x0 <= small.x0 and small.x1 <= big.x1 and big.y0 <= small.y0 and small.y1 <= big.y1
+    found = [f"{text.get_text()!r} leaves the figure" for text in texts if not inside(extents[text], fig.bbox)]
     for text in texts:
         x, y = (extents[text].x0 + extents[text].x1) / 2, (extents[text].y0 + extents[text].y1) / 2
         found += [
@@ -85,9 +79,7 @@ def collisions(fig: Figure) -> list[str]:
             if box.contains(x, y) and not inside(extents[text], box)
         ]
     found += [
-        f"{a.get_text()!r} meets {b.get_text()!r}"
-        for a, b in combinations(texts, 2)
-        if extents[a].overlaps(extents[b])
+        f"{a.get_text()!r} meets {b.get_text()!r}" for a, b in combinations(texts, 2) if extents[a].overlaps(extents[b])
     ]
     return found
 

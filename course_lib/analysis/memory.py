@@ -84,9 +84,7 @@ class _SavedStorages:
         return saved.tensor
 
 
-def meta_gradient_bytes(
-    learner: Learner, model: nn.Module, batch: TaskBatch, tasks_at_once: int | None = None
-) -> int:
+def meta_gradient_bytes(learner: Learner, model: nn.Module, batch: TaskBatch, tasks_at_once: int | None = None) -> int:
     """``saved_bytes`` of one meta-gradient, backward included, beside the parameters and the meta-batch."""
     data = [batch.support_x, batch.support_y, batch.query_x, batch.query_y]
     given = [*model.parameters(), *model.buffers(), *learner.parameters(), *learner.buffers(), *data]
@@ -141,9 +139,7 @@ def adapt_checkpointed(
     check_count("steps", steps, 0)
     pieces = max(1, round(math.sqrt(steps))) if segments is None else check_count("segments", segments, 1)
     if any(isinstance(t, Tensor) and t.requires_grad for t in (x, y, lr)):
-        raise ValueError(
-            "adapt_checkpointed gives gradients to params alone; x, y and lr must not require any"
-        )
+        raise ValueError("adapt_checkpointed gives gradients to params alone; x, y and lr must not require any")
     if callable(lr):
         raise ValueError("adapt_checkpointed runs each step twice: lr must be numbers, not a function")
     if draws_at_random(model) or any(norm.training for norm in running_norms(model)):

@@ -61,9 +61,7 @@ def predict_one_by_one(model: nn.Module, params: Params, support_x: Tensor, quer
     return predict_in_groups(model, params, support_x, query_x, 1)
 
 
-def predict_in_groups(
-    model: nn.Module, params: Params, support_x: Tensor, query_x: Tensor, size: int
-) -> Tensor:
+def predict_in_groups(model: nn.Module, params: Params, support_x: Tensor, query_x: Tensor, size: int) -> Tensor:
     """As ``predict_one_by_one``, but with ``size`` query images to a batch, in their order.
 
     Raises:

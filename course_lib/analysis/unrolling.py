@@ -113,9 +113,7 @@ def _ascending(unrolled: Unrolled, at: Sequence[int] | None) -> list[int]:
     return at
 
 
-def jacobian_norms(
-    unrolled: Unrolled, at: Sequence[int] | None = None, iterations: int = 10, seed: int = 0
-) -> Tensor:
+def jacobian_norms(unrolled: Unrolled, at: Sequence[int] | None = None, iterations: int = 10, seed: int = 0) -> Tensor:
     """Largest singular value of (I - alpha H_0) ... (I - alpha H_{k-1}) for each k in ``at`` [K, T].
 
     Lanczos on M M^T, for all k at once and never forming a matrix. The estimate comes from below; it is sharp

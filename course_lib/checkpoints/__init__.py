@@ -102,8 +102,10 @@ def _rebuild(record: dict, tensors: dict[str, Tensor]) -> tuple[nn.Module, Learn
     for module, prefix in ((model, "model."), (learner, "learner.")):
         kept = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
         for name, own in module.state_dict().items():
-            if name in kept and kept[name].dtype != own.dtype and not (
-                kept[name].is_floating_point() and own.is_floating_point()
+            if (
+                name in kept
+                and kept[name].dtype != own.dtype
+                and not (kept[name].is_floating_point() and own.is_floating_point())
             ):
                 raise TypeError(f"{prefix}{name} holds {kept[name].dtype} where numbers like {own.dtype} belong")
         module.load_state_dict(kept, assign=True)

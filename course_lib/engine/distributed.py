@@ -36,6 +36,7 @@ def processes() -> tuple[int, int]:
         # What an optimiser imports later keeps the group that it finds in default arguments: then the group's threads
         # outlive ``destroy_process_group``, and one that still lets go of a tensor aborts the ending interpreter.
         import torch.distributed.nn  # noqa: F401
+
         dist.init_process_group()  # gloo between CPUs, NCCL between GPUs
         atexit.register(dist.destroy_process_group)
     return dist.get_rank(), dist.get_world_size()

@@ -35,6 +35,12 @@ from course_lib.tasks.omniglot import OmniglotTasks
 from course_lib.tasks.sinusoid import SinusoidTasks
 
 __all__ = [
-    "AllClasses", "CharacterTasks", "GlyphTasks", "OmniglotMissing", "OmniglotTasks", "SinusoidTasks", "TaskBatch",
+    "AllClasses",
+    "CharacterTasks",
+    "GlyphTasks",
+    "OmniglotMissing",
+    "OmniglotTasks",
+    "SinusoidTasks",
+    "TaskBatch",
     "character_tasks",
 ]

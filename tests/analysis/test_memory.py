@@ -147,9 +147,7 @@ def test_checkpointed_maml_is_maml(second_order, tasks_at_once):
 
 def test_checkpointed_loop_saves_less_than_a_third_at_fifty_steps():
     model, batch = MLP(seed=0), sinusoids(25)
-    plain, checkpointed = (
-        meta_gradient_bytes(method(50), model, batch) for method in (MAML, CheckpointedMAML)
-    )
+    plain, checkpointed = (meta_gradient_bytes(method(50), model, batch) for method in (MAML, CheckpointedMAML))
     assert checkpointed < plain / 3
 
 
@@ -168,9 +166,7 @@ def test_checkpointed_loop_says_what_it_cannot_do():
 
     def run(x=batch.support_x, lr=0.1, segments=None, model=model):
         params = stack_params(model, 5)
-        return adapt_checkpointed(
-            model, params, x, batch.support_y, loss_fn=mse, steps=4, lr=lr, segments=segments
-        )
+        return adapt_checkpointed(model, params, x, batch.support_y, loss_fn=mse, steps=4, lr=lr, segments=segments)
 
     with pytest.raises(ValueError, match="params alone"):
         run(x=batch.support_x.clone().requires_grad_())

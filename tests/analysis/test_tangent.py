@@ -64,9 +64,7 @@ def finite_difference_features(model, x, eps=1e-6):
 
 def test_features_against_finite_differences_with_several_outputs():
     model, x = mlp(out_features=3, in_features=2), normal(5, 2)
-    torch.testing.assert_close(
-        tangent_features(model, x), finite_difference_features(model, x), rtol=0, atol=1e-8
-    )
+    torch.testing.assert_close(tangent_features(model, x), finite_difference_features(model, x), rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("model", [mlp(out_features=2), mlp(activation=nn.ReLU)])
@@ -89,9 +87,7 @@ def test_only_selects_columns():
     everything = tangent_features(model, x)
     body, head = (tangent_features(model, x, only) for only in ("features", "head"))
     assert torch.equal(torch.cat([body, head], 1), everything)
-    expected = torch.cat(
-        [model.features(x), torch.ones(7, 1, dtype=x.dtype)], 1
-    )  # last-layer features, and the bias
+    expected = torch.cat([model.features(x), torch.ones(7, 1, dtype=x.dtype)], 1)  # last-layer features, and the bias
     torch.testing.assert_close(head, expected.detach(), rtol=0, atol=1e-14)
     with pytest.raises(ValueError, match="tail"):
         tangent_features(model, x, "tail")
@@ -145,14 +141,10 @@ def test_eigenfunctions_of_a_known_kernel():
     x = 2 * math.pi * torch.arange(64, dtype=torch.float64) / 64
     kernel = 3 * torch.outer(x.cos(), x.cos()) + torch.outer(x.sin(), x.sin())
     values, functions = eigenfunctions(kernel)
-    torch.testing.assert_close(
-        values[:3], torch.tensor([1.5, 0.5, 0.0], dtype=torch.float64), rtol=0, atol=1e-12
-    )
+    torch.testing.assert_close(values[:3], torch.tensor([1.5, 0.5, 0.0], dtype=torch.float64), rtol=0, atol=1e-12)
     torch.testing.assert_close(functions[:, 0].abs(), math.sqrt(2) * x.cos().abs(), rtol=0, atol=1e-7)
     shares = energy_share(functions, torch.stack([x.cos(), x.sin() * 2]))
-    torch.testing.assert_close(
-        shares[:3], torch.tensor([0.2, 1.0, 1.0], dtype=torch.float64), rtol=0, atol=1e-12
-    )
+    torch.testing.assert_close(shares[:3], torch.tensor([0.2, 1.0, 1.0], dtype=torch.float64), rtol=0, atol=1e-12)
 
 
 def test_all_eigenfunctions_hold_all_energy_and_shares_only_grow():
@@ -216,8 +208,7 @@ def test_closed_form_equals_the_linearised_model_stepped(only):
     )
     stepped = predict(linear, params, batch.query_x)[..., 0]  # [T, Q]
     support, query = (
-        torch.stack([tangent_features(model, x, only) for x in points])
-        for points in (batch.support_x, batch.query_x)
+        torch.stack([tangent_features(model, x, only) for x in points]) for points in (batch.support_x, batch.query_x)
     )
     residual = (batch.support_y - model(batch.support_x))[..., 0].detach()
     moved = linear_finetune(support, residual, query, steps=steps, lr=lr)  # [steps + 1, T, Q]
@@ -271,9 +262,7 @@ def test_gradient_flow_is_the_limit_of_small_steps():
 def test_weights_against_their_closed_forms_and_at_zero():
     values = torch.tensor([0.0, 1e-14, 0.3, 2.0, 7.0], dtype=torch.float64)
     weights, flow = finetune_weights(values, 5, 0.2), flow_weights(values, 5, 0.2)
-    torch.testing.assert_close(
-        weights[5, 2:], (1 - (1 - 0.2 * values[2:]) ** 5) / values[2:], rtol=1e-13, atol=0
-    )
+    torch.testing.assert_close(weights[5, 2:], (1 - (1 - 0.2 * values[2:]) ** 5) / values[2:], rtol=1e-13, atol=0)
     torch.testing.assert_close(flow[5, 2:], (1 - (-values[2:]).exp()) / values[2:], rtol=1e-13, atol=0)
     ones = torch.ones(2, dtype=torch.float64)
     torch.testing.assert_close(weights[5, :2], ones)

@@ -19,17 +19,13 @@ TIGHT = dict(rtol=0, atol=1e-10)
 
 def unroll_quadratic(problem: Quadratic, steps: int, lr):
     batch, start = problem.batch(), stack_params(problem.model, problem.num_tasks)
-    return unroll(
-        problem.model, start, batch.support_x, batch.support_y, loss_fn=problem.loss, steps=steps, lr=lr
-    )
+    return unroll(problem.model, start, batch.support_x, batch.support_y, loss_fn=problem.loss, steps=steps, lr=lr)
 
 
 def unroll_network(steps: int, lr, only=None, model=None, batch=None):
     model, batch = model or tiny_model(), batch or regression()
     start = stack_params(model, batch.num_tasks)
-    return unroll(
-        model, start, batch.support_x, batch.support_y, loss_fn=mse, steps=steps, lr=lr, only=only
-    ), batch
+    return unroll(model, start, batch.support_x, batch.support_y, loss_fn=mse, steps=steps, lr=lr, only=only), batch
 
 
 def autograd_meta_gradients(model, batch, steps, lr, second_order=True, only=None):
@@ -260,9 +256,7 @@ def test_jacobian_of_each_step_against_finite_differences():
     """d theta_2 / d theta_0, column by column, by moving theta_0."""
     model, batch, lr, eps = tiny_model(), regression(num_tasks=2), 0.2, 1e-6
     unrolled, _ = unroll_network(2, lr, model=model, batch=batch)
-    exact = jacobian_products(unrolled)[
-        2
-    ].mT  # the product in the text is the transpose of d theta_k / d theta_0
+    exact = jacobian_products(unrolled)[2].mT  # the product in the text is the transpose of d theta_k / d theta_0
     column = 0
     for name, p in stack_params(model, 2).items():
         for i in range(p[0].numel()):
@@ -273,9 +267,7 @@ def test_jacobian_of_each_step_against_finite_differences():
                 start = stack_params(model, 2) | {name: p + sign * shift.view(p.shape[1:])}
                 end = adapt(model, start, batch.support_x, batch.support_y, loss_fn=mse, steps=2, lr=lr)
                 ends.append(torch.cat([q.flatten(1) for q in end.values()], 1))
-            torch.testing.assert_close(
-                exact[:, :, column], (ends[0] - ends[1]) / (2 * eps), rtol=0, atol=1e-7
-            )
+            torch.testing.assert_close(exact[:, :, column], (ends[0] - ends[1]) / (2 * eps), rtol=0, atol=1e-7)
             column += 1
 
 

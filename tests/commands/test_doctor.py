@@ -237,7 +237,5 @@ def test_a_finding_reads_as_one_line_and_its_remedy():
 
 @pytest.mark.data
 def test_the_command_line_reaches_it():
-    done = subprocess.run(
-        [sys.executable, "-m", "course_lib", "doctor"], cwd=ROOT, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "course_lib", "doctor"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == int("PROBLEM" in done.stdout) and "PyTorch" in done.stdout

@@ -93,9 +93,7 @@ def test_no_checkpoint_trains_nothing_and_says_so(tmp_path, monkeypatch, capsys)
 
 
 def test_train_makes_what_is_missing_by_recipe(tmp_path, monkeypatch):
-    tiny = {
-        "tiny": recipes.Recipe("maml", "a test", {"inner_steps": 1}, iterations=2, meta_batch=2, steps=(0, 1))
-    }
+    tiny = {"tiny": recipes.Recipe("maml", "a test", {"inner_steps": 1}, iterations=2, meta_batch=2, steps=(0, 1))}
     monkeypatch.setattr(recipes, "SINUSOID", tiny)
     monkeypatch.setitem(recipes.RECIPES, "sinusoid", tiny)
     monkeypatch.setattr(checkpoints, "FOLDER", tmp_path)

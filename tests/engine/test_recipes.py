@@ -28,9 +28,7 @@ def test_each_two_core_recipe_trains_and_serves_new_tasks(name):
     assert any(not p.equal(before[n]) for n, p in model.named_parameters())
     learner = recipes.keep(learner)
     assert sum(p.numel() for p in learner.parameters()) < 5  # nothing of the training tasks is shipped
-    result = evaluate(
-        learner, model, recipe.build_tasks("glyphs", test=True), num_tasks=2, steps=recipe.steps[:2]
-    )
+    result = evaluate(learner, model, recipe.build_tasks("glyphs", test=True), num_tasks=2, steps=recipe.steps[:2])
     assert result.query_losses.isfinite().all()
 
 
@@ -57,16 +55,12 @@ def test_papers_recipes_build(name):
 def test_the_n_times_trap(ways, released):
     """MAML's released code takes each example's cross-entropy over K and sums over N K examples."""
     shots = 2
-    batch = GlyphTasks("test", ways=ways, shots=shots, queries=1).sample(
-        1, generator=torch.Generator().manual_seed(0)
-    )
+    batch = GlyphTasks("test", ways=ways, shots=shots, queries=1).sample(1, generator=torch.Generator().manual_seed(0))
     model = Conv4(ways=ways, filters=4, seed=0).double()
     x, y = batch.support_x.double(), batch.support_y
 
     def released_loss(outputs, labels):
-        return (
-            F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none").div(shots).sum()[None]
-        )
+        return F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none").div(shots).sum()[None]
 
     ours = recipes.PAPERS[f"paper-maml-{ways}way1shot"].settings["inner_lr"]
     theirs = adapt(model, stack_params(model, 1), x, y, loss_fn=released_loss, steps=1, lr=released)
@@ -81,7 +75,6 @@ def test_kept_learner_predicts_as_the_trained_one():
     assert isinstance(tasks, AllClasses)
     test = recipe.build_tasks("glyphs", test=True)
     scores = [
-        evaluate(one, model, test, num_tasks=2, steps=[0]).query_losses
-        for one in (learner, recipes.keep(learner))
+        evaluate(one, model, test, num_tasks=2, steps=[0]).query_losses for one in (learner, recipes.keep(learner))
     ]
     assert scores[0].equal(scores[1])

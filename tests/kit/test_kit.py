@@ -166,9 +166,7 @@ def test_an_error_is_shown_in_words_and_raised_and_the_picture_stays():
     assert "by zero" in panel.state["problem"] and panel.state["large"]
 
 
-@pytest.mark.parametrize(
-    "bad", [float("nan"), float("inf"), np.array([1.0, np.nan]), [0.0, [np.inf]], {"a": np.nan}]
-)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), np.array([1.0, np.nan]), [0.0, [np.inf]], {"a": np.nan}])
 def test_nan_is_said_in_words_and_not_drawn(bad):
     diverging = tiny(lambda values: {"y": 1.0, "loss": bad if values.level == 9 else 0.0}, hint="Lower the rate.")
     diverging.set()

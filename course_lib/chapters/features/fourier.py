@@ -52,11 +52,12 @@ FLOAT = torch.float64
 
 class FourierTasks(NamedTuple):
     """T tasks of S support and Q query points."""
-    support_x: Tensor      # [T, S]
-    support_y: Tensor      # [T, S]
-    query_x: Tensor        # [T, Q]
-    query_y: Tensor        # [T, Q]
-    coefficients: Tensor   # [T, P]   a_1 .. a_D, b_1 .. b_D, the answer
+
+    support_x: Tensor  # [T, S]
+    support_y: Tensor  # [T, S]
+    query_x: Tensor  # [T, Q]
+    query_y: Tensor  # [T, Q]
+    coefficients: Tensor  # [T, P]   a_1 .. a_D, b_1 .. b_D, the answer
 
 
 def bump_spectrum(frequencies: int, centre: float = 5.0, width: float = 1.0) -> Tensor:
@@ -67,7 +68,7 @@ def bump_spectrum(frequencies: int, centre: float = 5.0, width: float = 1.0) -> 
     (5, 1.0)
     """
     d = torch.arange(1, frequencies + 1, dtype=FLOAT)
-    spectrum = torch.exp(-((d - centre) / width) ** 2 / 2)
+    spectrum = torch.exp(-(((d - centre) / width) ** 2) / 2)
     return spectrum / spectrum.sum()
 
 
@@ -80,6 +81,7 @@ def design_matrix(x: Tensor, frequencies: int) -> Tensor:
 @dataclass(frozen=True)
 class FourierFamily:
     """Tasks with power spectrum s [D] (cosine and sine of a frequency share it) and label noise `noise`."""
+
     spectrum: Tensor
     noise: float = 0.0
 
@@ -96,10 +98,12 @@ class FourierFamily:
     def sample(self, num_tasks: int, support: int, queries: int, generator: torch.Generator) -> FourierTasks:
         """Tasks with points uniform on the circle."""
         if support < 1 or queries < 0:
-            raise ValueError(f"a task needs at least one support point and 0 or more query points; "
-                             f"got support={support}, queries={queries}.")
+            raise ValueError(
+                f"a task needs at least one support point and 0 or more query points; "
+                f"got support={support}, queries={queries}."
+            )
         D = len(self.spectrum)
-        scale = self.spectrum.sqrt().repeat(2)                                                          # [P]
+        scale = self.spectrum.sqrt().repeat(2)  # [P]
         coefficients = scale * torch.randn(num_tasks, 2 * D, generator=generator, dtype=FLOAT)  # [T, P]
         x = pi * (2 * torch.rand(num_tasks, support + queries, generator=generator, dtype=FLOAT) - 1)
         y = (design_matrix(x, D) @ coefficients.unsqueeze(-1)).squeeze(-1)
@@ -115,6 +119,7 @@ def _check_weights(weights: Tensor, name: str = "weights") -> None:
 
 
 # The fit
+
 
 def keep_principal(weights: Tensor, r: int) -> Tensor:
     """Weights [D] with all but the r frequencies of largest weight set to 0: 2 r features are left.
@@ -133,13 +138,13 @@ def _weighted_features(x: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor
     _check_weights(weights.detach())
     if not 0 <= ridge < float("inf"):
         raise ValueError(f"ridge must be finite and not negative, got {ridge!r}.")
-    scale = weights.sqrt().repeat(2)                                        # [P]
+    scale = weights.sqrt().repeat(2)  # [P]
     return scale, design_matrix(x, len(weights)) * scale
 
 
 def _kernel(features: Tensor, ridge: float) -> Tensor:
     identity = torch.eye(features.shape[-2], dtype=features.dtype, device=features.device)
-    return features @ features.mT + ridge * identity                        # [..., S, S]
+    return features @ features.mT + ridge * identity  # [..., S, S]
 
 
 def fit(x: Tensor, y: Tensor, weights: Tensor, ridge: float = 0.0) -> Tensor:
@@ -180,12 +185,13 @@ def expected_error(family: FourierFamily, x: Tensor, weights: Tensor, ridge: flo
     """
     L = fit_matrix(x, weights, ridge)  # [..., P, S]
     identity = torch.eye(L.shape[-2], dtype=L.dtype, device=L.device)
-    missed = identity - L @ design_matrix(x, len(weights))                  # [..., P, P]
+    missed = identity - L @ design_matrix(x, len(weights))  # [..., P, P]
     signal = (missed.square() * family.spectrum.repeat(2)).sum((-2, -1))
     return (signal + family.noise**2 * L.square().sum((-2, -1))) / 2
 
 
 # Learning the weights
+
 
 def spectrum_from_coefficients(coefficients: Tensor) -> Tensor:
     """The mean squared coefficient of each frequency over training tasks [T, P]: closed-form weights [D]."""
@@ -204,15 +210,17 @@ def spectrum_from_tasks(x: Tensor, y: Tensor, frequencies: int) -> Tensor:
     T, S = x.shape
     pairs = T * S * (S - 1) // 2
     if pairs < frequencies:
-        raise ValueError(f"{T} tasks of {S} points make {pairs} pairs, too few for {frequencies} "
-                         f"frequencies; give more tasks or more points.")
+        raise ValueError(
+            f"{T} tasks of {S} points make {pairs} pairs, too few for {frequencies} "
+            f"frequencies; give more tasks or more points."
+        )
     normal, moment = 0.0, 0.0
     for some_x, some_y in zip(x.split(256), y.split(256)):  # [t, S]; in pieces, for the memory's sake
-        features = design_matrix(some_x, frequencies)                                             # [t, S, P]
+        features = design_matrix(some_x, frequencies)  # [t, S, P]
         products = (features.mT @ features).square().sum(0).unflatten(0, (2, -1)).unflatten(2, (2, -1))
-        normal = normal + products.sum((0, 2)) - some_x.numel()                                   # [D, D]
-        sums = (features.mT @ some_y.unsqueeze(-1)).square().sum((0, 2))                          # [P]
-        moment = moment + sums.unflatten(0, (2, -1)).sum(0) - some_y.square().sum()               # [D]
+        normal = normal + products.sum((0, 2)) - some_x.numel()  # [D, D]
+        sums = (features.mT @ some_y.unsqueeze(-1)).square().sum((0, 2))  # [P]
+        moment = moment + sums.unflatten(0, (2, -1)).sum(0) - some_y.square().sum()  # [D]
     spectrum = torch.linalg.solve(normal, moment).clamp_min(0)
     if not (spectrum > 0).any():
         raise ValueError("no frequency shows any power in these tasks; are all labels zero?")
@@ -226,12 +234,20 @@ def query_loss(tasks: FourierTasks, weights: Tensor, ridge: float) -> Tensor:
 
 
 class Learned(NamedTuple):
-    weights: Tensor   # [D]
-    losses: Tensor    # [steps]   mean query loss of each step's tasks
+    weights: Tensor  # [D]
+    losses: Tensor  # [steps]   mean query loss of each step's tasks
 
 
-def meta_learn(tasks: FourierTasks, frequencies: int, *, ridge: float, steps: int = 300,
-               meta_batch: int = 100, outer_lr: float = 0.1, seed: int = 0) -> Learned:
+def meta_learn(
+    tasks: FourierTasks,
+    frequencies: int,
+    *,
+    ridge: float,
+    steps: int = 300,
+    meta_batch: int = 100,
+    outer_lr: float = 0.1,
+    seed: int = 0,
+) -> Learned:
     """Weights [D] by Adam on the query loss, through the ridge solve, from equal weights of total 1.
 
     The meta-parameters are log w_d. Each step takes `meta_batch` of the given tasks, and the rate falls

@@ -102,9 +102,7 @@ def _floor_rows(family: str, cells: Iterable[Cell], num_tasks: int, seed: int, d
                     yield from _results(row, [0], 100 * scores[None])
 
 
-def _image_rows(
-    family: str, cells: Iterable[Cell], name: str, num_tasks: int, seed: int, done: set
-) -> Iterator[Row]:
+def _image_rows(family: str, cells: Iterable[Cell], name: str, num_tasks: int, seed: int, done: set) -> Iterator[Row]:
     model, learner, record = checkpoints.load(name)
     about, steps = describe(name, learner, record), record["score"]["steps"]
     model.eval()
@@ -242,9 +240,7 @@ def cell_of(row: Row) -> Cell:
 def _results(row: Row, steps: Iterable[int], scores: Tensor) -> list[Row]:
     """A row for each number of steps; scores [len(steps), tasks]."""
     means, halves = scores.mean(1).tolist(), interval95(scores).tolist()
-    return [
-        row | {"steps": k, "mean": f"{m:.4g}", "ci95": f"{h:.2g}"} for k, m, h in zip(steps, means, halves)
-    ]
+    return [row | {"steps": k, "mean": f"{m:.4g}", "ci95": f"{h:.2g}"} for k, m, h in zip(steps, means, halves)]
 
 
 def _key(row: Row) -> tuple[str, ...]:

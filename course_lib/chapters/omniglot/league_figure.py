@@ -39,10 +39,7 @@ def save(family: str, rows: Sequence[Row], published: Sequence[Row], folder: Pat
 def describe(rows: Sequence[Row]) -> str:
     """The table in words, for a picture's alt text."""
     images = any(row["ways"] for row in rows)
-    said = [
-        f"{row['method']} {row['mean']} ({_task_in_words(row)})"
-        for row in (reported(rows) if images else rows)
-    ]
+    said = [f"{row['method']} {row['mean']} ({_task_in_words(row)})" for row in (reported(rows) if images else rows)]
     return f"{rows[0]['family']}, {rows[0]['unit']}: " + "; ".join(said) if rows else "nothing measured yet"
 
 
@@ -50,9 +47,7 @@ def _task_in_words(row: Row) -> str:
     if not row["ways"]:
         return f"{row['shots']} points, {row['steps']} steps"
     within = ", within alphabets" if row["within_alphabet"] == "yes" else ""
-    return f"{row['ways']}-way {row['shots']}-shot{within}" + (
-        ", transductive" * (row["transductive"] == "yes")
-    )
+    return f"{row['ways']}-way {row['shots']}-shot{within}" + (", transductive" * (row["transductive"] == "yes"))
 
 
 def draw(rows: Sequence[Row], published: Sequence[Row]) -> Figure:
@@ -125,9 +120,7 @@ def _draw_errors(figure: Figure, rows: Sequence[Row], published: Sequence[Row]) 
     shots = sorted({int(row["shots"]) for row in rows}, reverse=True)
     figure.set_size_inches(5.2 * max(len(shots), 1), 4.4)
     axes = figure.subplots(1, max(len(shots), 1), sharey=True, squeeze=False)[0]
-    lines = sorted(
-        {(row["method"], row["checkpoint"]) for row in rows if row["checkpoint"]}, key=lambda line: line[1]
-    )
+    lines = sorted({(row["method"], row["checkpoint"]) for row in rows if row["checkpoint"]}, key=lambda line: line[1])
     for axis, count in zip(axes, shots):
         for i, (method, checkpoint) in enumerate(lines):
             mine = [r for r in rows if r["checkpoint"] == checkpoint and int(r["shots"]) == count]
@@ -140,9 +133,7 @@ def _draw_errors(figure: Figure, rows: Sequence[Row], published: Sequence[Row]) 
             }
             axis.errorbar(steps, means, yerr=halves, label=f"{method} ({checkpoint.split('/')[-1]})", **look)
         for row in (r for r in published if int(r["shots"]) == count):
-            axis.plot(
-                float(row["steps"]), float(row["mean"]), label="published, 70,000 iterations", **PUBLISHED
-            )
+            axis.plot(float(row["steps"]), float(row["mean"]), label="published, 70,000 iterations", **PUBLISHED)
         for row in (r for r in rows if r["method"] == "zero predictor"):
             axis.axhline(float(row["mean"]), **plots.REFERENCE, label="zero predictor")
         axis.set(title=f"{count} points", xlabel="fine-tuning steps", yscale="log")

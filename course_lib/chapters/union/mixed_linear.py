@@ -35,7 +35,7 @@ rate is -1.06. A sweep over 21 rates, 100 runs, 10 test tasks takes 0.2 s on one
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -45,16 +45,17 @@ from torch import Tensor
 from course_lib.evaluation import interval95
 
 FLOAT = torch.float64
-DRAWN_TASKS = 1024     # single tasks drawn (seed 0) for the averages of the closed form; fewer for large p
+DRAWN_TASKS = 1024  # single tasks drawn (seed 0) for the averages of the closed form; fewer for large p
 
 
 class LinearTasks(NamedTuple):
     """R independent runs of T tasks each."""
-    support_x: Tensor   # [R, T, S, P]
-    support_y: Tensor   # [R, T, S]
-    query_x: Tensor     # [R, T, Q, P]
-    query_y: Tensor     # [R, T, Q]
-    weights: Tensor     # [R, T, P]   w_i, the answer
+
+    support_x: Tensor  # [R, T, S, P]
+    support_y: Tensor  # [R, T, S]
+    query_x: Tensor  # [R, T, Q, P]
+    query_y: Tensor  # [R, T, Q]
+    weights: Tensor  # [R, T, P]   w_i, the answer
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,14 @@ class MixedLinear:
     >>> MixedLinear().overparameterised, MixedLinear(num_tasks=100).overparameterised
     (True, False)
     """
-    support: int = 30            # n_t, points of the inner loop in training
-    queries: int = 2             # n_v, points of the outer loop in training
-    num_tasks: int = 3           # m, training tasks
-    dim: int = 60                # p, parameters
-    adapt_points: int = 20       # n_r, points of the inner loop at test time
-    noise: float = 1.0           # sigma, standard deviation of the labels' noise
-    spread: float = 0.5          # nu, E ||w_i - w0||^2 = nu^2
+
+    support: int = 30  # n_t, points of the inner loop in training
+    queries: int = 2  # n_v, points of the outer loop in training
+    num_tasks: int = 3  # m, training tasks
+    dim: int = 60  # p, parameters
+    adapt_points: int = 20  # n_r, points of the inner loop at test time
+    noise: float = 1.0  # sigma, standard deviation of the labels' noise
+    spread: float = 0.5  # nu, E ||w_i - w0||^2 = nu^2
     start_distance: float = 0.0  # ||theta_0 - w0||
 
     def __post_init__(self):
@@ -92,19 +94,17 @@ class MixedLinear:
         """theta_0 [P]."""
         return self.start_distance * torch.eye(self.dim, dtype=FLOAT)[0]
 
-    def sample(self, runs: int, generator: torch.Generator, *, num_tasks: int | None = None,
-               support: int | None = None, queries: int | None = None) -> LinearTasks:
-        """`runs` independent training sets; for test tasks give `num_tasks`, `support` and `queries`."""
-        R, P = runs, self.dim
-        T, S, Q = num_tasks or self.num_tasks, support or self.support, queries or self.queries
+    def sample(self, runs: int, generator: torch.Generator) -> LinearTasks:
+        """`runs` independent sets of tasks; test tasks are another setting's, ``replace(setting, support=20)``."""
+        R, T, S, Q, P = runs, self.num_tasks, self.support, self.queries, self.dim
 
         def normal(*shape):
             return torch.randn(*shape, generator=generator, dtype=FLOAT)
 
         w = self.spread / P**0.5 * normal(R, T, P)
         x, xq = normal(R, T, S, P), normal(R, T, Q, P)
-        y = (x @ w.unsqueeze(-1)).squeeze(-1) + self.noise * normal(R, T, S)       # [R, T, S]
-        yq = (xq @ w.unsqueeze(-1)).squeeze(-1) + self.noise * normal(R, T, Q)     # [R, T, Q]
+        y = (x @ w.unsqueeze(-1)).squeeze(-1) + self.noise * normal(R, T, S)  # [R, T, S]
+        yq = (xq @ w.unsqueeze(-1)).squeeze(-1) + self.noise * normal(R, T, Q)  # [R, T, Q]
         return LinearTasks(x, y, xq, yq, w)
 
 
@@ -113,11 +113,12 @@ FIGURE_2 = MixedLinear()
 
 # The two loops
 
+
 def adapt(theta: Tensor, x: Tensor, y: Tensor, lrs: Tensor) -> Tensor:
     """One inner step, theta - lr * grad L, from A starts with a rate each: theta [..., A, P], x [..., S, P],
     y [..., S], lrs [A] -> [..., A, P]."""
-    residual = theta @ x.mT - y.unsqueeze(-2)               # [..., A, S]
-    gradient = residual @ x / x.shape[-2]                   # [..., A, P]
+    residual = theta @ x.mT - y.unsqueeze(-2)  # [..., A, S]
+    gradient = residual @ x / x.shape[-2]  # [..., A, P]
     return theta - lrs.unsqueeze(-1) * gradient
 
 
@@ -127,8 +128,8 @@ def outer_system(tasks: LinearTasks, lrs) -> Iterator[tuple[Tensor, Tensor]]:
     Both are linear in the rate: B = Xq - lr * Xq H.
     """
     x, y, xq, yq, _ = tasks
-    cross = xq @ x.mT / x.shape[-2]                              # [R, T, Q, S]
-    B0, B1 = xq.flatten(1, 2), (cross @ x).flatten(1, 2)         # [R, T*Q, P]
+    cross = xq @ x.mT / x.shape[-2]  # [R, T, Q, S]
+    B0, B1 = xq.flatten(1, 2), (cross @ x).flatten(1, 2)  # [R, T*Q, P]
     c0, c1 = yq.flatten(1), (cross @ y.unsqueeze(-1)).flatten(1)  # [R, T*Q]
     for lr in lrs:
         yield B0 - lr * B1, c0 - lr * c1
@@ -144,13 +145,16 @@ def meta_train(tasks: LinearTasks, lrs, start: Tensor | None = None) -> Tensor:
     for lr, (B, c) in zip(lrs, outer_system(tasks, lrs)):
         N, P = B.shape[-2:]
         theta = B.new_zeros(P) if start is None else start
-        factor, failed = torch.linalg.cholesky_ex(B @ B.mT if N <= P else B.mT @ B)    # on the smaller side
+        factor, failed = torch.linalg.cholesky_ex(B @ B.mT if N <= P else B.mT @ B)  # on the smaller side
         if failed.any():
-            raise ValueError(f"the outer problem is singular at inner rate {float(lr)}: {N} query points "
-                             f"do not determine {min(N, P)} directions; use another rate or distinct points.")
-        residual = (c - B @ theta).unsqueeze(-1)                                       # [R, N, 1]
-        step = (B.mT @ torch.cholesky_solve(residual, factor) if N <= P
-                else torch.cholesky_solve(B.mT @ residual, factor))                    # [R, P, 1]
+            raise ValueError(
+                f"the outer problem is singular at inner rate {float(lr)}: {N} query points "
+                f"do not determine {min(N, P)} directions; use another rate or distinct points."
+            )
+        residual = (c - B @ theta).unsqueeze(-1)  # [R, N, 1]
+        step = (
+            B.mT @ torch.cholesky_solve(residual, factor) if N <= P else torch.cholesky_solve(B.mT @ residual, factor)
+        )  # [R, P, 1]
         solutions.append(theta + step.squeeze(-1))
     return torch.stack(solutions, dim=1)
 
@@ -175,36 +179,38 @@ def direction_weights(support_x: Tensor, lr: float) -> tuple[Tensor, Tensor]:
 
 # Simulation
 
+
 def test_losses(theta: Tensor, tasks: LinearTasks, lrs: Tensor) -> Tensor:
     """Query loss [A, R] of A starts theta [R, A, P] after a step each at rates lrs [A], a mean over tasks."""
-    adapted = adapt(theta.unsqueeze(1), tasks.support_x, tasks.support_y, lrs)                 # [R, T, A, P]
-    residual = adapted @ tasks.query_x.mT - tasks.query_y.unsqueeze(-2)                        # [R, T, A, Q]
+    adapted = adapt(theta.unsqueeze(1), tasks.support_x, tasks.support_y, lrs)  # [R, T, A, P]
+    residual = adapted @ tasks.query_x.mT - tasks.query_y.unsqueeze(-2)  # [R, T, A, Q]
     return residual.square().mean((1, 3)).T / 2
 
-test_losses.__test__ = False   # a function of the library, not a test: pytest goes by names
+
+test_losses.__test__ = False  # a function of the library, not a test: pytest goes by names
 
 
-def sweep(setting: MixedLinear, train_lrs, adapt_lrs, *, runs: int = 100, test_tasks: int = 10,
-          points: int = 50, seed: int = 0) -> Tensor:
-    """Simulated test loss [A, R] for A pairs of rates (a single number on either side goes with all of the
-    other).
+def sweep(setting: MixedLinear, train_lrs, adapt_lrs, *, runs=100, test_tasks=10, points=50, seed=0) -> Tensor:
+    """Simulated test loss [A, R] for A pairs of rates (a single number on either side goes with all of the other).
 
     A run is m training tasks, its exact MAML solution, and `test_tasks` new tasks of n_r points to adapt
     with and points - n_r to score, as in the paper (100 tasks of 50 points). All pairs of rates see the
-    same draws, so a slider moves the rate and nothing else. `mean_and_interval` reduces the result over
-    runs.
+    same draws, so a slider moves the rate and nothing else. `mean_and_interval` reduces the result over runs.
     """
     if points <= setting.adapt_points:
-        raise ValueError(f"points={points} per test task leave nothing to score after adapt_points="
-                         f"{setting.adapt_points}; give more points.")
-    train_lrs, adapt_lrs = torch.broadcast_tensors(*(torch.as_tensor(r, dtype=FLOAT).reshape(-1)
-                                                     for r in (train_lrs, adapt_lrs)))
+        raise ValueError(
+            f"points={points} per test task leave nothing to score after adapt_points="
+            f"{setting.adapt_points}; give more points."
+        )
+    train_lrs, adapt_lrs = torch.broadcast_tensors(
+        *(torch.as_tensor(r, dtype=FLOAT).reshape(-1) for r in (train_lrs, adapt_lrs))
+    )
     g = torch.Generator().manual_seed(seed)
     train = setting.sample(runs, g)
-    test = setting.sample(runs, g, num_tasks=test_tasks, support=setting.adapt_points,
-                          queries=points - setting.adapt_points)
+    n_r = setting.adapt_points
+    test = replace(setting, num_tasks=test_tasks, support=n_r, queries=points - n_r).sample(runs, g)
     distinct, index = train_lrs.unique(return_inverse=True)
-    theta = meta_train(train, distinct.tolist(), setting.start())                              # [R, A', P]
+    theta = meta_train(train, distinct.tolist(), setting.start())  # [R, A', P]
     return test_losses(theta[:, index], test, adapt_lrs)
 
 
@@ -215,9 +221,9 @@ def mean_and_interval(losses: Tensor) -> tuple[Tensor, Tensor]:
 
 # Closed form
 
+
 def inner_gain(lr: float, points: int, dim: int) -> float:
-    """h = E tr (I - lr H)^2 / p for H of `points` standard normal points: what an inner step leaves of an
-    error.
+    """h = E tr (I - lr H)^2 / p for H of `points` standard normal points: what an inner step leaves of an error.
 
     Exact, by E tr H^2 / p = (n + p + 1) / n.
     """
@@ -261,8 +267,10 @@ def squared_distance(setting: MixedLinear, train_lr: float, *, large_p: bool = F
     """
     m, p, N = setting.num_tasks, setting.dim, setting.num_tasks * setting.queries
     if abs(N - p) <= 1:
-        raise ValueError(f"the expected loss is infinite at the interpolation threshold: {N} query points, "
-                         f"{p} parameters. Change num_tasks, queries or dim until they differ by 2 or more.")
+        raise ValueError(
+            f"the expected loss is infinite at the interpolation threshold: {N} query points, "
+            f"{p} parameters. Change num_tasks, queries or dim until they differ by 2 or more."
+        )
     if N > p:
         if large_p:
             raise ValueError("large_p is the over-parameterised limit (num_tasks * queries < dim).")
@@ -273,35 +281,35 @@ def squared_distance(setting: MixedLinear, train_lr: float, *, large_p: bool = F
     else:
         crowding = (p - q - 1) / (p - N - 1)
         t = q / (p - q - 1) * _noise_gain(setting, train_lr) / _noise_gain(setting, 0.0)
-    return ((1 - N / p) * setting.start_distance**2
-            + crowding * (N / p * setting.spread**2 + m * t * setting.noise**2))
+    return (1 - N / p) * setting.start_distance**2 + crowding * (N / p * setting.spread**2 + m * t * setting.noise**2)
 
 
 def _noise_gain(setting: MixedLinear, lr: float) -> float:
     """t of `squared_distance`: how loud the label noise of one task is in its own solution."""
     xq, xq_h, cross = _single_tasks(setting.support, setting.queries, setting.dim)
-    B = xq - lr * xq_h                                                              # [*, Q, P]
-    noise = torch.eye(setting.queries, dtype=FLOAT) + lr**2 * cross @ cross.mT      # [*, Q, Q]
+    B = xq - lr * xq_h  # [*, Q, P]
+    noise = torch.eye(setting.queries, dtype=FLOAT) + lr**2 * cross @ cross.mT  # [*, Q, Q]
     return torch.linalg.solve(B @ B.mT, noise).diagonal(dim1=-2, dim2=-1).sum(-1).mean().item()
 
 
 def _underparameterised(setting: MixedLinear, lr: float) -> float:
     m, p, q = setting.num_tasks, setting.dim, setting.queries
-    xq, xq_h, cross = (part[:max(64, 4096 // q)] for part in _single_tasks(setting.support, q, p))
-    B = xq - lr * xq_h                                                              # [*, Q, P]
+    xq, xq_h, cross = (part[: max(64, 4096 // q)] for part in _single_tasks(setting.support, q, p))
+    B = xq - lr * xq_h  # [*, Q, P]
     a, U = torch.linalg.eigh(B @ B.mT)  # [*, Q], [*, Q, Q]: those of A that are not 0, the small way
     a = a.clamp_min(0)
-    covariance = (setting.spread**2 / p * a
-                  + setting.noise**2 * (1 + lr**2 * (U.mT @ cross).square().sum(-1)))  # [*, Q] its diagonal
+    covariance = setting.spread**2 / p * a + setting.noise**2 * (
+        1 + lr**2 * (U.mT @ cross).square().sum(-1)
+    )  # [*, Q] its diagonal
     if m == 1:
-        return (covariance / a)[:, -min(p, q):].sum(-1).mean().item()
-    low, high = 1e-12 * a.mean(), m * a.max()                                       # kappa lies between
+        return (covariance / a)[:, -min(p, q) :].sum(-1).mean().item()
+    low, high = 1e-12 * a.mean(), m * a.max()  # kappa lies between
     for _ in range(60):
         kappa = (low * high).sqrt()
         low, high = (kappa, high) if (a / (a + kappa)).sum(-1).mean() > p / m else (low, kappa)
-    shrunk = 1 / (a + kappa)                                                        # [*, Q]
+    shrunk = 1 / (a + kappa)  # [*, Q]
     u = (shrunk.square().sum(-1).mean() + (p - q) / kappa**2) / p  # p - q more eigenvalues are 0
-    ratio = u * (m * kappa / (m - 1)) ** 2                                          # u / g^2
+    ratio = u * (m * kappa / (m - 1)) ** 2  # u / g^2
     return ((a * covariance * shrunk.square()).sum(-1).mean() / (1 - (1 - 1 / m) * ratio)).item()
 
 

@@ -6,6 +6,7 @@ Everything is computed live: the problem is linear, so that MAML's solution is o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -45,7 +46,7 @@ def trained(num_tasks: int, noise: float, seed: int) -> tuple[MixedLinear, Tenso
     generator = torch.Generator().manual_seed(seed)
     runs, support = RUNS[problem.overparameterised], problem.adapt_points
     tasks = problem.sample(runs, generator)
-    new = problem.sample(runs, generator, num_tasks=TEST_TASKS, support=support, queries=POINTS - support)
+    new = replace(problem, num_tasks=TEST_TASKS, support=support, queries=POINTS - support).sample(runs, generator)
     return problem, meta_train(tasks, TRAIN_LRS, problem.start()), new
 
 

@@ -58,9 +58,9 @@ def flat(grads: dict[str, Tensor]) -> Tensor:
 def compute(values: SimpleNamespace) -> dict:
     """The relative difference for all k and rates [4, 11], and both gradients at the chosen ones."""
     union = problem(values.head, values.new_tasks)[-1]
-    grid = torch.stack([
-        torch.stack([maml_gradient(values.head, values.new_tasks, k, rate) for rate in RATES]) for k in STEPS
-    ])  # [k, alpha, parameters]
+    grid = torch.stack(
+        [torch.stack([maml_gradient(values.head, values.new_tasks, k, rate) for rate in RATES]) for k in STEPS]
+    )  # [k, alpha, parameters]
     chosen = grid[STEPS.index(values.steps), RATES.index(values.inner_lr)]
     return {
         "differences": (grid - union).norm(dim=-1) / union.norm(),

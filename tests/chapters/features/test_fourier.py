@@ -55,7 +55,7 @@ def test_gradient_descent_from_zero_on_the_weighted_features_ends_at_the_fit(rid
     lr = 1 / (torch.linalg.matrix_norm(features, 2) ** 2 + ridge)
     for _ in range(4000):
         loss = ((y - features @ theta) ** 2).sum() / 2 + ridge * theta.square().sum() / 2
-        gradient, = torch.autograd.grad(loss, theta)
+        (gradient,) = torch.autograd.grad(loss, theta)
         theta = (theta - lr * gradient).detach().requires_grad_()
     assert gradient.norm() < 1e-10
     coefficients = theta.detach() * weights.sqrt().repeat(2)
@@ -86,7 +86,7 @@ def test_expected_error_is_the_simulated_one(weights, noise, ridge):
     x = tasks.support_x[:1]  # the same six points for all
     clean = fourier.predict(tasks.coefficients, x.expand(20_000, -1))
     y = clean + noise * torch.randn(clean.shape, generator=generator(11), dtype=FLOAT)
-    fitted = y @ fourier.fit_matrix(x[0], weights, ridge).T                          # [T, P]
+    fitted = y @ fourier.fit_matrix(x[0], weights, ridge).T  # [T, P]
     truth = fourier.predict(tasks.coefficients, tasks.query_x)
     error = (fourier.predict(fitted, tasks.query_x) - truth).square()
     expected = fourier.expected_error(family, x, weights, ridge).item()
@@ -98,7 +98,7 @@ def test_the_error_is_least_at_the_familys_spectrum():
     family, x = FourierFamily(SPECTRUM, noise=0.2), points(4, 8, seed=12)
     log_weights = SPECTRUM.log().requires_grad_()
     error = fourier.expected_error(family, x, log_weights.exp(), 0.04).sum()
-    gradient, = torch.autograd.grad(error, log_weights)
+    (gradient,) = torch.autograd.grad(error, log_weights)
     assert gradient.abs().max() < 1e-12
     best = fourier.expected_error(family, x, SPECTRUM, 0.04)
     for seed in range(5):
@@ -110,8 +110,9 @@ def test_the_error_is_least_at_the_familys_spectrum():
 def test_gradient_through_the_solve_is_the_finite_difference():
     tasks = FourierFamily(SPECTRUM, 0.1).sample(3, 5, 4, generator(13))
     for ridge in (0.01, 0.0):
-        assert torch.autograd.gradcheck(lambda w: fourier.query_loss(tasks, w.exp(), ridge),
-                                        EQUAL.log().requires_grad_(), eps=1e-6, atol=1e-6)
+        assert torch.autograd.gradcheck(
+            lambda w: fourier.query_loss(tasks, w.exp(), ridge), EQUAL.log().requires_grad_(), eps=1e-6, atol=1e-6
+        )
 
 
 def test_equal_weights_alias_and_the_right_weights_generalise():
@@ -125,7 +126,7 @@ def test_equal_weights_alias_and_the_right_weights_generalise():
 
 def test_equal_weights_on_an_even_grid_alias_exactly():
     """S even points make frequencies d, S - d, S + d, .. look alike: the signal is shared among them."""
-    S, D = 9, 31                                             # frequency 2 looks like 7, 11, 16, 20, 25 and 29
+    S, D = 9, 31  # frequency 2 looks like 7, 11, 16, 20, 25 and 29
     x = 2 * torch.pi * torch.arange(S, dtype=FLOAT) / S
     coefficients = fourier.fit(x, (2 * x).cos(), torch.ones(D, dtype=FLOAT))
     expected = torch.zeros(2 * D, dtype=FLOAT)
@@ -156,8 +157,9 @@ def test_meta_learning_by_gradient_comes_to_the_closed_form():
     tasks = family.sample(1000, 8, 8, generator(17))
     learned = fourier.meta_learn(tasks, FREQUENCIES, ridge=0.09, steps=150)
     x = points(200, 8, seed=18)
-    start, end, best = (fourier.expected_error(family, x, weights, 0.09).mean()
-                        for weights in (EQUAL, learned.weights, SPECTRUM))
+    start, end, best = (
+        fourier.expected_error(family, x, weights, 0.09).mean() for weights in (EQUAL, learned.weights, SPECTRUM)
+    )
     assert end - best < 0.05 * (start - best)
     closed = fourier.spectrum_from_coefficients(tasks.coefficients)
     assert torch.nn.functional.cosine_similarity(learned.weights, closed, dim=0) > 0.98
@@ -178,18 +180,21 @@ def test_same_seed_same_bits():
     assert all(torch.equal(a, b) for a, b in zip(one, two))
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: FourierFamily(-SPECTRUM), "spectrum must be finite and not negative"),
-    (lambda: FourierFamily(SPECTRUM, noise=-0.1), "noise must be finite"),
-    (lambda: FourierFamily(SPECTRUM).sample(2, 0, 3, generator()), "at least one support point"),
-    (lambda: fourier.fit(points(3), points(3), torch.zeros(4)), "at least one above 0"),
-    (lambda: fourier.fit(points(3), points(3), EQUAL[None]), r"shape \[D\]"),
-    (lambda: fourier.fit(points(3), points(3), EQUAL, ridge=-1.0), "ridge must be finite"),
-    (lambda: fourier.keep_principal(EQUAL, 0), "r must be between 1 and"),
-    (lambda: fourier.spectrum_from_tasks(points(2, 3), points(2, 3), 20), "too few for 20 frequencies"),
-    (lambda: fourier.spectrum_from_tasks(points(9, 5), torch.zeros(9, 5, dtype=FLOAT), 4), "labels zero"),
-    (lambda: fourier.meta_learn(FourierFamily(EQUAL).sample(2, 3, 3, generator()), 20, ridge=0), "above 0"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: FourierFamily(-SPECTRUM), "spectrum must be finite and not negative"),
+        (lambda: FourierFamily(SPECTRUM, noise=-0.1), "noise must be finite"),
+        (lambda: FourierFamily(SPECTRUM).sample(2, 0, 3, generator()), "at least one support point"),
+        (lambda: fourier.fit(points(3), points(3), torch.zeros(4)), "at least one above 0"),
+        (lambda: fourier.fit(points(3), points(3), EQUAL[None]), r"shape \[D\]"),
+        (lambda: fourier.fit(points(3), points(3), EQUAL, ridge=-1.0), "ridge must be finite"),
+        (lambda: fourier.keep_principal(EQUAL, 0), "r must be between 1 and"),
+        (lambda: fourier.spectrum_from_tasks(points(2, 3), points(2, 3), 20), "too few for 20 frequencies"),
+        (lambda: fourier.spectrum_from_tasks(points(9, 5), torch.zeros(9, 5, dtype=FLOAT), 4), "labels zero"),
+        (lambda: fourier.meta_learn(FourierFamily(EQUAL).sample(2, 3, 3, generator()), 20, ridge=0), "above 0"),
+    ],
+)
 def test_bad_input_says_what_to_do(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -223,4 +223,3 @@ def test_buttons_fill_and_clear_the_pads():
     demo.panel.hear({"do": "reset"})
     demo.panel.wait()
     assert drawn() == draw_your_own.example(0)
-

@@ -1,5 +1,7 @@
 """Mixed linear regression: loops against autograd, closed forms against simulation and exact cases."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -22,7 +24,7 @@ def maml_loss(theta, tasks, lr):
     """MAML's outer loss of the first run, by autograd alone; one term per task."""
     losses = []
     for x, y, xq, yq in zip(tasks.support_x[0], tasks.support_y[0], tasks.query_x[0], tasks.query_y[0]):
-        gradient, = torch.autograd.grad(loss_of(theta, x, y), theta, create_graph=True)
+        (gradient,) = torch.autograd.grad(loss_of(theta, x, y), theta, create_graph=True)
         losses.append(loss_of(theta - lr * gradient, xq, yq))
     return torch.stack(losses)
 
@@ -31,7 +33,7 @@ def test_adapt_is_one_step_of_gradient_descent_for_each_rate():
     tasks = FIGURE_2.sample(1, generator())
     x, y = tasks.support_x[0, 0], tasks.support_y[0, 0]
     theta = torch.randn(60, generator=generator(1), dtype=FLOAT, requires_grad=True)
-    gradient, = torch.autograd.grad(loss_of(theta, x, y), theta)
+    (gradient,) = torch.autograd.grad(loss_of(theta, x, y), theta)
     rates = torch.tensor([-0.3, 0.0, 0.2], dtype=FLOAT)
     adapted = mixed_linear.adapt(theta.detach().expand(3, 60), x, y, rates)
     torch.testing.assert_close(adapted, theta.detach() - rates[:, None] * gradient, rtol=0, atol=1e-12)
@@ -45,7 +47,7 @@ def test_meta_training_ends_where_gradient_descent_on_the_maml_loss_ends(setting
     curvature = torch.autograd.functional.hessian(lambda t: maml_loss(t, tasks, lr).sum(), setting.start())
     outer_lr = 1.0 / torch.linalg.eigvalsh(curvature).max()
     for _ in range(4000):
-        gradient, = torch.autograd.grad(maml_loss(theta, tasks, lr).sum(), theta)
+        (gradient,) = torch.autograd.grad(maml_loss(theta, tasks, lr).sum(), theta)
         if gradient.norm() < 1e-10:
             break
         theta = (theta - outer_lr * gradient).detach().requires_grad_()
@@ -56,7 +58,7 @@ def test_meta_training_ends_where_gradient_descent_on_the_maml_loss_ends(setting
 @pytest.mark.parametrize("setting", [SMALL_OVER, SMALL_UNDER])
 def test_meta_training_is_the_pseudo_inverse(setting):
     tasks = setting.sample(3, generator(2))
-    (B, c), = mixed_linear.outer_system(tasks, [0.3])
+    ((B, c),) = mixed_linear.outer_system(tasks, [0.3])
     start = setting.start()
     expected = start + (torch.linalg.pinv(B) @ (c - B @ start).unsqueeze(-1)).squeeze(-1)
     found = mixed_linear.meta_train(tasks, [0.3], start)[:, 0]
@@ -72,8 +74,8 @@ def test_direction_weights_are_what_the_error_meets_on_its_way_into_the_outer_gr
         found_curvatures, weights = mixed_linear.direction_weights(x, lr)
         torch.testing.assert_close(found_curvatures, curvatures, rtol=0, atol=1e-12)
         theta = torch.zeros(4, dtype=FLOAT, requires_grad=True)
-        gradient, = torch.autograd.grad(maml_loss(theta, tasks, lr)[0], theta)
-        expected = weights * (directions.T @ error)           # H of 200,000 query points is I to about 0.5 %
+        (gradient,) = torch.autograd.grad(maml_loss(theta, tasks, lr)[0], theta)
+        expected = weights * (directions.T @ error)  # H of 200,000 query points is I to about 0.5 %
         tolerance = 0.02 * expected.norm().item()
         torch.testing.assert_close(directions.T @ gradient, expected, rtol=0, atol=tolerance)
 
@@ -111,17 +113,20 @@ def test_without_an_inner_step_the_distance_is_the_textbook_one():
 RATES = [-1.0, -0.5, -0.2, 0.0, 0.2, 0.4, 0.8]
 
 
-@pytest.mark.parametrize("setting, runs", [
-    (FIGURE_2, 1000),
-    (MixedLinear(start_distance=1.0, queries=4, num_tasks=8), 300),          # 32 query points, 60 parameters
-    (MixedLinear(support=4, queries=12, num_tasks=2, dim=40), 400),  # few support points: wide spectra
-    (MixedLinear(support=5, queries=25, num_tasks=12, dim=30, adapt_points=10, noise=0.4, spread=0.4), 150),
-    (MixedLinear(support=20, queries=4, num_tasks=12, dim=30), 400),  # 48 points, 30 parameters: the peak
-])
+@pytest.mark.parametrize(
+    "setting, runs",
+    [
+        (FIGURE_2, 1000),
+        (MixedLinear(start_distance=1.0, queries=4, num_tasks=8), 300),  # 32 query points, 60 parameters
+        (MixedLinear(support=4, queries=12, num_tasks=2, dim=40), 400),  # few support points: wide spectra
+        (MixedLinear(support=5, queries=25, num_tasks=12, dim=30, adapt_points=10, noise=0.4, spread=0.4), 150),
+        (MixedLinear(support=20, queries=4, num_tasks=12, dim=30), 400),  # 48 points, 30 parameters: the peak
+    ],
+)
 def test_distance_in_closed_form_is_the_simulated_one(setting, runs):
     tasks = setting.sample(runs, generator(8))
-    theta = mixed_linear.meta_train(tasks, RATES, setting.start())                                 # [R, A, P]
-    mean, half_width = mixed_linear.mean_and_interval(theta.square().sum(-1).T)                    # w0 = 0
+    theta = mixed_linear.meta_train(tasks, RATES, setting.start())  # [R, A, P]
+    mean, half_width = mixed_linear.mean_and_interval(theta.square().sum(-1).T)  # w0 = 0
     expected = torch.tensor([mixed_linear.squared_distance(setting, lr) for lr in RATES], dtype=FLOAT)
     assert ((mean - expected).abs() < 1.5 * half_width + 0.025 * expected).all()  # 3 standard errors, 2 %
 
@@ -129,7 +134,8 @@ def test_distance_in_closed_form_is_the_simulated_one(setting, runs):
 def test_figure_2_simulation_sits_on_the_curves():
     for train, adapt in ((RATES, 0.2), (0.2, [-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4])):
         mean, half_width = mixed_linear.mean_and_interval(
-            mixed_linear.sweep(FIGURE_2, train, adapt, runs=300, test_tasks=10, seed=1))
+            mixed_linear.sweep(FIGURE_2, train, adapt, runs=300, test_tasks=10, seed=1)
+        )
         pairs = [(t, adapt) for t in RATES] if train is RATES else [(train, a) for a in adapt]
         expected = torch.tensor([mixed_linear.expected_loss(FIGURE_2, *pair) for pair in pairs], dtype=FLOAT)
         assert ((mean - expected).abs() < half_width).all()
@@ -139,7 +145,7 @@ def test_figure_2_simulation_sits_on_the_curves():
 def test_the_loss_of_a_given_start_is_exact_in_the_adaptation_rate():
     """Thousands of new tasks for ONE start at a known distance."""
     setting = MixedLinear(dim=12, adapt_points=7, start_distance=1.5)
-    test = setting.sample(4000, generator(9), num_tasks=1, support=7, queries=20)
+    test = replace(setting, num_tasks=1, support=7, queries=20).sample(4000, generator(9))
     rates = torch.tensor([-0.3, 0.0, 0.3, 0.6], dtype=FLOAT)
     losses = mixed_linear.test_losses(setting.start().expand(4000, 4, 12), test, rates)
     mean, half_width = mixed_linear.mean_and_interval(losses)
@@ -170,7 +176,7 @@ def test_overparameterised_training_wants_a_negative_rate_and_adaptation_a_posit
 
 def test_simulation_alone_shows_the_sign():
     losses = mixed_linear.sweep(FIGURE_2, [-0.8, 0.0, 0.4], 0.2, runs=400, seed=2)
-    for better, worse in ((0, 1), (1, 2)):                                   # paired: the same draws
+    for better, worse in ((0, 1), (1, 2)):  # paired: the same draws
         gain, half_width = mixed_linear.mean_and_interval(losses[worse] - losses[better])
         assert gain > half_width
 
@@ -179,19 +185,22 @@ def test_same_seed_same_bits_and_other_seed_other_draw():
     one, two = (mixed_linear.sweep(FIGURE_2, [0.1], 0.2, runs=5, seed=3) for _ in range(2))
     assert torch.equal(one, two)
     assert not torch.equal(one, mixed_linear.sweep(FIGURE_2, [0.1], 0.2, runs=5, seed=4))
-    alone = mixed_linear.sweep(FIGURE_2, [0.1, 0.5], 0.2, runs=5, seed=3)[0]   # draws ignore the rates
+    alone = mixed_linear.sweep(FIGURE_2, [0.1, 0.5], 0.2, runs=5, seed=3)[0]  # draws ignore the rates
     torch.testing.assert_close(alone, one[0], rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: MixedLinear(num_tasks=0), "num_tasks must be a whole number"),
-    (lambda: MixedLinear(dim=2.5), "dim must be a whole number"),
-    (lambda: MixedLinear(noise=-1.0), "noise must be finite"),
-    (lambda: MixedLinear(spread=float("nan")), "spread must be finite"),
-    (lambda: mixed_linear.sweep(FIGURE_2, 0.1, 0.2, points=20), "nothing to score"),
-    (lambda: mixed_linear.squared_distance(MixedLinear(num_tasks=30), 0.1), "interpolation threshold"),
-    (lambda: mixed_linear.squared_distance(MixedLinear(num_tasks=60), 0.1, large_p=True), "the over-param"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: MixedLinear(num_tasks=0), "num_tasks must be a whole number"),
+        (lambda: MixedLinear(dim=2.5), "dim must be a whole number"),
+        (lambda: MixedLinear(noise=-1.0), "noise must be finite"),
+        (lambda: MixedLinear(spread=float("nan")), "spread must be finite"),
+        (lambda: mixed_linear.sweep(FIGURE_2, 0.1, 0.2, points=20), "nothing to score"),
+        (lambda: mixed_linear.squared_distance(MixedLinear(num_tasks=30), 0.1), "interpolation threshold"),
+        (lambda: mixed_linear.squared_distance(MixedLinear(num_tasks=60), 0.1, large_p=True), "the over-param"),
+    ],
+)
 def test_bad_input_says_what_to_do(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -72,9 +72,7 @@ def train(
                 break
             batch = TaskBatch.cat([tasks.sample(META_BATCH, generator=g) for g in generators])
             batch = TaskBatch.cat([batch] * len(INNER_LRS))  # both ways see the same tasks
-            loss = run_losses(
-                learner, networks[0], theta, batch, rates
-            ).sum()  # each run's gradient is its own
+            loss = run_losses(learner, networks[0], theta, batch, rates).sum()  # each run's gradient is its own
             for p, grad in zip(theta.values(), torch.autograd.grad(loss, list(theta.values()))):
                 p.grad = grad
             optimizer.step()
