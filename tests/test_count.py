@@ -21,7 +21,14 @@ def test_a_function_counts_once_and_a_comprehension_with_its_function():
 
 def test_every_line_is_in_one_room():
     lines = count.lines()
-    assert lines["inner_loop.py"] == len((count.PACKAGE / "inner_loop.py").read_text().splitlines())
+    assert lines["inner_loop.py"][0] == len((count.PACKAGE / "inner_loop.py").read_text().splitlines())
     rooms = {count.room(file) for file in lines}
     assert {"entrance", "textbook", *count.ROOMS, "chapters/union"} <= rooms
     assert count.room("algorithms/maml.py") == "textbook" and count.room("engine/compiler.py") == "engine"
+
+
+def test_code_is_what_is_neither_empty_nor_said(tmp_path, monkeypatch):
+    said = '"""A head."""\n\n# why\ndef f():\n    """What."""\n'
+    (tmp_path / "some.py").write_text(said + "    x = '''two\n    lines'''\n    return x  # so\n")
+    monkeypatch.setattr(count, "PACKAGE", tmp_path)
+    assert count.lines() == {"some.py": (8, 4)}

@@ -7,9 +7,9 @@ Counted is the course_lib that Python finds first, so PYTHONPATH names another c
 
 from __future__ import annotations
 
+import ast
 import sys
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -56,9 +56,17 @@ def meta_steps() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     return first, functions_passed(lambda: made[0](batch))
 
 
-def lines() -> Counter:
-    """{file: lines} of course_lib."""
-    return Counter({str(p.relative_to(PACKAGE)): len(p.read_text().splitlines()) for p in PACKAGE.rglob("*.py")})
+def lines() -> dict[str, tuple[int, int]]:
+    """{file: (lines, those that are code: neither empty nor of a comment or a docstring)} of course_lib."""
+    counted = {}
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text().splitlines()
+        tree = ast.parse("\n".join(text))
+        says = [node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+        said = {number for node in says for number in range(node.lineno, node.end_lineno + 1)}
+        code = [line for n, line in enumerate(text, 1) if n not in said and line.strip() and line.strip()[0] != "#"]
+        counted[str(path.relative_to(PACKAGE))] = len(text), len(code)
+    return counted
 
 
 def room(file: str) -> str:
@@ -81,18 +89,19 @@ def main() -> None:
         sizes = [f"{len(some)} functions in {len({file for file, _ in some})} files" for some in (passed, textbook)]
         print(f"    the {which}: {sizes[0]}, of the textbook {sizes[1]}")
     print()
-    print("The textbook, lines:")
-    textbook = {file: count for file, count in counted.items() if room(file) == "textbook"}
-    for file, count in sorted(textbook.items()):
-        print(f"    {file:32} {count:6,}")
-    print(f"    {'':32} {sum(textbook.values()):6,}\n")
-    print("course_lib by room, lines:")
-    rooms = Counter()
-    for file, count in counted.items():
-        rooms[room(file)] += count
-    for name, count in sorted(rooms.items()):
-        print(f"    {name:32} {count:6,}")
-    print(f"    {'':32} {sum(counted.values()):6,}")
+    textbook = {file: both for file, both in counted.items() if room(file) == "textbook"}
+    rooms = {
+        name: [both for file, both in counted.items() if room(file) == name] for name in sorted(map(room, counted))
+    }
+    for title, table in (("The textbook", textbook), ("course_lib by room", {n: sums(r) for n, r in rooms.items()})):
+        print(f"{title}: lines, and those that are code")
+        for name, (all_lines, code) in sorted(table.items()):
+            print(f"    {name:32} {all_lines:6,} {code:6,}")
+        print(f"    {'':32} {sums(table.values())[0]:6,} {sums(table.values())[1]:6,}\n")
+
+
+def sums(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    return tuple(map(sum, zip(*pairs)))
 
 
 if __name__ == "__main__":
