@@ -33,7 +33,7 @@ STEP_HINTS = {
         "After a step theta is the result of a computation, and no gradient flag can be set on it; nor need it be: "
         "`torch.autograd.grad(loss, theta)` works as it is."
     ),
-    "Can't call numpy()": "NumPy's functions know no gradients: `torch.sin`.",
+    "Can't call numpy()|only one element tensors": "`torch.sin` takes a whole tensor, and knows gradients.",
     "NoneType": (
         "Only the theta you were given keeps its gradient in `.grad`; that of the second step was computed, and its "
         "`.grad` stays None. `(grad,) = torch.autograd.grad(loss, theta)` works at every step."
@@ -48,7 +48,13 @@ STEP_HINTS = {
 ORACLE_HINTS = {
     "batches of square matrices": (
         "Three points give three equations for two unknowns: `torch.linalg.lstsq` takes them all."
-    )
+    ),
+    "should match other": "Each point is one equation, a row: `torch.stack([x.sin(), x.cos()], dim=1)` is [N, 2].",
+}
+ORACLE_SHAPES = {
+    (2,): "These are a and b themselves. Return a sin x + b cos x at every `new_x`.",
+    (3,): "These are the values at the support points. Return those at `new_x`.",
+    (50, 1): "Nearly: a number for each `new_x`, [N]. Your [N, 1] is a column: take `[:, 0]`.",
 }
 MIRROR = torch.tensor([-1.0, 1.0])  # sin(x + phase) descends as sin(x - phase) does from the opposite phase
 
@@ -74,6 +80,8 @@ def check_by_hand(numbers: tuple[float, float]) -> Verdict:
         return wrong("Uphill. The gradient at 0 is 0 - 4 = -4, and a step goes against it.")
     if close(one, 4):
         return wrong("That is the whole way. alpha says which part of it a step takes.")
+    if close(one, 3):
+        return wrong("That is the way left to c after a step. Where is theta itself?")
     if not close(one, 1):
         return wrong("theta - alpha * (theta - c), with theta = 0, c = 4 and alpha = 0.25.")
     if close(two, 2):
@@ -98,11 +106,16 @@ def check_fine_tune(fine_tune) -> Verdict:
     answered(result)
     if not torch.equal(theta, start):
         return wrong("Your steps changed the initialisation itself, which the next task needs. Make a new theta.")
+    if isinstance(result, Tensor) and result.shape == ():
+        return wrong("That is one number, as a loss is. Return the new theta.")
     once = _descent(start, x, y, 1, 0.1)
     mistakes = [
         (start, "Your steps have not moved theta: return the new one."),
         (once, "That is the result of one step. Repeat it `steps` times, each from the new theta."),
+        (_descent(start, x, y, 3, 0.1), "That is one step too few: `range(steps)` counts from 0 to steps - 1."),
+        (_descent(start, x, y, 5, 0.1), "That is one step too many: `range(steps)` counts from 0 to steps - 1."),
         (_descent(start, x, y, 4, -0.1), "The steps go uphill: mind the sign."),
+        (_descent(start, x, y, 4, 1.0), "The rate is missing: a step is alpha times the gradient."),
         (_descent(start, x, y, 4, 0.8), "You summed the squared errors over points; the loss is their mean."),
         (_descent(start, x, y, 4, 0.05), "A factor of two is missing: the derivative of a square."),
         (start + 4 * (once - start), "All your gradients are taken at the start. Take each at the newest theta."),
@@ -137,6 +150,8 @@ def check_zero_predictor(answer: float) -> Verdict:
     answer = number(answer)
     mean_square, middle = 2 * ZERO_PREDICTOR_MSE, sum(AMPLITUDE) / 2
     mistakes = {
+        0.0: "That is the mean of a sine. The error is the mean of its *square*.",
+        AMPLITUDE[1] ** 2 / 2: "That is for the largest amplitude. A has all values from 0.1 to 5: average A^2.",
         mean_square: "That is E[A^2]. The mean of sin^2 is still missing.",
         middle**2 / 2: "You squared the mean amplitude. The mean of a square is larger.",
         ZERO_PREDICTOR_MSE / 2: "The mean of sin^2 over a uniform phase is 1/2, not 1/4.",
@@ -148,6 +163,8 @@ def check_zero_predictor(answer: float) -> Verdict:
     for value, hint in mistakes.items():
         if abs(answer - value) < 0.01:
             return wrong(hint)
+    if abs(answer - ZERO_PREDICTOR_MSE) < 0.2:
+        return wrong("Near. A sample of curves gives two decimals only with a million of them: integrate.")
     return wrong("Average (A sin(x - phase))^2: the phase is uniform over half a period, A on [0.1, 5].")
 
 
@@ -160,6 +177,8 @@ def check_oracle(oracle) -> Verdict:
     for task in range(5):
         x, y, new_x, new_y = (t[task, :, 0].double() for t in _parts(batch))
         result = run(oracle, x, y, new_x, hints=ORACLE_HINTS)
+        if isinstance(result, Tensor) and result.shape in ORACLE_SHAPES:
+            return wrong(ORACLE_SHAPES[result.shape])
         verdict = compare(result, new_y, [(torch.zeros_like(new_y), "That predicts zero.")])
         if not verdict.passed and "largest difference" in verdict.message:
             return wrong("Fit two numbers: y = a sin x + b cos x is linear, so least squares finds them.")

@@ -42,6 +42,10 @@ def check_tangent_features(answer) -> Verdict:
     hints = {
         "second time": ONE_GRAPH,
         "scalar outputs": "A gradient is of one number: take one point's output at a time.",
+        "number of dimensions|equal size|Sizes of tensors": (
+            "The parameters have different shapes: flatten each one's gradient, and `torch.cat` them to one row."
+        ),
+        "does not require grad": "The output was detached from the parameters: use `model(...)` as it comes.",
     }
     result, (used, _) = attempt(answer, model, x, hints=hints)
     answered(result)
@@ -54,6 +58,10 @@ def check_tangent_features(answer) -> Verdict:
         (num_params,): one_row,
         (1, num_params): one_row,
         (num_params, 5): "You have a column for each point. J has a row for each: [N, P].",
+        (5, 1): "That is the derivative for the input x. Differentiate for `model.parameters()`.",
+        (5, 4): "These are the features of the usual view. The tangent features are derivatives of the output.",
+        (5, 6): "That is one number for each parameter tensor. Keep all of its entries: `flatten`, no sum.",
+        (5 * num_params,): "All rows in one line: put them one below the other with `torch.stack`.",
         (5, num_head): "These are the head's columns alone: take every parameter.",
         (5, num_params - num_head): "The head's columns are missing.",
     }
@@ -88,11 +96,13 @@ def check_energy_share(answer) -> Verdict:
     functions = eigenfunctions(root @ root.T).functions[:, :12]  # [40, 12]: not all, so that some energy is in none
     curves = torch.randn(6, 40, generator=generator, dtype=torch.float64) * torch.arange(1, 7).double()[:, None]
     r = 5
-    result = run(answer, functions, curves, r)
+    columns = "`functions` is [N, R]: the first r of them are columns, `functions[:, :r]`."
+    result = run(answer, functions, curves, r, hints={"mat1 and mat2": columns})
     result = torch.as_tensor(result, dtype=torch.float64)
     coordinates = curves @ functions / 40  # [6, 12]
     energy, total = coordinates[:, :r].square(), curves.square().mean(1)  # [6, 5], [6]
     share, both_means = energy.sum() / total.sum(), "Take both as means: the coordinates and the curves' energy."
+    by_points = "A coordinate is a mean over the points: divide by their number N, which is `len(functions)`."
     count = "That is the share of the first {}: r functions are the columns 0 to r - 1, which is `functions[:, :r]`."
     if isinstance(result, Tensor) and result.shape in ((6,), (r,)):
         return wrong("The family has one share: sum the energies over the functions and over the curves, then divide.")
@@ -113,8 +123,15 @@ def check_energy_share(answer) -> Verdict:
             (energy.sum(1) / total).mean(),
             "You averaged the shares of the curves. Large ones count for more: sum first.",
         ),
+        *((share * (40 / other) ** 2, by_points) for other in (6, 12)),
+        *((share * scale, "Over the curves take both as sums, or both as means.") for scale in (6, 1 / 6)),
         (share.sqrt(), "Energy is the square; no root is taken."),
         (coordinates[:, :r].abs().sum() / total.sum(), "Square the coordinates."),
+        (coordinates[:, :r].sum() / total.sum(), "Square the coordinates."),
+        (
+            (curves.square() @ functions[:, :r] / 40).sum() / total.sum(),
+            "Square after the mean: first the coordinate, then its square.",
+        ),
     ]
     praise = "A share of 1 in the top two is all that this family could ask for."
     return compare(result, energy_share(functions, curves)[r - 1], mistakes, praise)
@@ -129,8 +146,14 @@ def check_energy_share(answer) -> Verdict:
 def check_border(answer) -> Verdict:
     """``answer(J)``: the largest alpha at which fine-tuning on J's n rows, mean squared error, converges."""
     features = torch.randn(8, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    result = run(answer, features)
+    hints = {
+        "not implemented for 'Complex": "`torch.linalg.eigvalsh` is for symmetric matrices: real, from small to large.",
+        "batches of square matrices": "J is not square. The kernel of the n points is `J @ J.T`.",
+    }
+    result = run(answer, features, hints=hints)
     result = torch.as_tensor(result, dtype=torch.float64)
+    if result.shape == (8,):
+        return wrong("That is a rate for each eigenvalue. One of them diverges first: return its rate alone.")
     largest = torch.linalg.eigvalsh(features @ features.T)[-1]
     smallest = torch.linalg.eigvalsh(features @ features.T)[0]
     mistakes = [
@@ -139,6 +162,8 @@ def check_border(answer) -> Verdict:
         (1 / largest, "Mind both: the factor's size may reach 1 on the negative side too, and the loss is a mean."),
         (8 / (2 * largest), "At this rate the largest error is gone in one step. It shrinks up to twice that rate."),
         (8 / largest.sqrt(), "Eigenvalues of K are needed; singular values of J are their roots."),
+        (30 / largest, "The mean is over the n support points, `len(J)`, not over the parameters."),
+        (8 / features.square().sum(), "That is the sum of all eigenvalues. The largest alone decides."),
         (8 / smallest, "The largest eigenvalue diverges first, not the smallest."),
     ]
     praise = "The same number is 2 / lambda_max of the loss's Hessian, 2 J^T J / n."
@@ -158,11 +183,18 @@ def check_feature_weights(answer) -> Verdict:
     expected = fourier.spectrum_from_coefficients(coefficients)  # [10]
     if isinstance(result, Tensor) and result.shape == (20,):
         return wrong("One weight for each frequency: its cosine and its sine share it.")
+    if isinstance(result, Tensor) and result.shape == (200,):
+        return wrong(
+            "That is one number for each task. Average over the tasks, `mean(0)`: a weight for each frequency."
+        )
     mean = coefficients.mean(0).unflatten(0, (2, -1)).mean(0)
     order = "The order is a_1 .. a_D, b_1 .. b_D: d and d + D belong together."
     root = "That is the root: the features are multiplied by it, but the weight is the mean square."
     mistakes = [
         (mean, "The mean coefficient is near zero for every frequency. How large are they, whatever their sign?"),
+        (coefficients.mean(0).square().view(2, 10).mean(0), "That is the square of the mean: square first."),
+        (coefficients[0].square().view(2, 10).mean(0), "That is the first task alone: average over the tasks."),
+        (1 / expected, "The weight divides in the sum: a *large* one makes a frequency cheap. No 1 / is needed."),
         (expected.sqrt(), root),
         (coefficients[:, :10].square().mean(0), "You used the cosines alone; the sines tell as much."),
         (

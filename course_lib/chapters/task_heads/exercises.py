@@ -20,6 +20,11 @@ from course_lib.kit.checks import (
     wrong,
 )
 
+REVISIT_HINTS = {
+    "attribute 'copy'": "A tensor is copied by `heads.clone()`.",
+    "'int' object|assign a function": "`learn` takes the head of the task, and returns it: `learn(heads[task])`.",
+}
+
 
 @exercise(
     "04",
@@ -37,14 +42,18 @@ def check_revisit(revisit) -> Verdict:
         ended.append(0.5 * head + 1)
         return ended[-1]
 
-    result, (changed, *_) = attempt(revisit, heads, 2, learn)
+    result, (changed, *_) = attempt(revisit, heads, 2, learn, hints=REVISIT_HINTS)
     answered(result)
     if not torch.equal(changed, heads):
         return wrong("You changed the table you were given; make a copy of it and change that (`heads.clone()`).")
     row = heads[2]
     expected, once = _with_row(heads, 0.5 * row + 1), begun[0] if begun else None
-    if isinstance(result, torch.Tensor) and result.shape == row.shape:
-        return wrong("That is one head alone. Return the whole table, with this head in its row.")
+    by_shape = {
+        (3,): "That is one head alone. Return the whole table, with this head in its row.",
+        (5, 3): "The table has grown. The head has a row already: write it there.",
+    }
+    if isinstance(result, torch.Tensor) and result.shape in by_shape:
+        return wrong(by_shape[result.shape])
     mistakes = [
         (heads, "The table is as before: write what the head has learnt back to its row."),
         (_with_row(heads, torch.ones_like(row)), "This head began at zero. Begin with the stored one."),
@@ -53,11 +62,14 @@ def check_revisit(revisit) -> Verdict:
             "You added what was learnt to the old head. `learn` returns the new head: store it.",
         ),
         (0.5 * heads + 1, "Every head has learnt. Only the task that was visited has data to learn from."),
+        (_with_row(heads, 0.5 * (0.5 * row + 1) + 1), "This head has learnt twice: call `learn` once a visit."),
     ]
     if once is None:
         mistakes.append((result, "No head has learnt: call `learn` on the stored head, and store what it returns."))
     elif once.shape == row.shape:
         mistakes.append((_with_row(heads, once), "You stored the head as it was before it learnt."))
+        if any(torch.equal(once, other) for other in heads[[0, 1, 3]]):
+            return wrong("That is another task's head: take the row `task`, `heads[task]`, and write it back there.")
         if not torch.equal(once, row):
             fresh = "This head began with fresh numbers. Begin with the stored one, `heads[task]`: that is remembering."
             mistakes.append((_with_row(heads, 0.5 * once + 1), fresh))
@@ -101,6 +113,7 @@ def check_visits(visits: float, never_seen: float) -> Verdict:
     return right("A fifth of the heads is as random as on the first day, and most others were trained once or twice.")
 
 
+TIMES = "`*` and not `@`: every number of the column times the whole of w (or `torch.outer(residual, w)`)."
 COLUMN = "Each point has one residual and a row of its own: make a column of them, `residual[:, None]`, before w [D]."
 
 
@@ -115,10 +128,16 @@ def check_feature_gradient(gradient) -> Verdict:
     generator = torch.Generator().manual_seed(1)
     z = torch.randn(6, 3, generator=generator, dtype=torch.float64)
     w, y = (torch.randn(n, generator=generator, dtype=torch.float64) for n in (3, 6))
-    hints = {"must match|same number of elements": COLUMN}
+    hints = {"must match|same number of elements": COLUMN, "size mismatch": TIMES}
     result = run(gradient, z, w, y, hints=hints)
     if isinstance(result, torch.Tensor) and result.shape == w.shape:
         return wrong("That has the shape of the head's gradient. What is asked for has the shape of z.")
+    by_shape = {
+        (6,): "That is one number for each point. Each is to be multiplied by w: `residual[:, None] * w`.",
+        (3, 6): "That lies on its side: a row for each point, a column for each feature.",
+    }
+    if isinstance(result, torch.Tensor) and result.shape in by_shape:
+        return wrong(by_shape[result.shape])
     residual = z @ w - y
     expected = 2 / 6 * residual[:, None] * w
     mistakes = [
@@ -128,6 +147,10 @@ def check_feature_gradient(gradient) -> Verdict:
         (expected / 2, "A factor of two is missing: the derivative of a square."),
         (6 * expected, "The loss is the mean over the points: divide by their number."),
         (-expected, "The sign is turned: the residual is output minus target."),
+        *(
+            (scale * w.expand_as(z), "Where is the residual? It says how far each point pushes.")
+            for scale in (1, 2 / 6)
+        ),
         (2 / 6 * residual[:, None] * z, "That is each point's share of the gradient for the HEAD."),
     ]
     praise = "Every row is a multiple of w: whatever the data say, the head alone chooses the direction."

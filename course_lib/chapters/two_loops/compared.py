@@ -29,14 +29,25 @@ def flat(values: dict[str, Tensor]) -> Tensor:
     return torch.cat([value.detach().flatten() for value in values.values()])
 
 
-def adapted(batch: TaskBatch, steps: int, inner_lr: float) -> Tensor:
+def adapted(batch: TaskBatch, steps: int, inner_lr: float, loss_fn=mse) -> Tensor:
     model = small_model()
-    options = {"loss_fn": mse, "steps": steps, "lr": inner_lr}
+    options = {"loss_fn": loss_fn, "steps": steps, "lr": inner_lr}
     return flat(adapt(model, stack_params(model, 1), batch.support_x, batch.support_y, **options))
 
 
 def gradient(batch: TaskBatch, steps: int = STEPS, second_order: bool = True) -> Tensor:
     return flat(MAML(steps, INNER_LR, second_order).meta_gradient(small_model(), batch)[0])
+
+
+def all_pairs(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The loss where one of the two was squeezed: broadcasting then subtracts every target from every output."""
+    return (outputs - targets.mT).square().mean((1, 2))
+
+
+def adapted_on_query(batch: TaskBatch) -> tuple[TaskBatch, TaskBatch]:
+    """The tasks adapted on their query set, and judged there too, or on their support set."""
+    query, support = (batch.query_x, batch.query_y), (batch.support_x, batch.support_y)
+    return TaskBatch(*query, *query), TaskBatch(*query, *support)
 
 
 def as_one(batch: TaskBatch) -> TaskBatch:

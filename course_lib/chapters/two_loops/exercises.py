@@ -14,6 +14,8 @@ from course_lib.chapters.two_loops.compared import (
     INNER_LR,
     STEPS,
     adapted,
+    adapted_on_query,
+    all_pairs,
     as_one,
     chained,
     flat,
@@ -54,11 +56,16 @@ from course_lib.tasks import TaskBatch
 def check_scalar(scalar_meta_gradient) -> Verdict:
     """``scalar_meta_gradient(theta, c, q, alpha, k)``: d/d theta of (theta_k - q)^2 / 2, after k inner steps."""
     for theta, c, q, alpha, k in ((3.0, 1.0, 0.5, 0.1, 3), (3.0, 1.0, 0.5, 0.1, 1), (-2.0, 1.0, 2.0, 0.4, 5)):
-        result = run(scalar_meta_gradient, theta, c, q, alpha, k)
+        result = run(scalar_meta_gradient, theta, c, q, alpha, k, hints={"float": BY_HAND})
         shrink, end = (1 - alpha) ** k, c + (1 - alpha) ** k * (theta - c)
-        once = theta - alpha * (theta - c)
+        once, before = theta - alpha * (theta - c), c + (1 - alpha) ** (k - 1) * (theta - c)
         mistakes = {
             shrink / (1 - alpha) * (end - q): f"For k = {k} you have {k - 1} factors 1 - alpha. Each step gives one.",
+            shrink * (1 - alpha) * (end - q): f"For k = {k} you have {k + 1} factors 1 - alpha. Each step gives one.",
+            2 * shrink * (end - q): "A factor of two: the half in the loss cancels the two of the derivative.",
+            (1 + alpha) ** k * (end - q): "theta' = theta - alpha (theta - c): how much of theta is left in it?",
+            shrink * (q + shrink * (theta - q) - c): "The support point c adapts, and the query point q judges.",
+            shrink * (before - q): "The factors are right, but the query loss is taken a step too early.",
             end - q: "That is the slope at the adapted theta: FOMAML. How does the adapted theta move with theta?",
             (1 - alpha) * (end - q): "One factor 1 - alpha for k steps? Every step multiplies once more.",
             (1 - alpha) * (once - q): "That is the answer for one step. Here it takes k, each from where it stands.",
@@ -81,10 +88,13 @@ def check_scalar(scalar_meta_gradient) -> Verdict:
     return right("(1 - alpha) to the power k, times the last slope. In the plane the factors become matrices.")
 
 
+BY_HAND = "theta is a plain number here, and no tensor: write the derivative by hand, as above."
 CUT_OFF = (
     "cut off from `params` (detach, no_grad, .data or backward?), so the outer loop gets no gradient. "
     "Write new = old - lr * grad with tensors that remember."
 )
+MISCOUNTED = "That is one step too few or too many: `range(steps)` counts from 0 to steps - 1."
+SQUEEZED = "[S, 1] minus [S] is [S, S], every target off every output. Leave outputs and targets as they are, [S, 1]."
 STEP_HINTS = {
     "not have been used in the graph|NoneType": (
         "The loss and what it is differentiated for must be the same weights, those in `params`: "
@@ -121,6 +131,9 @@ def check_inner_loop(inner_loop) -> Verdict:
     once = adapted(batch, 1, INNER_LR)
     mistakes = [
         (once, "That is one step. Repeat it `steps` times, each from the newest weights."),
+        *((adapted(batch, steps, INNER_LR), MISCOUNTED) for steps in (STEPS - 1, STEPS + 1)),
+        (adapted(batch, STEPS, 1.0), "The rate is missing: a step is inner_lr times the gradient."),
+        (adapted(batch, STEPS, INNER_LR, all_pairs), SQUEEZED),
         (adapted(batch, STEPS, -INNER_LR), "The steps go uphill: mind the sign."),
         (adapted(batch, STEPS, 10 * INNER_LR), "You summed the squared errors of the points; the loss is their mean."),
         (adapted(batch, STEPS, INNER_LR / 2), "Your steps are half as long: the mean squared error has no 1/2 here."),
@@ -167,6 +180,9 @@ def check_meta_gradient(meta_gradient) -> Verdict:
         *_flawed(batch),
         (-expected, "The sign is turned. Return the gradient; descending it comes later."),
         (gradient(batch, steps=0), "You judged the weights before they adapted. Predict with the adapted ones."),
+        *((gradient(other), "You adapted on the query set, which only judges.") for other in adapted_on_query(batch)),
+        (10 * expected, "That is the sum over the points. The loss is their mean, over points and over tasks."),
+        *((scale * gradient(batch[3:], second_order=False), LAST_ADAPTED) for scale in (1, 1 / 4)),
         (gradient(batch[3:]), last),
         (gradient(batch[3:]) / 4, last),
         (chained(batch), "Each of your tasks starts where the one before ended. All start from the same weights."),
@@ -200,6 +216,7 @@ DETACHED = (
     "The outer loop asks how the query loss depends on the model's own parameters. A `detach`, `.data` or fresh "
     "`requires_grad_()` on the way cuts that off: start from `dict(model.named_parameters())`, uncopied."
 )
+LAST_ADAPTED = "That is the gradient for the last task's adapted weights. Differentiate the mean for theta."
 STALE = (
     "Right the first time. In a training `.grad` is not empty, and `backward` adds to it: take `torch.autograd.grad`, "
     "or call `model.zero_grad()` first."
@@ -253,16 +270,19 @@ def _gradient_of(
 def check_repaired(loop) -> Verdict:
     """A repaired ``loop(model, batch, steps, inner_lr)`` must equal the library's for any k."""
     model, batch = small_model(), meta_batch(4)
-    if callable(loop) and _has_line(loop, "loss.backward(retain_graph=True)"):
+    as_it_was = callable(loop) and _has_line(loop, "loss.backward(retain_graph=True)")
+    if as_it_was and source_of(loop).count("zero_grad") < 2:
         return Verdict(None, "This is loop two as it was: mend the line in its own cell, and run both cells again.")
     for steps in (1, 2, 5):
-        result = _gradient_of(loop, model, batch, steps)
+        result = _gradient_of(loop, model, batch, steps, {"second time": ONE_LINE})
         expected = gradient(batch, steps)
-        verdict = compare(flat(result), expected, [(gradient(batch, steps, False), _STILL["first order"]),
-                                          (gradient(batch, 0), _STILL["before"])])  # fmt: skip
+        mistakes = [(gradient(batch, steps, False), _STILL["first order"]), (gradient(batch, 0), _STILL["before"])]
+        mistakes += [(4 * expected, _STILL["sum"]), (gradient(batch[3:], steps) / 4, _STILL["last"])]
+        verdict = compare(flat(result), expected, mistakes)
         if not verdict.passed:
             known = any(hint in verdict.message for hint in _STILL.values())
-            return verdict if known else wrong(f"For k = {steps} it is still off. {verdict.message}")
+            off = f"For k = {steps} it is still off: what else is added to `.grad`?"
+            return verdict if known else wrong(f"{off} {verdict.message}")
     return right("Equal to the library for k = 1, 2 and 5.")
 
 
@@ -271,7 +291,10 @@ def _has_line(loop, line: str) -> bool:
     return any(own.strip().startswith(line) for own in source_of(loop).splitlines())
 
 
+ONE_LINE = "One line takes the inner gradient, `torch.autograd.grad`; a `backward` beside it uses up the graph."
 _STILL = {
+    "sum": "That is the sum over the tasks: line 10 divided by their number.",
+    "last": "Only the last task's is left: zeroing `.grad` there throws away the meta-gradients of those before.",
     "first order": "This is first-order MAML: somewhere the graph of the inner gradient is dropped.",
     "before": "This is the gradient without any adaptation: which weights made the judged prediction?",
 }

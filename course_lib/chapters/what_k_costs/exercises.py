@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import torch
 
 from course_lib.analysis.unrolling import clip
 from course_lib.chapters.what_k_costs import solutions
-from course_lib.kit.checks import Verdict, compare, exercise, model_answer, number, right, run, short, wrong
+from course_lib.kit.checks import (
+    Settled,
+    Verdict,
+    answered,
+    attempt,
+    compare,
+    exercise,
+    model_answer,
+    number,
+    right,
+    run,
+    short,
+    wrong,
+)
 
 EIGENVALUES = (  # of Hessians, and a rate and k for each
     (torch.tensor([0.5, 2.0, 8.0], dtype=torch.float64), 0.3, 5),  # beyond the border, by lambda_max
@@ -16,12 +31,17 @@ EIGENVALUES = (  # of Hessians, and a rate and k for each
 
 
 ONE_OF_ALL = "lambda_max alone does not decide: of all |1 - alpha lambda| take the largest."
+SUBTRACTED = "A step takes alpha lambda off: the factor along a direction is 1 - alpha lambda."
 MULTIPLY = "The steps multiply: a factor to the power k, not k times."
 FROBENIUS = (  # norm
     "That is the root of a sum of squares over all directions (Frobenius). A vector is stretched most along one of "
     "them, so the norm asked for is the largest factor alone."
 )
 FOR_PARAMETERS = "`clip_grad_norm_` shortens the `.grad` of parameters; here g is the gradient itself"
+UNCHANGED = (
+    "This gradient is longer than max_norm and came back as it was. The factor is the smaller of 1 and max_norm over "
+    f"the norm of g. ({FOR_PARAMETERS}.)"
+)
 
 
 @exercise(
@@ -45,6 +65,8 @@ def check_stretch(stretch) -> Verdict:
             (top**k, ONE_OF_ALL),
             ((1 - alpha * eigenvalues.max()) ** k, f"A norm is never negative, and {ONE_OF_ALL}"),
             ((1 - alpha * eigenvalues.abs()).abs().max() ** k, "Keep the sign: a curvature of -1 stretches."),
+            ((alpha * eigenvalues).abs().max() ** k, SUBTRACTED),
+            ((1 + alpha * eigenvalues).abs().max() ** k, SUBTRACTED),
             ((1 - k * alpha * eigenvalues).abs().max(), MULTIPLY),
             (k * factors.abs().max(), MULTIPLY),
             (factors.abs().sum() ** k, "The norm is the LARGEST stretch of any direction, not their sum."),
@@ -63,8 +85,11 @@ def check_stretch(stretch) -> Verdict:
 )
 def check_clip(my_clip) -> Verdict:
     """``my_clip(g, max_norm) -> g``, shortened to ``max_norm`` where it is longer."""
-    for g, norm in ((torch.tensor([3.0, 4.0]), 2.0), (torch.tensor([0.3, -0.4]), 2.0), (torch.tensor([3.0, 4.0]), 4.0)):
-        result = run(my_clip, g, norm)
+    for g, norm in ((torch.tensor([3.0, 4.0]), 3.0), (torch.tensor([0.3, -0.4]), 2.0), (torch.tensor([3.0, 4.0]), 4.0)):
+        result, _ = attempt(my_clip, g, norm)
+        if result is None and g.norm() < norm:
+            return wrong("A gradient that is short enough gets no answer: return it as it is.")
+        result = answered(result)
         if not isinstance(result, torch.Tensor) and not isinstance(result, float):
             result = torch.as_tensor(result, dtype=g.dtype)
         if isinstance(result, float) or result.shape == ():
@@ -74,11 +99,14 @@ def check_clip(my_clip) -> Verdict:
             (g.clamp(-norm, norm), "You clipped each entry, and that turns the gradient. Scale it as a whole."),
             (g / g.norm(), "The clipped gradient should have the norm max_norm, not 1."),
             (g * norm / g.square().sum(), "Divide by the norm, not by its square."),
+            (g / norm, "That divides by max_norm. Multiply by max_norm over the norm that g has."),
+            (g * norm / g.abs().max(), "That is the largest entry. The norm is the root of the sum of squares."),
+            (g - (g.norm() - norm), "Taking the same off each entry turns the gradient. Multiply it by one number."),
             (g * norm, "That multiplies by max_norm. Multiply by max_norm over the norm that g has."),
             (g * norm / g.abs().sum(), "That is the sum of the sizes. The norm is the root of the sum of squares."),
         ]
         if g.norm() > norm:
-            mistakes.append((g, f"This gradient is longer than max_norm and came back as it was. ({FOR_PARAMETERS}.)"))
+            mistakes.append((g, UNCHANGED))
         verdict = compare(result, clip(g, norm), mistakes)
         if not verdict.passed:
             return verdict
@@ -132,7 +160,7 @@ def check_best_k(best_k) -> Verdict:
         return wrong("That is an outer rate. Return the k, judged at the rate that suits it.")
     if isinstance(result, float) and result not in FAIR:
         return wrong("That is an error. Return the k that has it.")
-    if result not in FAIR:
+    if not isinstance(result, Hashable) or result not in FAIR:
         return wrong(f"Return one of the k that the table has, {list(FAIR)}, not `{short(result)}`.")
     if result == 5:
         other = run(best_k, {2: {1e-3: [0.3, 0.5]}, 20: {1e-3: [0.7, 0.8], 3e-3: [0.2, 0.1]}}, hints=missing)
@@ -140,12 +168,23 @@ def check_best_k(best_k) -> Verdict:
         return (
             right("Each k at the rate that suits it.") if agrees else wrong("Another table, with k = 2 and 20, fails.")
         )
+    plain = _plainly(best_k)
+    if plain in (2, 8):
+        return wrong("That is the smallest k, whatever its errors." if plain == 2 else "Choose the smallest error.")
     hints = {
         10: "One lucky seed decided. Take the mean (or the median) over the seeds first, then the best rate.",
         3: "At the smallest outer rate nothing has converged: one rate for all is not fair. Give each k its best one.",
         1: "Rates decided that nobody would use for that k: a mean over all, or one for all. Give each its best one.",
     }
     return wrong(hints[result])
+
+
+def _plainly(best_k) -> object:
+    """What it chooses where each k has one rate and one seed; k = 4 is right."""
+    try:
+        return run(best_k, {2: {1e-3: [0.5]}, 4: {1e-3: [0.3]}, 8: {1e-3: [0.7]}})
+    except Settled:
+        return None
 
 
 check_open = model_answer(

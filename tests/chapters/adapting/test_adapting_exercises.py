@@ -1,5 +1,7 @@
 """The checks of notebook 01 confirm right answers and turn each common mistake into its hint."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -13,8 +15,8 @@ def error(theta, x, y, phase=0, amplitude=1, shift=-1):
     return (theta[amplitude] * torch.sin(x + shift * theta[phase]) - y).square()
 
 
-def fine_tune(theta, x, y, steps, alpha, *, total=False, sign=-1, once=False, **places):
-    for _ in range(1 if once else steps):
+def fine_tune(theta, x, y, steps, alpha, *, total=False, sign=-1, once=False, more=0, **places):
+    for _ in range(1 if once else steps + more):
         loss = error(theta, x, y, **places)
         (grad,) = torch.autograd.grad(loss.sum() if total else loss.mean(), theta)
         theta = theta + sign * alpha * grad
@@ -30,6 +32,8 @@ def fine_tune(theta, x, y, steps, alpha, *, total=False, sign=-1, once=False, **
         ({"total": True}, False, "their mean"),
         ({"phase": 1, "amplitude": 0}, False, "theta[0] is the phase"),
         ({"shift": 1}, False, "The phase is taken off"),
+        ({"more": -1}, False, "one step too few"),
+        ({"more": 1}, False, "one step too many"),
     ],
 )
 def test_fine_tune(options, passed, message):
@@ -109,11 +113,23 @@ def flag_after_a_step(theta, x, y, steps, alpha):
     return theta
 
 
+def without_the_rate(theta, x, y, steps, alpha):
+    return fine_tune(theta, x, y, steps, 1.0)
+
+
+def by_math(theta, x, y, steps, alpha):
+    return theta - alpha * (theta[1] * math.sin(x - theta[0]) - y).mean()
+
+
+def the_loss(theta, x, y, steps, alpha):
+    return error(fine_tune(theta, x, y, steps, alpha), x, y).mean()
+
+
 def by_numpy(theta, x, y, steps, alpha):
     return theta - alpha * (theta[1] * np.sin(x - theta[0]) - y).mean()
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor", "ignore:Converting a tensor with requires_grad")
 @pytest.mark.parametrize(
     ("answer", "passed", "message"),
     [
@@ -131,6 +147,9 @@ def by_numpy(theta, x, y, steps, alpha):
         (a_loss_for_each_point, False, "one number"),
         (flag_after_a_step, False, "nor need it be"),
         (by_numpy, False, "`torch.sin`"),
+        (by_math, False, "`torch.sin`"),
+        (without_the_rate, False, "The rate is missing"),
+        (the_loss, False, "as a loss is"),
     ],
 )
 def test_fine_tune_by_every_way_of_taking_a_gradient(answer, passed, message):
@@ -149,6 +168,7 @@ def test_fine_tune_by_every_way_of_taking_a_gradient(answer, passed, message):
         ((2.0, 3.0), False, "factor of two"),
         ((-1.0, -2.25), False, "Uphill"),
         ((4.0, 4.0), False, "whole way"),
+        ((3.0, 2.25), False, "way left to c"),
         ((1.0, 2.0), False, "second step starts at 1"),
         ((1.0, 1.5), False, "put theta = 1"),
         ((0.5, 1.0), False, "theta - alpha"),
@@ -177,6 +197,9 @@ def test_the_solutions_pass():
         (2.55**2 / 2, False, "mean amplitude"),
         (5**2 / 6, False, "begins at 0.1"),
         (4.9**2 / 24, False, "variance"),
+        (0, False, "mean of its *square*"),
+        (12.5, False, "largest amplitude"),
+        (4.3, False, "integrate"),
         (7.0, False, "Average"),
     ],
 )
@@ -196,7 +219,15 @@ def test_oracle():
         basis = lambda x: torch.stack([x.sin(), x.cos()], 1)
         return basis(new_x) @ torch.linalg.solve(basis(x), y)
 
+    def short(x, y, new_x, rows=False):
+        basis = torch.stack([x.sin(), x.cos()], 0 if rows else 1)
+        return torch.linalg.lstsq(basis, y[:, None]).solution
+
     assert "lstsq" in str(adapting.check_oracle(solved))
+    assert "These are a and b" in str(adapting.check_oracle(lambda *a: short(*a)[:, 0]))
+    assert "at the support points" in str(adapting.check_oracle(lambda x, y, new_x: oracle(x, y, x)))
+    assert "is a column" in str(adapting.check_oracle(lambda *a: oracle(*a)[:, None]))
+    assert "dim=1" in str(adapting.check_oracle(lambda *a: short(*a, rows=True)))
     assert "predicts zero" in str(adapting.check_oracle(lambda x, y, new_x: 0 * new_x))
     assert "least squares" in str(adapting.check_oracle(lambda x, y, new_x: new_x.sin()))
     assert adapting.check_oracle(lambda x, y, new_x: ...).passed is None

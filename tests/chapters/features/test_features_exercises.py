@@ -7,10 +7,15 @@ from course_lib.chapters.features import exercises as tangent
 from course_lib.chapters.features import solutions
 
 
-def rows(model, x, parameters=None, power=1):
+def rows(model, x, parameters=None, power=1, entries=torch.flatten, together=torch.cat):
     parameters = list(model.parameters() if parameters is None else parameters(model))
     grads = [torch.autograd.grad((model(point) ** power).sum(), parameters) for point in x]
-    return torch.stack([torch.cat([g.flatten() for g in grad]) for grad in grads])
+    return torch.stack([together([entries(g) for g in grad]) for grad in grads])
+
+
+def for_x(model, x):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(model(x).sum(), x)[0]
 
 
 def piled_up(model, x):
@@ -47,6 +52,13 @@ def one_graph(model, x):
         (lambda m, x: rows(m, x).sum(0).expand(5, -1), False, "All rows are the same"),
         (lambda m, x: rows(m, x).cumsum(0), False, "added up"),
         (lambda m, x: rows(m, x).T, False, "row for each"),
+        (lambda m, x: rows(m, x).flatten(), False, "`torch.stack`"),
+        (lambda m, x: rows(m, x, entries=lambda g: g), False, "flatten each one's"),
+        (lambda m, x: rows(m, x, together=torch.stack), False, "flatten each one's"),
+        (lambda m, x: rows(m, x, entries=torch.sum, together=torch.stack), False, "Keep all of its entries"),
+        (for_x, False, "for the input x"),
+        (lambda m, x: m.features(x), False, "the usual view"),
+        (lambda m, x: torch.autograd.grad(m(x).detach().sum(), m.parameters()), False, "was detached"),
         (piled_up, False, "left behind"),
         (backward_each, True, "leave nothing behind"),
         (one_graph, False, "one point at a time"),
@@ -91,6 +103,13 @@ def share(functions, curves, r):
         (lambda f, c, r: share(f, c, r + 1), False, "the first r + 1"),
         (lambda f, c, r: share(f, c, r - 1), False, "the first r - 1"),
         (lambda f, c, r: (c @ f[:, :r] / 40).abs().sum() / c.square().mean(1).sum(), False, "Square the"),
+        (lambda f, c, r: (c @ f[:, :r] / 40).sum() / c.square().mean(1).sum(), False, "Square the"),
+        (lambda f, c, r: (c.square() @ f[:, :r] / 40).sum() / c.square().mean(1).sum(), False, "Square after the mean"),
+        (lambda f, c, r: share(f, c, r) * (40 / len(c)) ** 2, False, "mean over the points"),
+        (lambda f, c, r: share(f, c, r) * (40 / f.shape[1]) ** 2, False, "mean over the points"),
+        (lambda f, c, r: share(f, c, r) / len(c), False, "both as sums"),
+        (lambda f, c, r: share(f, c, r) * len(c), False, "both as sums"),
+        (lambda f, c, r: c @ f[:r], False, "are columns"),
         (lambda f, c, r: ..., None, "Replace the dots"),
     ],
 )
@@ -114,6 +133,11 @@ def eigen(J, which=-1):
         (lambda J: len(J) / eigen(J) / 2, False, "twice that rate"),
         (lambda J: len(J) / eigen(J).sqrt(), False, "roots"),
         (lambda J: len(J) / eigen(J, 0), False, "not the smallest"),
+        (lambda J: J.shape[1] / eigen(J), False, "not over the parameters"),
+        (lambda J: len(J) / J.square().sum(), False, "the sum of all eigenvalues"),
+        (lambda J: len(J) / torch.linalg.eigvalsh(J @ J.T), False, "One of them diverges first"),
+        (lambda J: len(J) / torch.linalg.eigvals(J @ J.T).max(), False, "eigvalsh"),
+        (lambda J: len(J) / torch.linalg.eigvalsh(J)[-1], False, "`J @ J.T`"),
         (lambda J: ..., None, "Replace the dots"),
     ],
 )
@@ -133,6 +157,10 @@ def test_border(answer, passed, message):
         (lambda c: c.square().sum(0).view(2, -1).sum(0).sqrt(), False, "That is the root"),
         (lambda c: c.abs().mean(0).view(2, -1).mean(0), False, "not its size"),
         (lambda c: c.var(0).view(2, -1).mean(0), False, "tasks' own mean"),
+        (lambda c: c.mean(0).square().view(2, -1).mean(0), False, "the square of the mean"),
+        (lambda c: c[0].square().view(2, -1).mean(0), False, "the first task alone"),
+        (lambda c: c.square().mean(1), False, "one number for each task"),
+        (lambda c: 1 / c.square().mean(0).view(2, -1).mean(0), False, "makes a frequency cheap"),
         (lambda c: c[:, :10].square().mean(0), False, "cosines alone"),
         (lambda c: c.square().mean(0).view(-1, 2).mean(1), False, "belong together"),
         (lambda c: ..., None, "Replace the dots"),

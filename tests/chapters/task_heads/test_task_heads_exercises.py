@@ -51,6 +51,17 @@ def stored_too_soon(heads, task, learn):
     return torch.cat([heads[:task], head[None], heads[task + 1 :]])
 
 
+def into(row, learnt):
+    """A visit that learns ``learnt(heads, task, learn)`` and writes it to ``row(task)``."""
+
+    def revisit(heads, task, learn):
+        heads = heads.clone()
+        heads[row(task)] = learnt(heads, task, learn)
+        return heads
+
+    return revisit
+
+
 @pytest.mark.parametrize(
     ("revisit", "passed", "message"),
     [
@@ -65,6 +76,13 @@ def stored_too_soon(heads, task, learn):
         (lambda heads, task, learn: heads, False, "as before"),
         (lambda heads, task, learn: learn(heads[task]), False, "whole table"),
         (lambda heads, task, learn: learn(heads), False, "Only the task"),
+        (into(lambda task: task - 1, lambda heads, task, learn: learn(heads[task - 1])), False, "another task's head"),
+        (into(lambda task: task, lambda heads, task, learn: learn(heads[0])), False, "another task's head"),
+        (into(lambda task: task, lambda heads, task, learn: learn(learn(heads[task]))), False, "learnt twice"),
+        (into(lambda task: task, lambda heads, task, learn: learn(task)), False, "`learn(heads[task])`"),
+        (into(lambda task: task, lambda heads, task, learn: learn), False, "`learn(heads[task])`"),
+        (lambda heads, task, learn: torch.cat([heads, learn(heads[task])[None]]), False, "has grown"),
+        (lambda heads, task, learn: heads.copy(), False, "`heads.clone()`"),
         (lambda heads, task, learn: ..., None, "Replace the dots"),
         (lambda heads, task, learn: heads @ heads, False, "raised RuntimeError"),
     ],
@@ -113,6 +131,11 @@ def by_autograd(z, w, y):
         (lambda z, w, y: 2 / len(y) * (z @ w - y) * w, False, "residual[:, None]"),
         (lambda z, w, y: 2 / len(z) * (z @ w - y)[:, None] * z, False, "for the HEAD"),
         (lambda z, w, y: 2 / len(z) * z.T @ (z @ w - y), False, "the shape of z"),
+        (lambda z, w, y: by_autograd(z, w, y).T, False, "lies on its side"),
+        (lambda z, w, y: 2 / len(z) * (z @ w - y), False, "one number for each point"),
+        (lambda z, w, y: 2 / len(z) * (z @ w - y)[:, None] @ w, False, "`*` and not `@`"),
+        (lambda z, w, y: w.expand_as(z), False, "Where is the residual"),
+        (lambda z, w, y: 2 / len(z) * w.expand_as(z), False, "Where is the residual"),
     ],
 )
 def test_feature_gradient(gradient, passed, message):

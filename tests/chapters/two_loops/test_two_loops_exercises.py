@@ -10,11 +10,12 @@ from course_lib.chapters.two_loops import solutions, wrong_loops
 
 
 def inner_loop(
-    model, params, x, y, steps, lr, *, sign=-1, total=False, graph=True, once=False, stale=False, half=False
-):
-    lr = lr / 2 if half else lr
-    first = None
-    for _ in range(1 if once else steps):
+    model, params, x, y, steps, lr, *, sign=-1, total=False, graph=True, once=False, stale=False, times=1.0, more=0,
+    squeezed=False,
+):  # fmt: skip
+    lr, first = times * lr, None
+    y = y.squeeze() if squeezed else y
+    for _ in range(1 if once else steps + more):
         error = (functional_call(model, params, (x,)) - y).square()
         grads = torch.autograd.grad(error.sum() if total else error.mean(), params.values(), create_graph=graph)
         first = first or grads
@@ -44,7 +45,11 @@ def in_place(model, params, *rest):
         ({"sign": 1}, False, "uphill"),
         ({"once": True}, False, "Repeat it"),
         ({"total": True}, False, "their mean"),
-        ({"half": True}, False, "no 1/2"),
+        ({"times": 0.5}, False, "no 1/2"),
+        ({"times": 20}, False, "The rate is missing"),
+        ({"more": -1}, False, "too few or too many"),
+        ({"more": 1}, False, "too few or too many"),
+        ({"squeezed": True}, False, "is [S, S]"),
         ({"stale": True}, False, "taken at the start"),
     ],
 )
@@ -73,6 +78,8 @@ def meta_gradient(
     sign=1,
     total=False,
     judge="query",
+    learns="support",
+    points=False,
     stale=False,
     chained=False,
     last=False,
@@ -81,10 +88,11 @@ def meta_gradient(
     params, losses = theta, []
     for i in range(batch.num_tasks):
         start = params if chained else theta
-        points = batch.support_x[i], batch.support_y[i]
-        params = (own_loop if graph else first_order)(model, start, *points, steps, lr)
+        given = (getattr(batch, f"{learns}_{part}")[i] for part in "xy")
+        params = (own_loop if graph else first_order)(model, start, *given, steps, lr)
         x, y = (getattr(batch, f"{judge}_{part}")[i] for part in "xy")
-        losses.append((functional_call(model, theta if stale else params, (x,)) - y).square().mean())
+        errors = (functional_call(model, theta if stale else params, (x,)) - y).square()
+        losses.append(errors.sum() if points else errors.mean())
     losses = torch.stack(losses[-1:] if last else losses)
     grads = torch.autograd.grad(sign * (losses.sum() if total else losses.mean()), theta.values())
     return dict(zip(theta, grads))
@@ -101,6 +109,9 @@ def meta_gradient(
         ({"stale": True}, False, "before they adapted"),
         ({"chained": True}, False, "All start from the same weights"),
         ({"last": True}, False, "last task alone"),
+        ({"learns": "query"}, False, "You adapted on the query set"),
+        ({"learns": "query", "judge": "support"}, False, "You adapted on the query set"),
+        ({"points": True}, False, "the sum over the points"),
     ],
 )
 def test_meta_gradient(options, passed, message):
@@ -111,6 +122,16 @@ def test_meta_gradient(options, passed, message):
 def test_meta_gradient_unanswered_or_of_another_kind():
     assert two_loops.check_meta_gradient(lambda *a: ...).passed is None
     assert "names of model.named_parameters" in str(two_loops.check_meta_gradient(lambda *a: torch.zeros(3)))
+
+
+def test_meta_gradient_for_the_last_adapted_weights():
+    def answer(own_loop, model, batch, steps, lr):
+        for x, y, query_x, query_y in zip(batch.support_x, batch.support_y, batch.query_x, batch.query_y):
+            params = own_loop(model, dict(model.named_parameters()), x, y, steps, lr)
+            loss = (functional_call(model, params, (query_x,)) - query_y).square().mean()
+        return dict(zip(params, torch.autograd.grad(loss, params.values())))
+
+    assert "the last task's adapted weights" in str(two_loops.check_meta_gradient(answer))
 
 
 def differentiated(loss_at, for_what, detached=False, **options):
@@ -184,53 +205,12 @@ def test_repaired_loops():
     assert two_loops.check_repaired(with_loop()).passed
     assert "first-order" in str(two_loops.check_repaired(with_loop(graph=False)))
     assert "without any adaptation" in str(two_loops.check_repaired(with_loop(stale=True)))
-    assert "For k = 1 it is still off" in str(two_loops.check_repaired(with_loop(total=True)))
+    assert "line 10 divided" in str(two_loops.check_repaired(with_loop(total=True)))
+    assert "For k = 1 it is still off" in str(two_loops.check_repaired(with_loop(judge="support")))
     assert two_loops.check_repaired(lambda *a: ...).passed is None
     without = lambda *a: with_loop()(*a[-4:]) | {"head.bias": None}
     for check in (two_loops.check_repaired, two_loops.check_meta_gradient):
         assert check(without).passed is False and "none of them None" in str(check(without))
-
-
-def loop_two(model, batch, steps, inner_lr):
-    theta = dict(model.named_parameters())
-    model.zero_grad()
-    for i in range(batch.num_tasks):
-        params = theta
-        for _ in range(steps):
-            loss = (functional_call(model, params, (batch.support_x[i],)) - batch.support_y[i]).square().mean()
-            loss.backward(retain_graph=True)
-            grads = torch.autograd.grad(loss, params.values(), create_graph=True)
-            params = {name: p - inner_lr * g for (name, p), g in zip(params.items(), grads)}
-        loss = (functional_call(model, params, (batch.query_x[i],)) - batch.query_y[i]).square().mean()
-        (loss / batch.num_tasks).backward()
-    return {name: p.grad for name, p in theta.items()}
-
-
-def test_the_loop_as_it_was_waits_for_its_repair():
-    verdict = two_loops.check_repaired(loop_two)
-    assert verdict.passed is None and "as it was" in str(verdict)
-
-
-def test_bug_lines():
-    for loop, line, why in (
-        (1, 7, "FOMAML"),
-        (2, 7, "is collected"),
-        (3, 5, "before adapting"),
-        (4, 6, "only the last"),
-    ):
-        assert two_loops.check_bug(loop, ...).passed is None
-        assert two_loops.check_bug(loop, line).passed and why in str(two_loops.check_bug(loop, line))
-        others = [two_loops.check_bug(loop, other) for other in set(range(1, 12)) - {line}]
-        assert all(verdict.passed is False for verdict in others)
-        numbered = [verdict.message for verdict in others if "Lines with a number" not in verdict.message]
-        assert len(set(numbered)) == len(numbered) == {1: 6, 2: 7, 3: 7, 4: 7}[loop]  # a hint for each innocent line
-        assert f"wrong_line = {line}" in two_loops.check_bug.reveal(loop).text
-    hints = {(1, 8): "remember", (2, 10): "What else", (3, 10): "Which weights", (1, 6): "support set"}
-    hints |= {(1, 9): "What do these weights remember", (2, 11): "alone there", (3, 4): "same weights"}
-    hints |= {(1, "7"): "number", (2, 5): "1, 4, 6, 7, 8, 9, 10, 11", (3, 12): "1, 4, 5, 7, 8, 9, 10, 11"}
-    hints |= {(4, 11): "Which weights are that"}
-    for answer, hint in hints.items():
-        assert hint in str(two_loops.check_bug(*answer))
 
 
 def test_rate_of_a_sum():
@@ -248,6 +228,12 @@ def test_rate_of_a_sum():
         (lambda t, c, q, a, k: ..., None, "Replace the dots"),
         (lambda t, c, q, a, k: end(t, c, a, k) - q, False, "FOMAML"),
         (lambda t, c, q, a, k: (1 - a) * (end(t, c, a, k) - q), False, "Every step multiplies"),
+        (lambda t, c, q, a, k: (1 - a) ** (k + 1) * (end(t, c, a, k) - q), False, "you have 4 factors"),
+        (lambda t, c, q, a, k: 2 * (1 - a) ** k * (end(t, c, a, k) - q), False, "A factor of two"),
+        (lambda t, c, q, a, k: (1 + a) ** k * (end(t, c, a, k) - q), False, "how much of theta is left"),
+        (lambda t, c, q, a, k: (1 - a) ** k * (end(t, q, a, k) - c), False, "The support point c adapts"),
+        (lambda t, c, q, a, k: (1 - a) ** k * (end(t, c, a, k - 1) - q), False, "a step too early"),
+        (lambda t, c, q, a, k: torch.autograd.grad((t - q) ** 2 / 2, t)[0], False, "a plain number here"),
         (lambda t, c, q, a, k: t - q, False, "before it adapted"),
         (lambda t, c, q, a, k: (1 - a) ** k * (end(t, c, a, k) - c), False, "query point q judges"),
         (lambda t, c, q, a, k: (1 - k * a) * (end(t, c, a, k) - q), False, "k times as long"),
