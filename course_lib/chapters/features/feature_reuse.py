@@ -147,7 +147,7 @@ def picture(fig, show) -> None:
     here = lambda d: d.medians["alone"][d.steps - 1]
     show.points(right, "steps", here, **plots.HERE)
     show.points(right, "full", lambda d: d.medians["everything"][d.full - 1], **plots.HERE)
-    show.title(right, lambda d: f"The head alone, rate {d.rate:.2g}: {here(d):.2g} after {d.steps:,} steps")
+    show.title(right, lambda d: f"Head alone, rate {d.rate:.2g}: error {here(d):#.2g} after {d.steps:,} steps")
 
 
 def words(d) -> str:

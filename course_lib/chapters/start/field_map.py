@@ -29,21 +29,28 @@ class Method(NamedTuple):
     notebook: str
 
 
+BACK = "backpropagates through"
 FIELD = {
-    "maml": Method("MAML", 3, 2.75, "maml", "k gradient steps on everything", "through all k steps", "02, 03"),
+    "maml": Method("MAML", 3, 2.75, "maml", "k gradient steps on everything", f"{BACK} all k steps", "02, 03"),
     "imaml": Method(
-        "implicit MAML", 3, 3.2, "maml", "steps to a minimum near the start", "at the minimum, implicitly", "07"
+        "implicit MAML",
+        3,
+        3.2,
+        "maml",
+        "steps to a minimum near the start",
+        "differentiates that minimum, implicitly",
+        "07",
     ),
     "fomaml": Method("FOMAML", 3, 2, "fomaml", "k gradient steps on everything", "second derivatives dropped", "02"),
     "reptile": Method(
         "Reptile", 3, 1, "reptile", "k gradient steps on everything", "moves toward where they end", "08"
     ),
-    "anil": Method("ANIL", 2, 3, "anil", "k gradient steps on the head", "through all k steps", "07"),
-    "r2d2": Method("R2D2", 1, 3.27, "ridge", "a ridge regression", "through the solve", "07"),
-    "metaoptnet": Method("MetaOptNet", 1, 3, "svm", "a support vector machine", "through the optimum", "07"),
-    "protonet": Method("ProtoNet", 1, 2.73, "means", "the mean of each class", "through the means", "07"),
+    "anil": Method("ANIL", 2, 3, "anil", "k gradient steps on the head", f"{BACK} all k steps", "07"),
+    "r2d2": Method("R2D2", 1, 3.27, "ridge", "a ridge regression", f"{BACK} the solve", "07"),
+    "metaoptnet": Method("MetaOptNet", 1, 3, "svm", "a support vector machine", f"{BACK} the optimum", "07"),
+    "protonet": Method("ProtoNet", 1, 2.73, "means", "the mean of each class", f"{BACK} the means", "07"),
     "context": Method(
-        "in context,\nmemory", 0, 3, "random", "none: the points are an input", "through the reading", "none"
+        "in context,\nmemory", 0, 3, "random", "none: the points are an input", f"{BACK} the reading", "none"
     ),
     "union": Method(
         "union of tasks", 1, 0.15, "union", "none: every task has a head", "as ever; test heads are solved", "06"

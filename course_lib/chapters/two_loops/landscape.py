@@ -117,7 +117,7 @@ def picture(fig, show) -> None:
     show.limits(right, y=around)
     show.level(right, "lowest")
     under = {"fontsize": 9, "ha": "left", "va": "top", "color": plots.QUIET}
-    show.text(right, 0.4, lambda d: 0.96 * d.lowest, "lowest point of the plane", **under)
+    show.text(right, 0.4, lambda d: 0.96 * d.lowest, "lowest on a grid", **under)
     for method, name in plane.METHODS.items():
         look, shown = plots.METHODS[method], lambda d, method=method: method in d.methods
         path, losses = (lambda d, method=method: d.paths[method]), (lambda d, method=method: d.losses[method])

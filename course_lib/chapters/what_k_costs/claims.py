@@ -244,6 +244,13 @@ def more_with_updates(draw: int):
     return best >= 3, {"best": best}
 
 
+@claim("Trained with ten inner steps at an outer rate of 0.01, a network does not explode", draws=8)
+def ten_steps_survive(draw: int):
+    """The same number of updates; held if the median error of new tasks after ten steps is below 10, "error"."""
+    error = curves(draw, "iterations", 1e-2)[10]["median"][TEST_STEPS.index(10)]
+    return error < 10, {"error": error}
+
+
 @claim("More steps at test time help every network that was trained with any", draws=8)
 def more_test_steps_help(draw: int):
     """At the best outer rate for each k from 1, the same compute; held if fifty steps beat k itself for each."""
