@@ -12,6 +12,8 @@ Each says with ``--help`` what it takes.
 from __future__ import annotations
 
 import argparse
+import atexit
+import os
 import sys
 from importlib import import_module
 
@@ -42,14 +44,28 @@ def main(argv: list[str] | None = None) -> int:
         commands.add_parser(name, help=text)
     command = parser.parse_args(argv[:1]).command
     try:  # imported when it is asked for: the doctor also runs where PyTorch is missing or broken
-        return import_module(f"course_lib.commands.{command}").main(argv[1:])
+        code = import_module(f"course_lib.commands.{command}").main(argv[1:])
+        return code if heard() else 1
     except ImportError as error:
         print(f"error: {error}; `python -m course_lib doctor` says what to do about it", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who ended ``| head`` has read enough
         return 1
     except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:  # the last: a loss diverged
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
+def heard() -> bool:
+    """Whether all that was printed found a reader; if not, the rest goes nowhere, in silence."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
 if __name__ == "__main__":
+    atexit.register(heard)  # for --help, which ends by itself
     sys.exit(main())

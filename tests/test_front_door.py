@@ -1,5 +1,6 @@
 """The front door: the names a session begins with, and nothing that it can do without."""
 
+import os
 import subprocess
 import sys
 
@@ -39,3 +40,13 @@ def test_without_pytorch_the_doctor_is_reached_and_the_others_name_it():
     assert report.returncode == 1 and not report.stderr and "PROBLEM  torch device" in report.stdout
     refused = run(broken + "sys.exit(main(['train', 'sinusoid']))")
     assert refused.returncode == 1 and "Traceback" not in refused.stderr and "course_lib doctor" in refused.stderr
+
+
+@pytest.mark.parametrize("command", [["--help"], ["handout", "--help"], ["guide"]])
+def test_who_has_read_enough_sees_no_traceback(command):
+    out, into = os.pipe()
+    os.close(out)  # as of a `head` that has ended
+    run = [sys.executable, "-m", "course_lib", *command]
+    done = subprocess.run(run, stdout=into, stderr=subprocess.PIPE, text=True)
+    os.close(into)
+    assert done.stderr == "" and done.returncode == (1 if command == ["guide"] else 0)
