@@ -79,6 +79,7 @@ def main(argv: list[str]) -> int:
         league.write(path, rows)
     if not names:
         print(f"no checkpoint for {family} here; --train makes them, --checkpoints names others", file=sys.stderr)
+    rows = league.read(path)  # as words, also what was measured just now: the same table gives the same picture
     picture = league_figure.save(family, rows, league.read(league.PUBLISHED), args.out)
     print(f"{len(rows)} rows in {path}; picture in {picture}")
     if family == "glyphs":

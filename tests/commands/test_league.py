@@ -40,7 +40,7 @@ def test_one_command_measures_writes_and_draws(two_networks, monkeypatch):
     command = ["league", "glyphs", "--tasks", "2", "--out", str(two_networks), "--checkpoints", *names]
     assert main(command) == 0
     table, picture = two_networks / "league_glyphs.csv", two_networks / "league_glyphs.svg"
-    rows, first = league.read(table), table.read_bytes()
+    rows, first, drawn = league.read(table), table.read_bytes(), picture.read_bytes()
     assert {row["family"] for row in rows} == {GlyphTasks.name} and "stand-in" in picture.read_text()
     solved, stepped = ([r for r in rows if r["checkpoint"] == name] for name in names)
     assert len(solved) == 2 * len(cells)
@@ -54,6 +54,7 @@ def test_one_command_measures_writes_and_draws(two_networks, monkeypatch):
     assert solved[0]["mean"] == f"{100 * whole.mean():.4g}"
 
     assert main(command) == 0 and table.read_bytes() == first  # nothing is measured twice
+    assert picture.read_bytes() == drawn
     few = ["league", "glyphs", "--tasks", "2", "--out", str(two_networks / "few"), "--checkpoints", names[0]]
     assert main([*few, "--ways", "5", "--shots", "1"]) == 0
     assert {r["ways"] for r in league.read(two_networks / "few" / "league_glyphs.csv")} == {"5"}
