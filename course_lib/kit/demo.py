@@ -39,7 +39,7 @@ What to know:
 
 * ``show`` has line, points, paths, scatter, arrows, level, mark, band, bars, image, title, text, limits, series,
   handle and also: see ``course_lib.kit.show``. What it moves is drawn over saved pixels (a few ms); a new limit or
-  tick redraws all (about 100 ms), so fix limits, or step them with ``plots.nice_ceiling``.
+  tick redraws all (about 60 ms), so fix limits, or step them with ``plots.nice_ceiling``.
 * Words stand at the lines' ends (``end=``), on reference lines (``show.level``), in regions (``plots.name_region``): no
   legend. The title is the sentence to take away.
 * NaN or infinity in the data is shown as words, naming the entries, with your ``hint``; the old picture stays, dimmed.

@@ -24,6 +24,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from course_lib.kit import plots
+from course_lib.kit.layout import SettledLayout, ticks_found_once
 from course_lib.kit.show import Show
 
 DPI = 100  # of a picture in its natural size on a screen of one pixel a point
@@ -36,7 +37,7 @@ class Picture:
         self.size, self.large = size, False
         self.show = Show()
         with plots.style():
-            self.figure = Figure(figsize=size, layout="constrained")
+            self.figure = Figure(figsize=size, layout=SettledLayout())
             self._canvas = FigureCanvasAgg(self.figure)
             make(self.figure, self.show)
             for axes in self.figure.axes:
@@ -103,10 +104,11 @@ class Picture:
             artist.draw(renderer)
 
     def _draw_background(self) -> None:
-        if self._background is None:
-            self._settle()
-            self.figure.draw_without_rendering()  # the layout of a new figure settles only at its second drawing
-        self._canvas.draw()
+        with ticks_found_once(self.figure):
+            if self._background is None:
+                self._settle()
+                self.figure.draw_without_rendering()  # the layout of a new figure settles only at its second drawing
+            self._canvas.draw()
         self.redraws += 1
         self._background = self._canvas.copy_from_bbox(self.figure.bbox)
         self.figure.stale = False

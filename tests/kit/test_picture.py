@@ -55,6 +55,34 @@ def test_no_change_of_the_background_leaves_a_stale_picture(demo, change):
     assert (kept == picture.pixels).all()
 
 
+LIMITS_AND_WORDS = {
+    "the same room": lambda demo, axes: axes.set_ylim(-7, 7),
+    "wider ticks": lambda demo, axes: axes.set_ylim(0, 1e6),
+    "a higher label": lambda demo, axes: axes.set_xlabel("two\nlines"),
+    "longer moving words": lambda demo, axes: (demo.picture._moving[-1].set_text("long " * 9), axes.set_ylim(0, 1)),
+    "another size": lambda demo, axes: demo.picture.fit(width=600),
+    "large print": lambda demo, axes: demo.picture.fit(large=True),
+}
+
+
+@pytest.mark.parametrize("change", LIMITS_AND_WORDS.values(), ids=LIMITS_AND_WORDS.keys())
+def test_axes_lie_where_constrained_layout_puts_them(demo, change):
+    figure = demo.set().picture.figure
+
+    def places():
+        for _ in range(3):  # words beside lines follow when the axes have moved, and then the layout them
+            demo.picture.paint(afresh=True)
+        return np.array([axes.get_position().bounds for axes in figure.axes])
+
+    before = places()
+    change(demo, figure.axes[0])
+    settled = places()
+    with plots.style():
+        figure.set_layout_engine("constrained")
+    np.testing.assert_allclose(settled, places(), atol=1e-6)
+    assert (settled == before).all() == (change is LIMITS_AND_WORDS["the same room"])
+
+
 def test_moving_artists_does_not_redraw_the_background(demo):
     demo.set()
     before, redraws = demo.png, demo.picture.redraws

@@ -1,0 +1,71 @@
+"""What a figure that is drawn again and again need not find anew: how much room its axes take, and where ticks are.
+
+Matplotlib's constrained layout measures all axes twice at each drawing, and each time, as each title and each label
+does, finds the ticks and the extent of their words again: ten times in a drawing, and most of what it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+SAME = 1e-3  # pixels
+
+
+class SettledLayout(ConstrainedLayoutEngine):
+    """Constrained layout, run only where axes take other room round themselves than when it last ran."""
+
+    def __init__(self):
+        super().__init__()
+        self._laid_out: dict[Any, np.ndarray] = {}  # the room each axes took when it last ran, and the figure's size
+
+    def execute(self, figure: Figure) -> None:
+        if figure.canvas.is_saving():  # by another canvas, with all artists
+            self._laid_out = {}
+            return super().execute(figure)
+        renderer, before = figure.canvas.get_renderer(), self._laid_out
+        now = {axes: _room(axes, renderer) for axes in figure.axes}
+        now[figure] = np.array((*figure.bbox.size, figure.dpi))
+        if now.keys() != before.keys() or any(np.abs(now[one] - before[one]).max() > SAME for one in now):
+            self._laid_out = now
+            super().execute(figure)
+
+
+def _room(axes: Axes, renderer: Any) -> np.ndarray:
+    """How far ticks, labels and the like stand out of the axes, in pixels: left, bottom, right, top."""
+    box = axes.get_tightbbox(renderer, for_layout_only=True)
+    place = axes.get_position(original=True).transformed(axes.figure.transSubfigure)
+    return np.zeros(4) if box is None else np.subtract(box.extents, place.extents)
+
+
+@contextmanager
+def ticks_found_once(figure: Figure) -> Iterator[None]:
+    """Meanwhile an axis finds its ticks, and the boxes of their words, once for each place and range that it has."""
+    axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    for axis in axes:
+        axis._update_ticks = _once(axis, axis._update_ticks)
+        axis._get_ticklabel_bboxes = _once(axis, axis._get_ticklabel_bboxes)
+    try:
+        yield
+    finally:
+        for axis in axes:
+            del axis._update_ticks, axis._get_ticklabel_bboxes
+
+
+def _once(axis: Axis, find: Callable) -> Callable:
+    last: list = [None, None]  # where the axis was, and what it found there
+
+    def found(*given: Any) -> Any:
+        where = *axis.axes.bbox.bounds, *axis.get_view_interval()
+        if last[0] != where:
+            last[:] = where, find(*given)
+        return last[1]
+
+    return found
