@@ -6,7 +6,8 @@ import inspect
 import linecache
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType
 from typing import Any
 
 import ipywidgets
@@ -48,8 +49,35 @@ def source_of(answer: Callable) -> str:
         return ""
 
 
+def source_to_keep(answer: FunctionType) -> str:
+    """The source of a function after that of the functions of its own notebook that it calls; "" where it has none.
+
+    What else of that notebook it needs, such as numbers, classes and imports, is not kept.
+    """
+    sources: dict[FunctionType, str] = {}
+
+    def collect(function: FunctionType) -> None:
+        sources[function] = source_of(function)
+        for name in _names_in(function.__code__):
+            other = function.__globals__.get(name)
+            if inspect.isfunction(other) and other.__module__ == answer.__module__ and other not in sources:
+                collect(other)
+
+    collect(answer)
+    own = sources.pop(answer)
+    return "\n\n\n".join(filter(None, [*sources.values(), own])) if own else ""
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    """The names of globals and attributes in a function, and in the functions inside it."""
+    yield from code.co_names
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _names_in(inner)
+
+
 def function_from(source: str) -> Any:
-    """The function that the reader's own kept ``source`` defines, with what notebooks import; ``...`` if it fails."""
+    """The last function that the kept ``source`` defines, with what notebooks import; ``...`` if it fails."""
     names: dict[str, Any] = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "math": math}
     names["functional_call"] = torch.func.functional_call
     linecache.cache["<your answer>"] = (len(source), None, source.splitlines(keepends=True), "<your answer>")

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from course_lib.kit import progress
-from course_lib.kit.answers import Reveal, function_from, source_of
+from course_lib.kit.answers import Reveal, function_from, source_of, source_to_keep
 from course_lib.kit.time_limit import TimedOut, time_limit
 
 SECONDS = 10.0  # that a check may take; right answers take a tenth of one
@@ -113,7 +113,7 @@ class Exercise:
         own_name = f"{self.name} {part}" if isinstance(part, int) and 1 <= part <= self.parts else self.name
         progress.note_verdict(self.notebook, own_name, verdict.passed)
         if verdict.passed and answers and inspect.isfunction(answers[-1]):
-            progress.note_answer(self.notebook, own_name, source_of(answers[-1]))
+            progress.note_answer(self.notebook, own_name, source_to_keep(answers[-1]))
         return verdict
 
     def solution(self, *answers: Any, **named: Any) -> Verdict:

@@ -36,12 +36,34 @@ def test_the_readers_own_answer_is_used_and_kept_for_a_later_notebook(capsys):
     again = check_double.use()  # from its source
     assert again is not double and again(3 * torch.ones(1)) == 6 and "Your own" in capsys.readouterr().out
     assert not check_double(lambda x: x).passed and check_double.use() is not double  # a wrong one takes nothing away
-    assert check_double(with_a_helper).passed  # its source alone does not run
+
+
+def with_helpers(x):
+    return [by_two(part) for part in (x,)][0]
+
+
+def by_two(x):
+    return x + itself(x) if len(x) else with_helpers(x)  # each calls the other: kept once
+
+
+itself = lambda x: x
+
+
+def with_a_number(x):
+    return TWO * x
+
+
+TWO = 2
+
+
+def test_the_functions_that_an_answer_calls_are_kept_with_it(capsys):
+    assert check_double(with_helpers).passed
+    again = check_double.use()
+    assert again is not double and again(3 * torch.ones(1)) == 6 and "Your own" in capsys.readouterr().out
+    assert again.__globals__["by_two"] is not by_two  # it runs where this module is not
+
+    assert check_double(with_a_number).passed  # a number of another cell is not kept
     assert check_double.use() is double and "needs what another cell defines" in capsys.readouterr().out
-
-
-def with_a_helper(x):
-    return double(x)
 
 
 def test_an_open_exercise_shows_a_model_answer_after_one_is_written():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -26,6 +28,7 @@ from course_lib.kit.checks import (
 )
 from course_lib.models import MLP
 
+NEW_ONE = 'Leave it as it is and return a new dictionary: `params | {"head.weight": ..., "head.bias": ...}`.'
 NAMES = ("features.0.weight", "head.weight", "head.bias", "features.head_norm.weight", "features.0.bias")
 
 
@@ -37,7 +40,11 @@ NAMES = ("features.0.weight", "head.weight", "head.bias", "features.head_norm.we
 )
 def check_names(names) -> Verdict:
     """``names(params) -> the names that ANIL's inner loop changes``, for params {name: [T, ...]}."""
-    result = run(names, {name: torch.zeros(2, 3) for name in NAMES})
+    hints = {
+        "named_parameters": "`params` is a dictionary: a loop over it gives its names.",
+        "too many values": "A loop over a dictionary gives its names alone; `params.items()` gives pairs.",
+    }
+    result = run(names, {name: torch.zeros(2, 3) for name in NAMES}, hints=hints)
     if isinstance(result, str):
         return wrong("A list of names was expected, not one string: loops over it would go letter by letter.")
     try:
@@ -46,6 +53,8 @@ def check_names(names) -> Verdict:
         return wrong(f"A list of names was expected, not {code(type(result).__name__)}.")
     if any(not isinstance(name, str) for name in chosen):
         return wrong("Names were expected, the dictionary's keys, without their tensors.")
+    if chosen == {"head.weight", "head.bias"} and isinstance(result, Iterator):
+        return wrong("Each inner step goes through the names anew, and this is used up by the first: make it a list.")
     if chosen == {"head.weight", "head.bias"}:
         return right("Everything else of MAML stays as it is, the outer loop's list included.")
     if chosen == set(NAMES):
@@ -85,6 +94,10 @@ def check_ridge(ridge) -> Verdict:
         r"must match the size of tensor b \(3\)": (
             "That diagonal has an entry for each of the 3 tasks; lambda goes on one of D: `torch.eye(z.shape[-1])`."
         ),
+        "Incompatible shapes": (
+            "The right-hand side goes with the system: `z.mT @ y` [T, D, W] for the primal, `y` [T, S, W] for the dual."
+        ),
+        "numpy": "Stay in torch, all tasks at once: the outer loop must differentiate through this.",
         "": "(z.mT transposes the last two dimensions and leaves the tasks alone.)",
     }
     result = run(ridge, z, y, lam, hints=hints)
@@ -92,8 +105,18 @@ def check_ridge(ridge) -> Verdict:
     def solution(weight: Tensor) -> Tensor:
         return torch.linalg.solve(z.mT @ z + weight, z.mT @ y)  # [T, D, W]
 
-    if isinstance(result, Tensor) and result.shape == (3, 2, 4):
-        return wrong("The shape is [T, W, D]; return w as in z @ w, which is [T, D, W].")
+    right_w = solution(lam * eye)
+    known_shapes = {
+        (3, 2, 4): "The shape is [T, W, D]; return w as in z @ w, which is [T, D, W].",
+        (3, 5, 2): "That has a column of ones in it: there is no bias here.",
+        (4, 2): "That is one head for all tasks: each has its own, [T, D, W].",
+    }
+    if isinstance(result, Tensor) and tuple(result.shape) in known_shapes:
+        return wrong(known_shapes[tuple(result.shape)])
+    if isinstance(result, Tensor) and result.shape == y.shape:
+        fitted = torch.allclose(result, z @ right_w)
+        dual = "That is what the dual's system is solved for, [T, S, W]: the head is `z.mT @` it."
+        return wrong("Those are the fitted targets z @ w; return w." if fitted else dual)
     mistakes = [
         (solution(0 * eye), "That is least squares: lambda is missing."),
         (solution(lam * 6 * eye), "Here lambda weighs against the SUM of squared errors; you took their mean."),
@@ -106,11 +129,12 @@ def check_ridge(ridge) -> Verdict:
         (solution(-lam * eye), "Mind the sign of lambda: a penalty adds to the diagonal."),
         (solution(torch.full_like(eye, lam)), "Lambda goes on the diagonal only: lam * torch.eye(D)."),
         (z.mT @ y, "The system was not solved: that is its right-hand side."),
+        ((z.mT @ z + lam * eye) ** -1 @ z.mT @ y, "`** -1` inverts every entry by itself: use `torch.linalg.solve`."),
     ]
-    verdict = compare(result, solution(lam * eye), mistakes)
+    verdict = compare(result, right_w, mistakes)
     if not verdict.passed:
         return verdict
-    followed = run(ridge, z.requires_grad_(), y, lam)
+    followed = run(ridge, z.requires_grad_(), y, lam, hints=hints)
     if not (isinstance(followed, Tensor) and followed.requires_grad):
         return wrong("The numbers are right, but the outer loop must go through the solve: no `detach`, no `no_grad`.")
     return right("And autograd can go through it: the outer loop needs no more.")
@@ -162,6 +186,7 @@ def check_means(means) -> Verdict:
         return wrong("Two tensors were expected: weight [W, D] and bias [W].")
     weight, bias = (part[0] for part in mean_head(z[None], y[None]))
     centers, sums = weight / 2, one_hot(y[None], 3, z.dtype)[0].T @ z
+    in_order = z.view(3, 3, 4).mean(1)
     known = [
         (centers, 0 * bias, "The bias is missing: long means would win everywhere. Expand the square."),
         (weight, 0 * bias, "The bias is missing: long means would win everywhere. Expand the square."),
@@ -171,6 +196,14 @@ def check_means(means) -> Verdict:
         (weight, -bias, "Mind the sign of the bias: long means must be handicapped, not helped."),
         (-weight, -bias, "Those are distances; logits are their negatives, so that the nearest mean wins."),
         (2 * sums, -sums.square().sum(1), "Those are sums over the class; divide by how many there are."),
+        (-weight, bias, "Mind the sign of the mixed term: the square is taken with a minus, so it is + 2 z c."),
+        (weight, bias / 4, "A square of a length is a SUM over the 4 features, no mean."),
+        (weight, -centers.sum(1), "The bias is the SQUARE of the mean's length, with a minus."),
+        (
+            2 * in_order,
+            -in_order.square().sum(1),
+            "The drawings need not come in equal numbers: `y` says whose they are.",
+        ),
     ]
     for wrong_weight, wrong_bias, hint in known:
         if compare(result[0], wrong_weight, []).passed and compare(result[1], wrong_bias, []).passed:
@@ -197,8 +230,16 @@ def check_solved_head(solved_head) -> Verdict:
     with torch.no_grad():
         for p in params.values():  # so that the model's own parameters are not those of the loop
             p += 0.3 * torch.randn_like(p)
+    old = dict(params)
     x, y = torch.randn(7, 1, dtype=torch.float64), torch.randn(7, 1, dtype=torch.float64)
-    hints = {"must match the size": "With 7 points and 4 features the ones make Z [7, 5]: the primal's diagonal is 5."}
+    hints = {
+        "must match the size": "With 7 points and 4 features the ones make Z [7, 5]: the primal's diagonal is 5.",
+        "in-place operation": NEW_ONE,
+        "singular": "Without a penalty the system need not have a solution: add lambda on the diagonal.",
+        "Sizes of tensors|same number of dimensions": (
+            "The ones are one more feature: `torch.cat([z, torch.ones_like(z[:, :1])], 1)` is [S, D + 1]."
+        ),
+    }
     result, (_, params, *_) = attempt(solved_head, model, params, x, y, lam, hints=hints)
     answered(result)
     if not isinstance(result, dict) or set(result) != set(params):
@@ -212,6 +253,13 @@ def check_solved_head(solved_head) -> Verdict:
 
     z = _features(model, params, x)  # [S, D]
     got = [result["head.weight"], result["head.bias"]]
+    wrong_width = {
+        3: "A column of ones is missing: the last entry of W is then no bias.",
+        7: "One column of ones is enough: `torch.ones_like(z[:, :1])`.",
+        1: "That is a head on the network's output, or a part of one: the features are those of `model.features`.",
+    }
+    if isinstance(got[0], Tensor) and got[0].ndim == 2 and len(got[0]) == 1 and got[0].shape[1] in wrong_width:
+        return wrong(wrong_width[got[0].shape[1]])
     for name, part, shape in zip(("head.weight", "head.bias"), got, ((1, 4), (1,))):
         if not isinstance(part, Tensor) or part.shape != shape:
             have = list(part.shape) if isinstance(part, Tensor) else type(part).__name__
@@ -229,15 +277,20 @@ def check_solved_head(solved_head) -> Verdict:
         (torch.cat([no_ones, params["head.bias"]]), no_bias),
         (ones_first, "The column of ones comes first in your features, so the bias is the first entry of W."),
         (free_bias, "Lambda goes on the whole diagonal here, that of the bias included."),
-        (torch.cat([params["head.weight"].flatten(), params["head.bias"]]), "The head is the old one still."),
+        (torch.cat([old[name].flatten() for name in ("head.weight", "head.bias")]), "The head is the old one still."),
+        ((torch.linalg.pinv(torch.cat([z, ones], 1)) @ y).flatten(), "That is least squares: lambda is missing."),
     ]
     flat = torch.cat([part.flatten() for part in got])
     verdict = compare(flat, head(z, lam), mistakes)
     if not verdict.passed:
         return verdict
-    if not flat.requires_grad:
-        return wrong("The numbers are right, but the outer loop must go through the solve: no `detach`, no `no_grad`.")
-    return right("Two lines where the k steps were, and the outer loop stays as you wrote it.")
+    body = [params[name] for name in params if name.startswith("features.")]
+    if not flat.requires_grad or torch.autograd.grad(flat.sum(), body, allow_unused=True)[0] is None:
+        return wrong(
+            "The numbers are right, but the outer loop must go through the solve: no `detach`, `no_grad` or `.data`."
+        )
+    kept = "" if result is not params else f" But `params` is where the next task starts from. {NEW_ONE}"
+    return right(f"Two lines where the k steps were, and the outer loop stays as you wrote it.{kept}")
 
 
 def _features(model: MLP, params: dict, x: Tensor) -> Tensor:
@@ -245,4 +298,4 @@ def _features(model: MLP, params: dict, x: Tensor) -> Tensor:
     return functional_call(model.features, body, (x,))
 
 
-check_open = model_answer("07", "open: which penalty", solutions.OPEN)
+check_open = model_answer("07", "which penalty", solutions.OPEN)

@@ -44,10 +44,11 @@ def _fault_within(episode: object) -> str:
     """What is wrong with one episode of 4 ways, 2 shots, 3 queries, in words; "" where nothing is."""
     four = isinstance(episode, (tuple, list)) and len(episode) == 4
     if not four or not all(isinstance(part, torch.Tensor) for part in episode):
-        return "Return four tensors: support_x, support_y, query_x, query_y."
+        return "Return four tensors, labels too (`torch.tensor(a_list)`): support_x, support_y, query_x, query_y."
     shapes = [list(part.shape) for part in episode]
     if shapes != [[8, 28, 28], [8], [12, 28, 28], [12]]:
-        return f"The shapes are {shapes}, expected [[W S, 28, 28], [W S], [W Q, 28, 28], [W Q]]."
+        wanted = "[[8, 28, 28], [8], [12, 28, 28], [12]] for 4 ways, 2 shots and 3 queries of each class"
+        return f"The shapes are {shapes}, expected {wanted}."
     support_x, support_y, query_x, query_y = episode
     if support_y.is_floating_point() or query_y.is_floating_point():
         return "Labels are whole numbers: the number of a class, torch.long."
@@ -93,9 +94,17 @@ def check_nearest(my_labels) -> Verdict:
     batch = GlyphTasks("test", ways=5, shots=3, queries=4).sample(1, generator=torch.Generator().manual_seed(0))
     mixed = torch.randperm(15, generator=torch.Generator().manual_seed(0))  # labels need not come in order
     x, y, query_x = batch.support_x[0].flatten(1)[mixed], batch.support_y[0][mixed], batch.query_x[0].flatten(1)
-    result = run(my_labels, x, y, query_x)
+    hints = {
+        "at least 2D|same number of columns": "A class mean is a picture [D]: the mean over its drawings is `mean(0)`.",
+        "must match the size": "Every query meets every mean: `query_x[:, None] - means` [Q, W, D], or `torch.cdist`.",
+    }
+    result = run(my_labels, x, y, query_x, hints=hints)
     if isinstance(result, list):
         result = torch.as_tensor(result)
+    if isinstance(result, tuple) and hasattr(result, "indices"):
+        return wrong("`min` gives the values and their places; the label is the place: `argmin(1)`.")
+    if isinstance(result, torch.Tensor) and result.shape in ((20, 5), (5,), ()):
+        return wrong("One label for each of the 20 queries: of [Q, W] distances, the place of the least, `argmin(1)`.")
     means = torch.stack([x[y == w].mean(0) for w in range(5)])  # [W, D]
     distance = torch.cdist(query_x, means)  # [Q, W]
     mistakes = [
@@ -103,6 +112,10 @@ def check_nearest(my_labels) -> Verdict:
         (y[torch.cdist(query_x, x).argmin(1)], "That is the nearest drawing; take the nearest class mean."),
         (torch.cdist(query_x, x).argmin(1), "That is the number of a support drawing, not its label."),
         ((query_x @ means.T).argmax(1), "That is the largest inner product; far means have an advantage there."),
+        (distance.min(1).values, "Those are the distances; the label is the place of the least, `argmin(1)`."),
+        (torch.cdist(query_x, means, 1).argmin(1), "Those are sums of absolute differences; square them (Euclid)."),
+        ((query_x[:, None] - means).sum(-1).argmin(1), "Square the differences: those of opposite sign cancel here."),
+        (torch.cdist(query_x, 3 * means).argmin(1), "Those are the sums of the drawings; take their means."),
     ]
     by_place = x.view(3, 5, -1).mean(0), x.view(5, 3, -1).mean(1)
     in_order = "The drawings do not come class by class: `support_y` says which are of class 0."
@@ -142,6 +155,10 @@ def check_tasks_needed(count: int) -> Verdict:
         return right("A quarter of the width takes sixteen times the tasks. That is why some papers judge on 10,000.")
     if abs(count - 2400) <= 1:
         return wrong("The width falls with the square root of the count.")
+    if count < 600:
+        return wrong("Fewer tasks make the interval wider, not narrower.")
+    if count == 10000:
+        return wrong("Nearly: that is the round number of some papers. How many times 600 makes it just a quarter?")
     if abs(count - 1200) <= 1:
         return wrong("Twice the tasks make it 0.4 / sqrt(2) = 0.28.")
     return wrong("The half width is 1.96 sd / sqrt(count). By what factor must it shrink?")

@@ -29,6 +29,10 @@ from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 
 STEPS, INNER_LR, EPSILON = 3, 0.05, 0.5  # of the checks
+LEFT_THERE = (
+    "The model ended where the last task left it. Either what you kept as theta moved along (clone it), or the new "
+    "weights did not get into the model (`p.copy_(...)`, not `p = ...`)."
+)
 
 
 def small_problem() -> tuple[nn.Module, TaskBatch]:
@@ -47,7 +51,8 @@ def check_update(update) -> Verdict:
     generator = torch.Generator().manual_seed(0)
     theta = torch.randn(7, generator=generator, dtype=torch.float64)
     ends = theta + torch.randn(4, 7, generator=generator, dtype=torch.float64)
-    result = run(update, theta, ends, 0.3)
+    hints = {"must match the size": "`ends` is [T, P], and its mean over the tasks `ends.mean(0)` is [P], as theta is."}
+    result = run(update, theta, ends, 0.3, hints=hints)
     mean, one_by_one = ends.mean(0), theta
     for end in ends:
         one_by_one = one_by_one + 0.3 * (end - one_by_one)
@@ -61,6 +66,9 @@ def check_update(update) -> Verdict:
         (0.3 * (mean - theta), "That is the step alone; add it to theta."),
         (theta + 0.3 * (ends.mean() - theta), "Take the mean over the tasks only: `ends.mean(0)` is of shape [P]."),
         (one_by_one, "theta moved after each task; it moves once, toward the mean of all ends."),
+        (theta + 0.3 * (ends.sum(0) - theta), "You summed over the tasks; take their mean."),
+        (theta + 0.3 / 4 * (mean - theta), "The mean has divided by the number of tasks already."),
+        (0.3 * mean, "Mind the brackets: epsilon times the DIFFERENCE between the mean and theta, added to theta."),
         (ends * 0.3 + 0.7 * theta, "One result for each task: average them."),
     ]
     return compare(result, theta + 0.3 * (mean - theta), mistakes, "Nothing was differentiated here.")
@@ -101,6 +109,7 @@ def check_reptile(reptile) -> Verdict:
     together = torch.cat([(p - joint[name]).detach().flatten() for name, p in model.named_parameters()])
     first_order = MAML(STEPS, INNER_LR, second_order=False).meta_gradient(model, batch)[0]
     fomaml = torch.cat([first_order[name].flatten() for name in names])
+    one_number = torch.cat([(start[name][0] - ends[name].mean()).detach().flatten() for name in names])
     mistakes = [
         (chained, "Each task starts where the one before it ended: give `theta` to every inner loop."),
         (together, "That is one inner loop on the points of all tasks; each task has its own."),
@@ -110,6 +119,10 @@ def check_reptile(reptile) -> Verdict:
         (moves.sum(0), "You summed over the tasks; take their mean."),
         (moves[-1], "Only the last task counts: collect where each of them ends, then take the mean."),
         (moves.mean(0) / (STEPS * INNER_LR), "Do not divide by alpha k: the way itself is wanted."),
+        (moves.mean(0) / STEPS, "Do not divide by k: the way itself is wanted."),
+        (moves[0], "Only the first task counts: collect where each of them ends, then take the mean."),
+        (moves.sum(0) - 2 * flat(model), "That is theta minus the SUM of the ends; take their mean."),
+        (one_number, "`mean()` makes one number of a whole tensor: take the mean over the tasks alone, `mean(0)`."),
         (flat(model) - moves.mean(0), "That is the mean of the ends. Return the way from there to theta."),
         (wrong_set.mean(0), "Those are the query points: the inner loop sees the support set."),
     ]
@@ -134,6 +147,14 @@ def flat(model: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
+def ends_from(model: nn.Module, xs: Tensor, ys: Tensor) -> Tensor:
+    """Where the inner loop of each task ends, all from ``model``, [T, P]."""
+    models = [copy.deepcopy(model) for _ in xs]
+    for each, x, y in zip(models, xs, ys):
+        descend(each, x, y)
+    return torch.stack([flat(each) for each in models])
+
+
 @exercise(
     "08",
     "find the bug",
@@ -145,12 +166,9 @@ def flat(model: nn.Module) -> Tensor:
 def check_mended(outer_step) -> Verdict:
     """``outer_step(model, batch, inner_loop, epsilon) -> model``, changed in place or a new one; see notebook 08."""
     model, batch = small_problem()
-    theta, ends = flat(model), []
-    for i in range(batch.num_tasks):
-        adapted = copy.deepcopy(model)
-        descend(adapted, batch.support_x[i], batch.support_y[i])
-        ends.append(flat(adapted))
-    chained, ends = copy.deepcopy(model), torch.stack(ends)  # [T, P]
+    theta, chained = flat(model), copy.deepcopy(model)
+    ends = ends_from(model, batch.support_x, batch.support_y)  # [T, P]
+    judged = ends_from(model, batch.query_x, batch.query_y)
     visited = []
     for i in range(batch.num_tasks):
         descend(chained, batch.support_x[i], batch.support_y[i])
@@ -162,7 +180,8 @@ def check_mended(outer_step) -> Verdict:
         descend(stepped, batch.support_x[i], batch.support_y[i])
         nn.utils.vector_to_parameters(before + EPSILON * (flat(stepped) - before), stepped.parameters())
 
-    returned, (own, *_) = attempt(outer_step, model, batch, descend, EPSILON)
+    hints = {"in-place operation": "Write into parameters inside `with torch.no_grad():`, or by `load_state_dict`."}
+    returned, (own, *_) = attempt(outer_step, model, batch, descend, EPSILON, hints=hints)
     untouched = flat(own).equal(theta)
     new_model = untouched and isinstance(returned, nn.Module) and returned is not own
     if unanswered(returned) or (untouched and (returned is None or returned is own)):
@@ -172,10 +191,13 @@ def check_mended(outer_step) -> Verdict:
     result = flat(returned if new_model else own)
     between = lambda target: theta + EPSILON * (target - theta)
     mistakes = [
-        (visited[-1], "The model ended where the last task left it: what you kept as theta moved along. Clone it."),
+        (visited[-1], LEFT_THERE),
         (between(visited[-1]), "theta is kept now, but each task starts where the one before it ended."),
         (between(visited.mean(0)), "Each task starts where the one before it ended: put theta back first."),
-        (between(ends[-1]), "Only the last task counts: collect where each of them ends, then take the mean."),
+        (ends[-1], LEFT_THERE),
+        (between(ends[-1]), "Only the last task counts: collect a COPY of where each one ends, then take the mean."),
+        (between(judged.mean(0)), "Those are the query points: the inner loop sees the support set."),
+        (theta - EPSILON * (ends.mean(0) - theta), "That walks away from the ends: the sign is turned around."),
         (theta + EPSILON * (ends - theta).sum(0), "You summed over the tasks; take their mean."),
         (ends.mean(0), "That goes all the way to the mean; epsilon is missing."),
         (flat(stepped), "theta moves after each task there; all tasks start from one theta, which then moves once."),
@@ -201,6 +223,11 @@ def check_coefficients(maml: float, fomaml: float, reptile: float) -> Verdict:
         ("Reptile", -10.0): "-k(k-1)/2 = -10 stands beside k = 5 AvgGrads. Divide by 5.",
         ("MAML", -4.0): "-4 is FOMAML's. MAML's second derivatives bring the same once more.",
         ("Reptile", -4.0): "Reptile adds up all five gradients, and only the last one feels four others.",
+        (
+            "Reptile",
+            -2.5,
+        ): "The five gradients feel 0, 1, 2, 3 and 4 others: k - 1 = 4 is the most, half of it the mean.",
+        ("FOMAML", 0.0): "FOMAML's gradient, too, is taken after four steps: what they did is in it.",
         ("MAML", -6.0): "That is for k = 4 gradients; here there are five.",
         ("FOMAML", -3.0): "That is for k = 4 gradients; here there are five.",
         ("MAML", -10.0): "k counts gradients: four of them come before the one that judges.",
@@ -234,13 +261,19 @@ def check_pull(pull) -> Verdict:
         (1 - (1 - alpha * length**2) ** k, "The derivative of the SQUARE brings a factor of 2."),
         (1 - (1 - 2 * alpha * length) ** k, "The residual brings one |x| and the gradient's direction the other."),
         (2 * alpha * k * length**2, "That is the first order in alpha; the power is exact."),
+        (alpha * k * length**2, "That is the first order in alpha, and the SQUARE brings a factor of 2."),
+        (1 - left ** (k - 1), "k steps, so the k-th power of what one of them leaves."),
+        ((1 - left) ** k, "What k steps multiply is what is LEFT, not the part gone."),
+        ((1 - alpha * length**2) ** k, "That is what is LEFT of the distance; and the SQUARE brings a factor of 2."),
+        (1 - (2 - left) ** k, "Mind the sign: a step takes 2 alpha |x|^2 of the distance away."),
+        (1 - (1 - alpha * length) ** k, "The derivative of the SQUARE brings 2, and |x| comes twice: 2 alpha |x|^2."),
     ]
     return compare(result, 1 - left**k, mistakes, "With many steps it is 1 for every task, however flat.")
 
 
 check_open = model_answer(
     "08",
-    "open: the outer rate",
+    "the outer rate and the time",
     "at 0.001 nothing has converged, so the ranking is one of speed: Reptile's own outer loop, which takes long steps, "
     "looks best. At 0.003 and 0.01 all come down, Reptile and MAML side by side; at 0.03 MAML and FOMAML scatter and "
     "Reptile does not. A single outer rate compares outer rates, not methods; a few live seconds compare who starts "

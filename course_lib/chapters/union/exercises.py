@@ -6,7 +6,18 @@ import torch
 from torch import Tensor
 
 from course_lib.chapters.union import solutions
-from course_lib.kit.checks import Verdict, compare, exercise, model_answer, number, right, run, wrong
+from course_lib.kit.checks import (
+    Verdict,
+    answered,
+    attempt,
+    compare,
+    exercise,
+    model_answer,
+    number,
+    right,
+    run,
+    wrong,
+)
 
 ALL_HEADS = (
     "`z @ heads.T` is every head's output for every point. Each task has one head of its own: pick the rows "
@@ -17,6 +28,7 @@ OUTPUT_SHAPE = (
     "`(z * heads[task_id][:, None]).sum(-1)`, or as `z @ heads[task_id][:, :, None]`, which is [T, N, 1]: drop the "
     "last dimension before it meets y [T, N]."
 )
+ENTRY_BY_ENTRY = "`*` and `**` work entry by entry; matrices are multiplied with `@`."
 
 
 @exercise(
@@ -30,15 +42,18 @@ def check_union_loss(union_loss) -> Verdict:
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(4, 6, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     y = torch.randn(4, 6, generator=generator, dtype=torch.float64)
-    heads = torch.randn(10, 3, generator=generator, dtype=torch.float64)
+    heads = torch.randn(10, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     task_id = torch.tensor([7, 2, 2, 9])
     hints = {"must match .* dimension 2": ALL_HEADS, "must match|cannot be multiplied": OUTPUT_SHAPE}
-    result = run(union_loss, z, y, heads, task_id, hints=hints)
-    if isinstance(result, Tensor) and not result.requires_grad:
+    result, copies = attempt(union_loss, z, y, heads, task_id, hints=hints)
+    if not getattr(answered(result), "requires_grad", not isinstance(result, float)):
         return wrong("No gradient can flow through this loss: leave out `detach`, `item`, `no_grad` and new tensors.")
 
+    def errors(rows: Tensor) -> Tensor:
+        return (z * rows[:, None]).sum(-1) - y  # [T, N]
+
     def squares(rows: Tensor) -> Tensor:
-        return ((z * rows[:, None]).sum(-1) - y).square()  # [T, N]
+        return errors(rows).square()
 
     own = squares(heads[task_id])
     mistakes = [
@@ -54,10 +69,20 @@ def check_union_loss(union_loss) -> Verdict:
         ((own.mean() / 2), "That is half the loss: here it is the mean square itself."),
         (own.sum(), "That is a sum; take means."),
         (own.mean(1).sum(), "You summed the tasks; the outer loss is their mean."),
+        (own.sum(1).mean(), "You summed over the points of a task; take their mean."),
+        (own[-1].mean(), "That is the loss of the last task alone: collect all of them, then take the mean."),
+        (errors(heads[task_id]).mean(), "Square the errors first: here those of opposite sign cancel."),
+        (errors(heads[task_id]).abs().mean(), "That is the absolute error; the squared one is asked for."),
     ]
     if isinstance(result, Tensor) and result.shape == (4,) and torch.allclose(result, own.mean(1)):
         return wrong("Nearly: that is one loss for each task. The outer loss is their mean.")
-    return compare(result, own.mean(), mistakes, "Nothing adapts, and one backward pass trains body and heads.")
+    verdict = compare(result, own.mean(), mistakes, "Nothing adapts, and one backward pass trains body and heads.")
+    if verdict.passed:
+        body, _, own_heads, _ = copies
+        for name, part in (("body", body), ("heads", own_heads)):
+            if torch.autograd.grad(result, part, retain_graph=True, allow_unused=True)[0] is None:
+                return wrong(f"The number is right, but the {name} would not learn: no `detach`, no `.data`.")
+    return verdict
 
 
 @exercise(
@@ -72,7 +97,8 @@ def check_weight(weight) -> Verdict:
     """``weight(alpha, h)``: the meta-gradient of a MAML step on h/2 (theta - w)^2, relative to alpha = 0."""
     curvature = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
     for alpha in torch.tensor([-0.3, 0.2], dtype=torch.float64):  # either sign
-        result = run(weight, alpha, curvature)
+        hints = {"'(theta|w)' is not defined": "In the ratio theta - w cancels: alpha and h are all that is left."}
+        result = run(weight, alpha, curvature, hints=hints)
         left = 1 - alpha * curvature  # what a step leaves of the error
         mistakes = [
             (left, "One factor is missing: the error shrinks by 1 - alpha h; the chain rule repeats it."),
@@ -81,6 +107,8 @@ def check_weight(weight) -> Verdict:
             (curvature * left, "Divide the gradient by what it is at alpha = 0; the chain rule repeats 1 - alpha h."),
             (curvature * left.square(), "That is the gradient itself; divide by what it is at alpha = 0."),
             (1 - 2 * alpha * curvature, "That is the first order in alpha; the square is exact."),
+            (curvature * left.square() / 2, "That is the loss after the step; its derivative by theta is wanted."),
+            (-left.square(), "No sign: relative to alpha = 0 the meta-gradient keeps its direction."),
         ]
         if isinstance(result, Tensor) and result.shape == (3,) and result[0].isnan():
             return wrong("Where the curvature is 0 this divides zero by zero: cancel h first.")
@@ -136,6 +164,12 @@ def check_share(share) -> Verdict:
         (step @ step @ hq @ error, "Matrices do not commute: the query set's Hessian stands in the middle."),
         (hq @ step @ step @ error, "Matrices do not commute: the query set's Hessian stands in the middle."),
         ((eye + alpha * h) @ hq @ (eye + alpha * h) @ error, "Mind the sign: the step goes against the gradient."),
+        (-step @ hq @ step @ error, "Mind the sign: the error is theta - w, and the gradient grows with it."),
+        (hq @ error, "That is the gradient without an inner step, at alpha = 0."),
+        (step @ hq @ step @ error / 2, "The derivative of the square brings a 2, which cancels the half."),
+        (step @ step @ error, "The query set's Hessian is missing: the judge's curvature stands in the middle."),
+        (step.square() @ hq @ error, ENTRY_BY_ENTRY),
+        (step * hq * step @ error, ENTRY_BY_ENTRY),
         (
             (eye - alpha * hq) @ h @ (eye - alpha * hq) @ error,
             "You exchanged them: the inner step sees the support set.",
@@ -146,7 +180,7 @@ def check_share(share) -> Verdict:
 
 check_open = model_answer(
     "06",
-    "open: where the sign turns",
+    "where the sign turns",
     "the less the outer loop sees, the longer a negative rate holds on. With five tasks of two query points it is "
     "best, as the network is or after one step; with ten query points, or twenty tasks, one step turns it "
     "positive; after ten steps at test time it is positive everywhere. Noise helps the negative side. Few query "

@@ -61,6 +61,7 @@ def check_batch(batch) -> Verdict:
             [
                 (place, "The places are still in 0 to 1; the network wants -1 to 1."),
                 (place - 0.5, "That is -0.5 to 0.5; the network wants -1 to 1: stretch, then shift."),
+                (place - 1, "That is -1 to 0; the network wants -1 to 1: stretch, then shift."),
             ],
         ),
         "height": (
@@ -73,6 +74,11 @@ def check_batch(batch) -> Verdict:
                 (height[..., None] / 75, "The mean of the support points is still in there."),
                 (centred(height, height.mean().expand(4, 1)), own_mean),
                 (centred(height, height[:, :SHOTS].mean().expand(4, 1)), own_mean),
+                (
+                    (height / 75 - height[:, :SHOTS].mean(1, keepdim=True))[..., None],
+                    "Only the heights were divided by 75, not their mean: mind the brackets.",
+                ),
+                (-centred(height, height[:, :SHOTS]), "Mind the sign: heights ABOVE the mean."),
                 (apart, "The query heights are above their own mean, which nobody has: take off the support's."),
             ],
         ),
@@ -136,7 +142,11 @@ def check_claim(claim) -> Verdict:
         asked.append((name, draw))
         return told[name][draw % 2]
 
-    found = [run(claim, errors, draw, hints={"KeyError": f"The names are {list(told)}."}) for draw in (6, 7)]
+    hints = {
+        "KeyError": f"The names are {list(told)}.",
+        "required positional|not subscriptable": 'A function of the name and the draw: `errors("trained", draw)`.',
+    }
+    found = [run(claim, errors, draw, hints=hints) for draw in (6, 7)]
     for each in found:
         if not (isinstance(each, (tuple, list)) and len(each) == 2 and isinstance(each[1], dict)):
             return wrong('Return two things: whether it held, and numbers such as {"trained": 0.2, "untrained": 0.3}.')
@@ -150,7 +160,10 @@ def check_claim(claim) -> Verdict:
     numbers = [value for each in found for value in each[1].values()]
     if not numbers or not all(hasattr(value, "__float__") for value in numbers):
         return wrong("Give the numbers too: a reader wants to know by how much.")
+    for i, (_, given) in enumerate(found):
+        if any(abs(float(given.get(name, error[i])) - error[i]) > 0.01 for name, error in told.items()):
+            return wrong("A number in the dictionary is not the one of its name: are they exchanged?")
     return right("It can fail, it says by how much, and anyone can draw again.")
 
 
-check_open = model_answer("10", "open: how large a task is", solutions.OPEN)
+check_open = model_answer("10", "how large a task is", solutions.OPEN)

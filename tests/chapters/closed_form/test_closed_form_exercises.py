@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.func import functional_call
 
 from course_lib.chapters.closed_form import exercises as closed_form
 from course_lib.chapters.closed_form import solutions
@@ -20,6 +21,9 @@ from course_lib.chapters.closed_form import solutions
         (lambda p: 3, False, "not `int`"),
         (lambda p: [(n, t) for n, t in p.items() if n.startswith("head.")], False, "without their tensors"),
         (lambda p: ["head.weight", "features.0.bias"], False, "Expected the names"),
+        (lambda p: (n for n in p if n.startswith("head.")), False, "make it a list"),
+        (lambda p: [n for n, _ in p.named_parameters()], False, "a loop over it gives its names"),
+        (lambda p: [n for n, _ in p if n.startswith("head.")], False, "`params.items()` gives pairs"),
         (lambda p: ..., None, "Replace the dots"),
     ],
 )
@@ -57,6 +61,13 @@ def woodbury(z, y, lam):
         (lambda z, y, lam: z.permute(2, 1, 0) @ z + lam * torch.eye(z.shape[2]), False, "use `.mT`"),
         (lambda z, y, lam: torch.linalg.solve(z.mT @ y, z.mT @ z), False, "the square system first"),
         (lambda z, y, lam: solve(z, y, lam).detach(), False, "go through the solve"),
+        (lambda z, y, lam: torch.linalg.solve(z.mT @ z + lam * torch.eye(4), y), False, "goes with the system"),
+        (lambda z, y, lam: torch.linalg.solve(z @ z.mT + lam * torch.eye(6), y), False, "the head is `z.mT @` it"),
+        (lambda z, y, lam: z @ solve(z, y, lam), False, "fitted targets"),
+        (lambda z, y, lam: solve(torch.cat([z, torch.ones_like(z[..., :1])], -1), y, lam), False, "no bias here"),
+        (lambda z, y, lam: solve(z.flatten(0, 1), y.flatten(0, 1), lam), False, "one head for all tasks"),
+        (lambda z, y, lam: (z.mT @ z + lam * torch.eye(4)) ** -1 @ z.mT @ y, False, "every entry by itself"),
+        (lambda z, y, lam: torch.from_numpy(solve(z, y, lam).numpy()), False, "Stay in torch"),
         (solutions.ridge, True, "autograd"),
         (lambda z, y, lam: ..., None, "Replace the dots"),
     ],
@@ -112,6 +123,10 @@ def squares(c):
             "divide by how many",
         ),
         (lambda z, y: (3 * centers(z, y), -squares(centers(z, y))), False, "In the weight"),
+        (lambda z, y: (-2 * centers(z, y), -squares(centers(z, y))), False, "sign of the mixed term"),
+        (lambda z, y: (2 * centers(z, y), -centers(z, y).square().mean(1)), False, "no mean"),
+        (lambda z, y: (2 * centers(z, y), -centers(z, y).sum(1)), False, "SQUARE"),
+        (lambda z, y: (2 * (c := z.view(3, 3, 4).mean(1)), -squares(c)), False, "`y` says whose they are"),
         (lambda z, y: centers(z, y), False, "Two tensors"),
         (lambda z, y: (..., ...), None, "Replace the dots"),
     ],
@@ -138,15 +153,26 @@ def old_bias(model, params, x, y, lam):
     return params | {"head.weight": solutions.ridge(closed_form._features(model, params, x), y, lam).T}
 
 
-def solved(ones=True, features=None, strength=lambda lam, n: lam, detach=False, keep=False, flat=False):
+def into_data(model, params, x, y, lam):
+    for name, part in solutions.solved_head(model, params, x, y, lam).items():
+        params[name].data = part
+    return params
+
+
+def in_the_same_dictionary(model, params, x, y, lam):
+    params |= solutions.solved_head(model, params, x, y, lam)
+    return params
+
+
+def solved(ones=1, features=None, strength=lambda lam, n: lam, detach=False, keep=False, flat=False, split=False):
     """The model solution, spoilt in one way."""
 
     def head(model, params, x, y, lam):
         z = features(model, params, x) if features else closed_form._features(model, params, x)
-        z = torch.cat([z, torch.ones_like(z[:, :1])], 1) if ones else z
+        z = torch.cat([z, torch.ones_like(z[:, :ones])], 1)
         w = torch.linalg.solve(z.T @ z + strength(lam, len(z)) * torch.eye(z.shape[1], dtype=z.dtype), z.T @ y)
         w = w.detach() if detach else w
-        weight, bias = (w[:-1].T, w[-1]) if ones else (w.T, torch.zeros(1, dtype=z.dtype))
+        weight, bias = (w[:-1].T, w[-1]) if ones or split else (w.T, torch.zeros(1, dtype=z.dtype))
         new = {"head.weight": w[:-1] if flat else weight, "head.bias": bias}
         return new if keep else params | new
 
@@ -158,7 +184,15 @@ def solved(ones=True, features=None, strength=lambda lam, n: lam, detach=False, 
     [
         (solutions.solved_head, True, "where the k steps were"),
         (solved(), True, "where the k steps were"),
-        (solved(ones=False), False, "bias is missing"),
+        (solved(ones=0), False, "bias is missing"),
+        (solved(ones=0, split=True), False, "column of ones is missing"),
+        (solved(ones=4), False, "One column of ones"),
+        (solved(features=lambda model, params, x: functional_call(model, params, (x,))), False, "network's output"),
+        (solved(strength=lambda lam, n: 0), False, "add lambda on the diagonal"),
+        (into_data, False, "or `.data`"),
+        (in_the_same_dictionary, True, "return a new dictionary"),
+        (lambda model, params, *rest: params["head.weight"].mul_(2), False, "return a new dictionary"),
+        (lambda model, params, x, y, lam: torch.cat([x, torch.ones(7)], 1), False, "one more feature"),
         (solved(features=lambda model, params, x: model.features(x)), False, "features of `model`"),
         (solved(strength=lambda lam, n: lam * n), False, "took their mean"),
         (solved(strength=lambda lam, n: lam**2), False, "not lambda^2"),

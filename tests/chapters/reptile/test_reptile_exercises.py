@@ -2,6 +2,7 @@
 
 import copy
 from functools import reduce
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +23,10 @@ UPDATES = [
     (lambda theta, ends, eps: eps * (ends.mean(0) - theta), False, "step alone"),
     (lambda theta, ends, eps: theta + eps * (ends.mean() - theta), False, "over the tasks only"),
     (lambda theta, ends, eps: reduce(lambda now, end: now + eps * (end - now), ends, theta), False, "moves once"),
+    (lambda theta, ends, eps: theta + eps * (ends.sum(0) - theta), False, "take their mean"),
+    (lambda theta, ends, eps: theta + eps / len(ends) * (ends.mean(0) - theta), False, "divided by the number"),
+    (lambda theta, ends, eps: theta + eps * ends.mean(0) - theta, False, "brackets"),
+    (lambda theta, ends, eps: theta + eps * (ends.mean(1) - theta), False, "`ends.mean(0)` is [P]"),
     (lambda theta, ends, eps: ..., None, "Replace the dots"),
     (lambda theta, ends, eps: theta @ ends, False, "raised RuntimeError"),
 ]
@@ -77,6 +82,26 @@ def returns_nothing(*arguments):
     outer_step(copied, True, mean, same)(*arguments)
 
 
+def on_the_queries(model, batch, *rest):
+    there = SimpleNamespace(num_tasks=batch.num_tasks, support_x=batch.query_x, support_y=batch.query_y)
+    return outer_step(copied, True, mean, same)(model, there, *rest)
+
+
+def not_written_back(model, batch, inner_loop, epsilon):
+    theta = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for x, y in zip(batch.support_x, batch.support_y):
+        model.load_state_dict(theta)
+        inner_loop(model, x, y)
+    for name, p in model.named_parameters():
+        p = theta[name] + epsilon * (p - theta[name])
+    return model
+
+
+def outside_no_grad(model, batch, inner_loop, epsilon):
+    for p in model.parameters():
+        p.copy_(torch.zeros_like(p))
+
+
 @pytest.mark.parametrize(
     ("answer", "passed", "message"),
     [
@@ -85,12 +110,16 @@ def returns_nothing(*arguments):
         (lambda model, *rest: dict(model.named_parameters()), False, "as before. Change it and return it"),
         (returns_nothing, True, "theta is a copy"),
         (outer_step(copied, True, mean, same), True, "theta is a copy"),
-        (outer_step(alias, False, last, same), False, "Clone it"),
+        (outer_step(alias, False, last, same), False, "moved along (clone it)"),
         (outer_step(copied, False, last, same), False, "theta is kept now"),
         (outer_step(copied, False, mean, same), False, "put theta back"),
         (outer_step(copied, True, last, same), False, "Only the last task"),
         (outer_step(copied, True, total, same), False, "summed"),
         (outer_step(copied, True, mean, whole), False, "epsilon is missing"),
+        (outer_step(copied, True, mean, lambda epsilon: -epsilon), False, "sign is turned around"),
+        (on_the_queries, False, "the inner loop sees the support set"),
+        (not_written_back, False, "`p.copy_(...)`, not `p = ...`"),
+        (outside_no_grad, False, "inside `with torch.no_grad():`"),
         (after_each_task, False, "then moves once"),
         (lambda model, batch, inner_loop, epsilon: ..., None, "Replace the dots"),
         (lambda model, batch, inner_loop, epsilon: model, None, "Replace the dots"),
@@ -126,6 +155,8 @@ def test_the_problem_of_the_check_tells_the_mistakes_apart():
         ((-8, -4, -4), False, "only the last one feels four"),
         ((-6, -3, -1.5), False, "for k = 4"),
         ((-8, -3, -1.5), False, "for k = 4"),
+        ((-8, -4, -2.5), False, "half of it the mean"),
+        ((-8, 0, -2), False, "is taken after four steps"),
         ((-8, -4, -3), False, "Count the earlier gradients"),
         ((..., ..., ...), None, "Replace the dots"),
     ],
@@ -145,6 +176,12 @@ def test_coefficients(answers, passed, message):
         (lambda a, x, k: 1 - (1 - a * x**2) ** k, False, "factor of 2"),
         (lambda a, x, k: 1 - (1 - 2 * a * x) ** k, False, "one |x|"),
         (lambda a, x, k: 2 * a * k * x**2, False, "first order"),
+        (lambda a, x, k: a * k * x**2, False, "and the SQUARE"),
+        (lambda a, x, k: 1 - (1 - 2 * a * x**2) ** (k - 1), False, "k-th power"),
+        (lambda a, x, k: (2 * a * x**2) ** k, False, "not the part gone"),
+        (lambda a, x, k: (1 - a * x**2) ** k, False, "LEFT of the distance; and"),
+        (lambda a, x, k: 1 - (1 + 2 * a * x**2) ** k, False, "Mind the sign"),
+        (lambda a, x, k: 1 - (1 - a * x) ** k, False, "|x| comes twice"),
         (lambda a, x, k: ..., None, "Replace the dots"),
     ],
 )
@@ -162,6 +199,18 @@ def reptile_with(collect=lambda moves: moves.mean(0), part="support", change=lam
         ends = [inner_loop(model, theta, *points, steps, inner_lr) for points in zip(x, y)]
         moves = {n: torch.stack([(theta[n] - end[n]).detach() for end in ends]) for n in theta}
         return {n: change(collect(move)) for n, move in moves.items()}
+
+    return reptile
+
+
+def less_the_ends(collect):
+    """theta minus something of the tasks' ends [T, ...]."""
+
+    def reptile(inner_loop, model, batch, steps, inner_lr):
+        theta = dict(model.named_parameters())
+        points = zip(batch.support_x, batch.support_y)
+        ends = [inner_loop(model, theta, x, y, steps, inner_lr) for x, y in points]
+        return {n: (p - collect(torch.stack([end[n] for end in ends]))).detach() for n, p in theta.items()}
 
     return reptile
 
@@ -217,6 +266,10 @@ def in_place(inner_loop, model, batch, steps, inner_lr):
         (reptile_with(change=lambda move: move / (reptile.STEPS * reptile.INNER_LR)), False, "Do not divide"),
         (lambda loop, model, *rest: list(reptile_with()(loop, model, *rest).values()), False, "names of the model"),
         (reptile_with(change=lambda move: move / reptile.INNER_LR), False, "divide by alpha"),
+        (reptile_with(change=lambda move: move / reptile.STEPS), False, "Do not divide by k"),
+        (reptile_with(collect=lambda moves: moves[0]), False, "Only the first task"),
+        (less_the_ends(lambda ends: ends.sum(0)), False, "minus the SUM"),
+        (less_the_ends(lambda ends: ends.mean()), False, "one number of a whole tensor"),
         (in_another_order, True, "no outer derivative"),
         (chained, False, "one before it ended"),
         (together, False, "the points of all tasks"),

@@ -26,6 +26,15 @@ def without_keepdim(place, height, shots):
     return height - height[:, :shots].mean(1)
 
 
+def divided_first(place, height, shots):
+    x, y = 2 * place - 1, (height / 75 - height[:, :shots].mean(1, keepdim=True))[..., None]
+    return TaskBatch(x[:, :shots], y[:, :shots], x[:, shots:], y[:, shots:])
+
+
+def upside_down(place, height, shots):
+    return solutions.batch(place, -height, shots)
+
+
 def all_points_as_queries(place, height, shots):
     right = solutions.batch(place, height, shots)
     x, y = (torch.cat(pair, 1) for pair in ((right.support_x, right.query_x), (right.support_y, right.query_y)))
@@ -55,7 +64,10 @@ def in_place(place, height, shots):
         (batch(unit=1), False, "divide"),
         (batch(place=lambda p: p), False, "still in 0 to 1"),
         (batch(place=lambda p: p - 0.5), False, "stretch"),
+        (batch(place=lambda p: p - 1), False, "-1 to 0"),
         (batch(last=False), False, "y[..., None]"),
+        (divided_first, False, "mind the brackets"),
+        (upside_down, False, "ABOVE the mean"),
         (batch(shots=5), False, "has 5 points"),
         (lambda p, h, s: (p, h), False, "A TaskBatch was expected"),
         (lambda p, h, s: ..., None, "Replace the dots"),
@@ -101,6 +113,13 @@ def test_choice(answer, passed, message):
         (lambda e, d: (e("trained", d) < e("untrained", d), {}), False, "Give the numbers"),
         (lambda e, d: e("trained", d) < e("untrained", d), False, "Return two things"),
         (lambda e, d: (e("r2d2", d), {}), False, "The names are"),
+        (lambda e, d: (e("trained") < e("untrained"), {}), False, "A function of the name"),
+        (lambda e, d: (e["trained"] < e["untrained"], {}), False, "A function of the name"),
+        (
+            lambda e, d: (e("trained", d) < e("untrained", d), {"trained": e("untrained", d)}),
+            False,
+            "not the one of its name",
+        ),
         (lambda e, d: (..., {}), None, "Replace the dots"),
     ],
 )
