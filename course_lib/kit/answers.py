@@ -58,7 +58,7 @@ def source_to_keep(answer: FunctionType) -> str:
 
     def collect(function: FunctionType) -> None:
         sources[function] = source_of(function)
-        for name in _names_in(function.__code__):
+        for name in names_in(function.__code__):
             other = function.__globals__.get(name)
             if inspect.isfunction(other) and other.__module__ == answer.__module__ and other not in sources:
                 collect(other)
@@ -68,12 +68,12 @@ def source_to_keep(answer: FunctionType) -> str:
     return "\n\n\n".join(filter(None, [*sources.values(), own])) if own else ""
 
 
-def _names_in(code: CodeType) -> Iterator[str]:
+def names_in(code: CodeType) -> Iterator[str]:
     """The names of globals and attributes in a function, and in the functions inside it."""
     yield from code.co_names
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
-            yield from _names_in(inner)
+            yield from names_in(inner)
 
 
 def function_from(source: str) -> Any:

@@ -1,8 +1,19 @@
 """The course's own answer to an exercise, and the reader's own in another notebook."""
 
+import ast
+import builtins
+import inspect
+import json
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+
 import torch
 
-from course_lib.kit import checks
+from course_lib import chapters
+from course_lib.kit import answers, checks
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
 def double(x):
@@ -13,6 +24,33 @@ def double(x):
 def check_double(answer):
     """Twice x."""
     return checks.compare(checks.run(answer, torch.ones(2)), 2 * torch.ones(2), [])
+
+
+def names_of(notebook: str) -> set[str]:
+    """What the cells of a notebook, such as "02", import or define."""
+    (path,) = NOTEBOOKS.glob(f"{notebook}_*.ipynb")
+    cells = [cell for cell in json.loads(path.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+    nodes = [node for cell in cells for node in ast.walk(ast.parse("".join(cell["source"])))]
+    imports = [
+        name.asname or name.name
+        for node in nodes
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in node.names
+    ]
+    return {*imports, *(node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef)))}
+
+
+def test_a_notebook_has_imported_what_the_answers_to_its_exercises_need():
+    modules = [
+        import_module(f"{chapters.__name__}.{m.name}.exercises") for m in pkgutil.iter_modules(chapters.__path__)
+    ]
+    exercises = {x for module in modules for x in vars(module).values() if isinstance(x, checks.Exercise)}
+    models = [(x, x.model) for x in exercises if inspect.isfunction(x.model)]
+    needed = {(x.notebook, name) for x, model in models for name in answers.names_in(model.__code__)}
+    needed &= {(x.notebook, name) for x, model in models for name in vars(inspect.getmodule(model))}
+    assert ("10", "TaskBatch") in needed and ("02", "functional_call") in needed
+    known = {notebook: names_of(notebook) | set(dir(builtins)) for notebook, _ in needed}
+    assert {(notebook, name) for notebook, name in needed if name not in known[notebook]} == set()
 
 
 def test_a_solution_is_out_of_sight_until_it_is_asked_for():

@@ -143,7 +143,7 @@ def check_rate_for_weight(alpha: float) -> Verdict:
     "two Hessians",
     solution=solutions.share,
     why="$(I - \\alpha H)\\, H_q\\, (I - \\alpha H)(\\theta - w)$: the support set's Hessian stands on both sides, "
-    "the query set's in the middle. Where the two are one, each direction has its weight $(1 - \\alpha h)^2$.",
+    "the query set's in the middle. Where the two are equal, each direction has its weight $(1 - \\alpha h)^2$.",
 )
 def check_share(share) -> Verdict:
     """``share(theta, w, support_hessian, query_hessian, alpha) -> [D]``: a task's part of the meta-gradient, k = 1."""

@@ -39,6 +39,7 @@ def check_batch(batch) -> Verdict:
     height = 400 + 100 * torch.rand(4, 8, generator=generator)  # [T, N]
     hints = {
         "number of tasks": "All four tensors of a TaskBatch begin with the tasks: split the second dimension.",
+        "must agree in tasks and points": "The order is support_x, support_y, query_x, query_y.",
         "must match the size": "A mean is taken off [T, N] as [T, 1]: `mean(1, keepdim=True)`.",
     }
     result = run(batch, place, height, SHOTS, hints=hints)

@@ -68,6 +68,7 @@ def in_place(place, height, shots):
         (batch(last=False), False, "y[..., None]"),
         (divided_first, False, "mind the brackets"),
         (upside_down, False, "ABOVE the mean"),
+        (lambda p, h, s: TaskBatch(p[:, :s], p[:, s:], h[:, :s, None], h[:, s:, None]), False, "The order is"),
         (batch(shots=5), False, "has 5 points"),
         (lambda p, h, s: (p, h), False, "A TaskBatch was expected"),
         (lambda p, h, s: ..., None, "Replace the dots"),
