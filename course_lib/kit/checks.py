@@ -334,7 +334,12 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-6)
 
 
-@exercise("00", solution="points = 2", why="Slope and intercept: two unknown numbers, one equation a point.")
+@exercise(
+    "00",
+    "how an exercise works",
+    solution="points = 2",
+    why="Slope and intercept: two unknown numbers, one equation a point.",
+)
 def check_line(points: int) -> Verdict:
     """How many points determine a line."""
     if unanswered(points):

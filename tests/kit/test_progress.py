@@ -216,4 +216,4 @@ def test_it_is_written_for_a_person_and_never_where_a_notebook_is_run_to_be_save
 
     monkeypatch.delenv("CI")
     assert run_as_a_person(CELL, "str(progress.file())") == str(file)
-    assert json.loads(file.read_text())["exercises"] == {"00": {"line": True}}
+    assert json.loads(file.read_text())["exercises"] == {"00": {"how an exercise works": True}}

@@ -93,6 +93,7 @@ def check_by_hand(numbers: tuple[float, float]) -> Verdict:
 
 @exercise(
     "01",
+    "the inner loop",
     solution=solutions.fine_tune,
     why="Each gradient is taken at the newest theta, and theta itself is never changed.",
 )
@@ -142,6 +143,7 @@ def _descent(theta: Tensor, x: Tensor, y: Tensor, steps: int, alpha: float, pile
 
 @exercise(
     "01",
+    "what does predicting zero cost?",
     solution=solutions.zero_predictor,
     why="The phase is uniform over half a period, over which sin^2 has mean 1/2 wherever x is: E[A^2] / 2 is left.",
 )
@@ -169,7 +171,10 @@ def check_zero_predictor(answer: float) -> Verdict:
 
 
 @exercise(
-    "01", solution=solutions.oracle, why="A sin(x - phase) = a sin x + b cos x is linear in a and b: two unknowns."
+    "01",
+    "the oracle",
+    solution=solutions.oracle,
+    why="A sin(x - phase) = a sin x + b cos x is linear in a and b: two unknowns.",
 )
 def check_oracle(oracle) -> Verdict:
     """``oracle(x, y, new_x) -> new_y`` for one task, x, y, new_x [N]: it knows that y = a sin x + b cos x."""

@@ -32,6 +32,7 @@ ONE_GRAPH = (
 
 @exercise(
     "05",
+    "tangent features",
     solution=solutions.tangent_features,
     why="One gradient of one output for each point: no loss is in sight.",
 )
@@ -86,6 +87,7 @@ def check_tangent_features(answer) -> Verdict:
 
 @exercise(
     "05",
+    "how much energy?",
     solution=solutions.energy_share,
     why="The functions have mean square 1, so a curve's coordinate is the mean of its product with one.",
 )
@@ -139,6 +141,40 @@ def check_energy_share(answer) -> Verdict:
 
 @exercise(
     "05",
+    "the eigenvalue MAML wants",
+    solution="one_step_eigenvalue = 1 / (2 * 0.01)  # 50",
+    why="1 - 2 alpha lambda = 0.",
+)
+def check_one_step_rate(answer: float) -> Verdict:
+    """The kernel's eigenvalue (as an integral operator) whose residual one step with alpha = 0.01 removes."""
+    answer = number(answer)
+    hints = {
+        100.0: "Nearly: the square in the loss gives another factor of 2.",
+        200.0: "At 2 / alpha the residual would come back with the other sign, and larger.",
+        0.02: "That is 2 alpha; solve 1 - 2 alpha lambda = 0 for lambda.",
+    }
+    if math.isclose(answer, 50, rel_tol=1e-3):
+        return right("1 / (2 alpha) = 50. Compare it with MAML's first eigenvalues above.")
+    for value, hint in hints.items():
+        if math.isclose(answer, value, rel_tol=1e-3):
+            return wrong(hint)
+    return wrong("One step multiplies the residual along an eigenfunction by 1 - 2 alpha lambda. When is that zero?")
+
+
+check_open = model_answer(
+    "05",
+    "where is the family learnt first?",
+    """near the ends. At 300 iterations the kernel K(x, x) at |x| = 4 is six to eight times that in the middle, in all
+    three seeds, and the bump there looks like a wave first. A reason: the random network's tangent features are longest
+    where |x| is large, since the outputs of its ReLUs are; only there does one inner step move the output at all, so
+    only there has the meta-gradient something to hold on to. It would be wrong if a network whose inputs all have one
+    length, such as (cos, sin) of x / 5, learnt the ends first too.""",
+)
+
+
+@exercise(
+    "05",
+    "the border",
     solution=solutions.border,
     why="A step multiplies the residual along an eigenvector of J J^T by 1 - 2 alpha lambda / n; its size is below 1 "
     "while 2 alpha lambda / n is below 2.",
@@ -172,6 +208,7 @@ def check_border(answer) -> Verdict:
 
 @exercise(
     "05",
+    "weights in closed form",
     solution=solutions.feature_weights,
     why="The weight is the mean square: how much power the family has at that frequency.",
 )
@@ -212,35 +249,3 @@ def check_feature_weights(answer) -> Verdict:
         if same(result / result.mean(), expected.sqrt() / expected.sqrt().mean()):
             return wrong(root)
     return verdict
-
-
-@exercise(
-    "05",
-    solution="one_step_eigenvalue = 1 / (2 * 0.01)  # 50",
-    why="1 - 2 alpha lambda = 0.",
-)
-def check_one_step_rate(answer: float) -> Verdict:
-    """The kernel's eigenvalue (as an integral operator) whose residual one step with alpha = 0.01 removes."""
-    answer = number(answer)
-    hints = {
-        100.0: "Nearly: the square in the loss gives another factor of 2.",
-        200.0: "At 2 / alpha the residual would come back with the other sign, and larger.",
-        0.02: "That is 2 alpha; solve 1 - 2 alpha lambda = 0 for lambda.",
-    }
-    if math.isclose(answer, 50, rel_tol=1e-3):
-        return right("1 / (2 alpha) = 50. Compare it with MAML's first eigenvalues above.")
-    for value, hint in hints.items():
-        if math.isclose(answer, value, rel_tol=1e-3):
-            return wrong(hint)
-    return wrong("One step multiplies the residual along an eigenfunction by 1 - 2 alpha lambda. When is that zero?")
-
-
-check_open = model_answer(
-    "05",
-    "where the family is learnt first",
-    """near the ends. At 300 iterations the kernel K(x, x) at |x| = 4 is six to eight times that in the middle, in all
-    three seeds, and the bump there looks like a wave first. A reason: the random network's tangent features are longest
-    where |x| is large, since the outputs of its ReLUs are; only there does one inner step move the output at all, so
-    only there has the meta-gradient something to hold on to. It would be wrong if a network whose inputs all have one
-    length, such as (cos, sin) of x / 5, learnt the ends first too.""",
-)

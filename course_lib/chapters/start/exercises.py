@@ -47,7 +47,9 @@ def check_caption(error: float) -> Verdict:
     return right("One step from random weights: hardly better than the 4.4 of predicting zero.")
 
 
-@exercise("00", solution=solutions.zero_line, why="The error is a mean of squares: 3 squared.")
+@exercise(
+    "00", "a line to compare with", solution=solutions.zero_line, why="The error is a mean of squares: 3 squared."
+)
 def check_zero_line(factor: float) -> Verdict:
     """by which factor the zero predictor's error falls when the amplitude goes from 3 to 1."""
     factor = number(factor)

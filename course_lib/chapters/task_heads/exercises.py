@@ -28,7 +28,7 @@ REVISIT_HINTS = {
 
 @exercise(
     "04",
-    "remember a head",
+    "remember",
     solution=solutions.revisit,
     why="Looked up, learnt, written back: the next visit begins where this one ended.",
 )
@@ -90,7 +90,7 @@ def _with_row(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
 
 @exercise(
     "04",
-    "how often a task comes back",
+    "how often does a task come back?",
     solution="800 * 10 / 5000, (1 - 1 / 5000) ** 8000",
     why="There are 8,000 draws; each misses a given task with probability 1 - 1/5000, so all do with about exp(-1.6).",
 )
@@ -119,7 +119,7 @@ COLUMN = "Each point has one residual and a row of its own: make a column of the
 
 @exercise(
     "04",
-    "who chooses the direction",
+    "who chooses the direction?",
     solution=solutions.feature_gradient,
     why="The residual of a point decides how far and with which sign; the direction is w at every point.",
 )
@@ -159,7 +159,7 @@ def check_feature_gradient(gradient) -> Verdict:
 
 check_open = model_answer(
     "04",
-    "how fast may a body move",
+    "how fast may a body move?",
     """with 50 tasks a head waits five iterations on average, and stored heads like a fast body: their error after 1,600
     iterations falls as the outer rate rises from 0.001 to 0.01. With 5,000 tasks it waits 500, and at 0.01 the body has
     moved on: their error is nearly twice that at 0.003, because the head was fitted to features that are gone. The

@@ -48,7 +48,7 @@ from course_lib.tasks import TaskBatch
 
 @exercise(
     "02",
-    "one number, by hand",
+    "one number, k steps",
     solution=solutions.scalar_meta_gradient,
     why="Every step multiplies the distance to c by 1 - alpha, and so does the chain rule on its way back: k factors "
     "1 - alpha, times the slope of the query loss at the adapted theta.",
@@ -112,6 +112,7 @@ STEP_HINTS = {
 
 @exercise(
     "02",
+    "the inner loop",
     solution=solutions.inner_loop,
     why="Nothing is changed in place, so all tasks can start from the same `params`; `create_graph=True` keeps how the "
     "gradients depend on them.",
@@ -163,6 +164,7 @@ def _check_graph(result: dict, start: dict, batch: TaskBatch) -> Verdict:
 
 @exercise(
     "02",
+    "the meta-gradient",
     solution=solutions.meta_gradient,
     why="The inner loop is handed in, so that another one can take its place later: first order, on the head alone, or "
     "solved at once.",
@@ -266,6 +268,31 @@ def _gradient_of(
     return result
 
 
+check_open = model_answer(
+    "02",
+    "where do the arrows agree?",
+    "The angle between MAML and the union changes from place to place, from nearly none to almost opposite, and from "
+    "one set of tasks to the next. What hardly changes: from a tall wave (amplitude 2 or more) MAML's arrow is much "
+    "the shorter, about a fifth of the union's. A tall wave is easy to move, so the inner loop mends most by itself, "
+    "and the outer loop has little left to ask for.",
+)
+
+
+@exercise("02", parts=4, solution=solutions.BUG_LINES, why=solutions.BUG_REASONS)
+def check_bug(loop: int, answer: int) -> Verdict:
+    """Loop 1, 2, 3 or 4 of the notebook: the number of the line that is wrong."""
+    if unanswered(answer):
+        return WAITING
+    line, why, innocent = BUGS[loop]
+    if answer == line:
+        return right(why)
+    if not isinstance(answer, int):
+        return wrong("Give the number of a line, such as 4.")
+    if answer not in innocent:
+        return wrong(f"Lines with a number may be wrong: {', '.join(map(str, sorted([line, *innocent])))}.")
+    return wrong(SHARED.get(innocent[answer], innocent[answer]))
+
+
 @exercise("02", "bug 2, repaired", solution=solutions.REPAIRED)
 def check_repaired(loop) -> Verdict:
     """A repaired ``loop(model, batch, steps, inner_lr)`` must equal the library's for any k."""
@@ -300,24 +327,9 @@ _STILL = {
 }
 
 
-@exercise("02", parts=4, solution=solutions.BUG_LINES, why=solutions.BUG_REASONS)
-def check_bug(loop: int, answer: int) -> Verdict:
-    """Loop 1, 2, 3 or 4 of the notebook: the number of the line that is wrong."""
-    if unanswered(answer):
-        return WAITING
-    line, why, innocent = BUGS[loop]
-    if answer == line:
-        return right(why)
-    if not isinstance(answer, int):
-        return wrong("Give the number of a line, such as 4.")
-    if answer not in innocent:
-        return wrong(f"Lines with a number may be wrong: {', '.join(map(str, sorted([line, *innocent])))}.")
-    return wrong(SHARED.get(innocent[answer], innocent[answer]))
-
-
 @exercise(
     "02",
-    "a sum for a mean",
+    "a sum where a mean belongs",
     solution=solutions.SUM_RATE,
     why="The sum is ten times the mean. An inner rate means nothing without its reduction: MAML's released code adds "
     "the cross-entropies of the N ways where others take the mean, and copies that keep its 0.4 take steps N times too "
@@ -333,13 +345,3 @@ def check_sum_rate(inner_lr: float) -> Verdict:
     if abs(inner_lr - 0.01) < 1e-9:
         return wrong("With the same rate every step is too long. How much longer is the gradient of the sum?")
     return wrong("How many times the mean is the sum? The gradient grows by the same factor.")
-
-
-check_open = model_answer(
-    "02",
-    "open experiment",
-    "The angle between MAML and the union changes from place to place, from nearly none to almost opposite, and from "
-    "one set of tasks to the next. What hardly changes: from a tall wave (amplitude 2 or more) MAML's arrow is much "
-    "the shorter, about a fifth of the union's. A tall wave is easy to move, so the inner loop mends most by itself, "
-    "and the outer loop has little left to ask for.",
-)

@@ -46,6 +46,7 @@ UNCHANGED = (
 
 @exercise(
     "03",
+    "how much does a product stretch?",
     solution=solutions.stretch,
     why="Each direction is multiplied k times by its own 1 - alpha lambda; a vector along the one with the largest "
     "factor is stretched most.",
@@ -81,7 +82,10 @@ def check_stretch(stretch) -> Verdict:
 
 
 @exercise(
-    "03", solution=solutions.my_clip, why="One factor for the whole gradient keeps its direction; it is at most 1."
+    "03",
+    "clip by the norm",
+    solution=solutions.my_clip,
+    why="One factor for the whole gradient keeps its direction; it is at most 1.",
 )
 def check_clip(my_clip) -> Verdict:
     """``my_clip(g, max_norm) -> g``, shortened to ``max_norm`` where it is longer."""
@@ -111,29 +115,6 @@ def check_clip(my_clip) -> Verdict:
         if not verdict.passed:
             return verdict
     return right("The same direction, at most that long.")
-
-
-@exercise(
-    "03",
-    solution=solutions.SEGMENTS,
-    why="The derivative of m a + (k / m) b is zero at m = sqrt(k b / a), and the peak there is 2 sqrt(k a b): it grows "
-    "like sqrt(k).",
-)
-def check_segments(segments: int, steps: int, kept_bytes: float, step_bytes: float) -> Verdict:
-    """How many segments make the peak, m places kept and one segment of k / m steps, smallest."""
-    segments = number(segments)
-    if segments != int(segments):
-        return wrong("A whole number of segments was asked for: try those beside it.")
-    best = (steps * step_bytes / kept_bytes) ** 0.5
-    if abs(segments - best) < 1.1:  # k / m steps are whole, so a neighbour may count less
-        return right(f"The square root of k times what a step costs in places kept: {best:.1f}.")
-    if abs(segments - steps**0.5) < 0.6:
-        return wrong("That is sqrt(k), right if a place kept cost as much as a step. Here a step costs more.")
-    if abs(segments - best**2) < 0.6:
-        return wrong("Set the derivative of m a + (k / m) b to zero: you lack a square root.")
-    if abs(segments - (steps * kept_bytes / step_bytes) ** 0.5) < 0.6:
-        return wrong("The other way round: dear steps want short segments, and so more of them.")
-    return wrong("Minimise m a + (k / m) b over m: a for each place kept, b for each step of one segment.")
 
 
 FAIR = {  # k: {outer rate: the error of each seed}; 5 is best, at a rate of its own
@@ -189,8 +170,32 @@ def _plainly(best_k) -> object:
 
 check_open = model_answer(
     "03",
-    "open experiment",
+    "survive beyond the border",
     "The tasks at first have two, 0.047 and 0.068, a little beyond the line. At 0.047 one step takes alpha lambda_max "
     "from 2.4 to 3.9, and the second, too long as it is, lands where the loss is flatter: 1.5. Press *other tasks* "
     "once, and no rate beyond the line is calm. What saves a run is luck, not a rule.",
 )
+
+
+@exercise(
+    "03",
+    "how many segments?",
+    solution=solutions.SEGMENTS,
+    why="The derivative of m a + (k / m) b is zero at m = sqrt(k b / a), and the peak there is 2 sqrt(k a b): it grows "
+    "like sqrt(k).",
+)
+def check_segments(segments: int, steps: int, kept_bytes: float, step_bytes: float) -> Verdict:
+    """How many segments make the peak, m places kept and one segment of k / m steps, smallest."""
+    segments = number(segments)
+    if segments != int(segments):
+        return wrong("A whole number of segments was asked for: try those beside it.")
+    best = (steps * step_bytes / kept_bytes) ** 0.5
+    if abs(segments - best) < 1.1:  # k / m steps are whole, so a neighbour may count less
+        return right(f"The square root of k times what a step costs in places kept: {best:.1f}.")
+    if abs(segments - steps**0.5) < 0.6:
+        return wrong("That is sqrt(k), right if a place kept cost as much as a step. Here a step costs more.")
+    if abs(segments - best**2) < 0.6:
+        return wrong("Set the derivative of m a + (k / m) b to zero: you lack a square root.")
+    if abs(segments - (steps * kept_bytes / step_bytes) ** 0.5) < 0.6:
+        return wrong("The other way round: dear steps want short segments, and so more of them.")
+    return wrong("Minimise m a + (k / m) b over m: a for each place kept, b for each step of one segment.")
