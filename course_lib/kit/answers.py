@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import linecache
 import math
@@ -69,8 +70,8 @@ def source_to_keep(answer: FunctionType) -> str:
 
 
 def names_in(code: CodeType) -> Iterator[str]:
-    """The names of globals and attributes in a function, and in the functions inside it."""
-    yield from code.co_names
+    """The names of globals in a function, and in the functions inside it."""
+    yield from (step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             yield from names_in(inner)

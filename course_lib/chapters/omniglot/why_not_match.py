@@ -210,14 +210,15 @@ def table_picture(fig, show) -> None:
         above = {"va": "bottom", "fontsize": 9.5, "shown": here, "ha": lambda d, row=row: side(d, row)}
         label = lambda d, row=row: f"{d.labels[row]}: {numbers(d, row)}" if len(d.mean) > row else ""
         show.text(panel, lambda d, row=row: d["mean"][min(row, len(d.mean) - 1)], row - 0.2, label, **above)
-    show.title(panel, lambda d: f"{d.question.capitalize()}: up to {worth(d):.0f} points (Omniglot, 5-way 1-shot)")
+    show.title(panel, lambda d: f"{d.question.capitalize()}: {worth(d)} (Omniglot, 5-way 1-shot)")
 
 
-def worth(d) -> float:
-    """How far apart the lines of one network lie at most."""
+def worth(d) -> str:
+    """How far apart the lines of one network lie at most, in words."""
     networks = {label.partition(",")[0] for label in d.labels}
     of = lambda network: [m for label, m in zip(d.labels, d["mean"]) if label.startswith(network)]
-    return max(max(of(network)) - min(of(network)) for network in networks)
+    most = max(max(of(network)) - min(of(network)) for network in networks)
+    return f"up to {most:.0f} points" if most >= 1 else "less than a point"
 
 
 def reach(d) -> tuple[float, float]:

@@ -83,10 +83,6 @@ def nearest(d) -> str:
     return f"k = {d.steps}: {NAMES[best]} is nearest to {NAMES[d.to]}, {others[best]:.2f}"
 
 
-def misses(d) -> str:
-    return f"Theory off: MAML {percent(d.missed['maml'])}, Reptile {percent(d.missed['reptile'])}"
-
-
 def percent(part: float) -> str:
     """A share in words that stay short where it explodes."""
     return f"{part:.1%}" if part < 0.1 else f"{part:.0%}" if part < 9.99 else "> 999%"
