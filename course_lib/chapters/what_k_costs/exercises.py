@@ -171,9 +171,9 @@ def _plainly(best_k) -> object:
 check_open = model_answer(
     "03",
     "survive beyond the border",
-    "The tasks at first have two, 0.047 and 0.068, a little beyond the line. At 0.047 one step takes alpha lambda_max "
-    "from 2.4 to 3.9, and the second, too long as it is, lands where the loss is flatter: 1.5. Press *other tasks* "
-    "once, and no rate beyond the line is calm. What saves a run is luck, not a rule.",
+    "The tasks at first have three, 0.047, 0.068 and 0.1 (which at k = 20 has grown 23-fold, then 3-fold). At "
+    "0.047 one step takes alpha lambda_max from 2.3 to 3.9, and the second, too long as it is, lands where the loss is "
+    "flatter: 1.5. Press *other tasks* once, and no rate beyond the line is calm. What saves a run is luck, no rule.",
 )
 
 
