@@ -148,9 +148,9 @@ def linear_finetune(
     values, vectors = torch.linalg.eigh(support_features @ support_features.mT)  # [..., n], [..., n, n]
     weights = (flow_weights if flow else finetune_weights)(values, steps, 2 * lr / residual.shape[-1])
     coordinates = (vectors.mT @ residual.unsqueeze(-1)).squeeze(-1)  # [..., n]
-    duals = (vectors @ (weights * coordinates).unsqueeze(-1)).squeeze(-1)  # [steps + 1, ..., n]
+    duals = vectors @ (weights * coordinates).movedim(0, -1)  # [..., n, steps + 1]
     cross = features @ support_features.mT  # [..., N, n]
-    return (cross @ duals.unsqueeze(-1)).squeeze(-1)
+    return (cross @ duals).movedim(-1, 0)
 
 
 class Linearised(nn.Module):

@@ -62,9 +62,13 @@ class Problem:
 
 
 @lru_cache(maxsize=64)
+def differences(seed: int, head: str, setting: float) -> tuple[float, np.ndarray]:
+    """Of one head of HEADS, at the one number that it depends on."""
+    return Problem(seed).differences(head, setting, setting)
+
+
 def measured(seed: int, lam: float, C: float) -> dict[str, tuple[float, np.ndarray]]:
-    problem = Problem(seed)
-    return {head: problem.differences(head, lam, C) for head in HEADS}
+    return {head: differences(seed, head, setting) for head, setting in zip(HEADS, (lam, C, 0.0))}
 
 
 def compute(values: SimpleNamespace) -> dict:

@@ -49,10 +49,9 @@ def fine_tune(network: nn.Module, inner_lr: float, draw: int = 0) -> Measured:
     x, y = batch.support_x, batch.support_y
     params = stack_params(network, NUM_TASKS)
     stepped = list(trajectory(network, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
-    stages = {name: torch.cat([p[name] for p in stepped]) for name in params}  # [51 * T, ...]
     with torch.no_grad():
-        outputs = predict(network, stages, grid.expand(len(stepped) * NUM_TASKS, -1, -1))  # [51 * T, 100, 1]
-    real = outputs[..., 0].unflatten(0, (len(stepped), NUM_TASKS))  # [51, T, 100]
+        outputs = [predict(network, params, grid.expand(NUM_TASKS, -1, -1)) for params in stepped]  # [T, 100, 1] each
+    real = torch.stack(outputs)[..., 0]  # [51, T, 100]
     support = tangent_features(network, x.flatten(0, 1)).unflatten(0, (NUM_TASKS, SHOTS))  # [T, S, P]
     residual = (y - network(x)).detach()[..., 0]  # [T, S]
     options = {"steps": MAX_STEPS, "lr": inner_lr}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from course_lib.algorithms.heads import BIAS, WEIGHT
 from course_lib.algorithms.solvers import ridge_head
 from course_lib.chapters.task_heads.experiments import training_heads
-from course_lib.chapters.task_heads.task_visits import LOOKS, draw_heads, svd, walk, with_one
+from course_lib.chapters.task_heads.task_visits import LOOKS, draw_heads, walk, with_one
 from course_lib.evaluation import interval95
 from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
@@ -72,7 +72,7 @@ def setup(body: str, iteration: int, points: int, draw: int, seed: int = 0) -> d
     z = with_one(model.features(x[..., None]))  # [T, V, S, D + 1]
     first = draw_heads(NUM_TASKS * VISITS[-1], z.shape[-1] - 1, generator).view(NUM_TASKS, VISITS[-1], -1, 1)
     judge = {"x_all": batch.query_x, "y_all": batch.query_y, "target": target}
-    return {"y": y, "z": z, "parts": svd(z), "first": first} | judge
+    return {"y": y, "z": z, "gram": z @ z.mT, "first": first} | judge
 
 
 @lru_cache(maxsize=64)
@@ -86,11 +86,12 @@ def cosines(
     data, model = setup(body, iteration, points, draw, seed), network(body, iteration, seed)
     kept, result = data["first"][:, 0], {name: [] for name in ("fresh", "kept", "fresh_mean", "kept_mean")}
     for v in range(VISITS[-1]):
-        z, y, parts = data["z"][:, v], data["y"][:, v, :, None], [part[:, v] for part in data["parts"]]
-        kept = walk(z, y, kept, rate, steps, parts)
+        visit = data["z"][:, v], data["y"][:, v, :, None]
+        how = rate, steps, data["gram"][:, v]
+        kept = walk(*visit, kept, *how)
         if v + 1 not in VISITS:
             continue
-        for name, w in (("fresh", walk(z, y, data["first"][:, v], rate, steps, parts)), ("kept", kept)):
+        for name, w in (("fresh", walk(*visit, data["first"][:, v], *how)), ("kept", kept)):
             grads = body_gradients(model, w, data["x_all"], data["y_all"])  # [T, P]
             result[name].append(torch.cosine_similarity(grads, data["target"], dim=1))
             means = grads.mean(0), data["target"].mean(0)

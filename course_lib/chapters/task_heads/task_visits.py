@@ -1,7 +1,7 @@
 """A task that comes back: its head begins anew at every visit, or goes on from where the last visit left it.
 
 The body stays as it is; each visit brings a few new points of the task and k gradient steps on the head. A
-linear head's gradient descent has a closed form (``walk``), so that many visits are computed live.
+linear head takes its steps among the few residuals (``walk``), so that many visits are computed live.
 """
 
 from __future__ import annotations
@@ -47,30 +47,25 @@ def with_one(z: Tensor) -> Tensor:
     return torch.cat([z, torch.ones_like(z[..., :1])], dim=-1)
 
 
-def svd(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Thin singular value decomposition of the last two dimensions: u, s, vh."""
-    return torch.linalg.svd(z, full_matrices=False)
+def walk(z: Tensor, y: Tensor, w: Tensor, rate: float, steps: int, gram: Tensor) -> Tensor:
+    """A linear head after ``steps`` gradient steps on the mean squared error, taken among the S residuals.
 
-
-def walk(z: Tensor, y: Tensor, w: Tensor, rate: float, steps: int, parts: tuple | None = None) -> Tensor:
-    """A linear head after ``steps`` gradient steps on the mean squared error, in closed form.
-
-    Along singular direction i of z a step multiplies the distance to the minimum by 1 - rate * 2 s_i^2 / S.
+    With c = 2 rate / S a step takes c z^T r from w, and so c z z^T r from r = z w - y.
 
     Args:
         z: features with a column of ones [T, S, D + 1]. y: targets [T, S, 1].
-        w: the head before [T, D + 1, 1].
-        parts: ``svd(z)``, if it is known already; it depends on neither rate nor steps.
+        w: heads before [T, D + 1, H].
+        gram: z z^T [T, S, S], which depends on neither rate nor steps.
 
     Returns:
-        The head after the steps [T, D + 1, 1].
+        The heads after the steps [T, D + 1, H].
     """
-    u, s, vh = svd(z) if parts is None else parts  # [T, S, r], [T, r], [T, r, D + 1]
-    s = s[..., None]  # [T, r, 1]
-    shrink = (1 - rate * 2 * s.square() / z.shape[1]) ** steps
-    before = vh @ w  # [T, r, 1]
-    pull = torch.where(s > 1e-4, (1 - shrink) / s.clamp_min(1e-4), torch.zeros_like(s))
-    return w + vh.mT @ (shrink * before + pull * (u.mT @ y) - before)
+    c, residual = 2 * rate / z.shape[1], z @ w - y  # [T, S, H]
+    total = torch.zeros_like(residual)
+    for _ in range(steps):
+        total += residual
+        residual = torch.baddbmm(residual, gram, residual, alpha=-c)
+    return w - c * z.mT @ total
 
 
 def draw_heads(num_heads: int, num_features: int, generator: torch.Generator) -> Tensor:
@@ -98,7 +93,7 @@ def visits(body: str, points: int, draw: int) -> dict[str, Tensor]:
     grid = with_one(features(GRID))  # [1, 101, D + 1]
     shown = batch.info["amplitude"].sub(3.5).abs().argmin()  # the task to look at: neither flat nor steep
     first = draw_heads(NUM_TASKS * VISITS, z.shape[-1] - 1, generator).view(NUM_TASKS, VISITS, -1, 1)
-    points = {"x": x, "y": y, "z": z, "parts": svd(z)}
+    points = {"x": x, "y": y, "z": z, "gram": z @ z.mT}
     return points | {"truth": truth, "grid": grid, "first": first, "shown": shown}
 
 
@@ -128,8 +123,8 @@ def learn(body: str, points: int, steps: int, rate: float, draw: int) -> dict[st
     data = visits(body, points, draw)
     kept, errors, fits = data["first"][:, 0], {"fresh": [], "kept": []}, {"fresh": [], "kept": []}
     for v in range(VISITS):
-        z, y, parts = data["z"][:, v], data["y"][:, v, :, None], [part[:, v] for part in data["parts"]]
-        fresh, kept = (walk(z, y, w, rate, steps, parts) for w in (data["first"][:, v], kept))
+        z, y, gram = data["z"][:, v], data["y"][:, v, :, None], data["gram"][:, v]
+        fresh, kept = walk(z, y, torch.cat([data["first"][:, v], kept], -1), rate, steps, gram).split(1, -1)
         for name, w in (("fresh", fresh), ("kept", kept)):
             errors[name].append(error_of(w, data))
             fits[name].append((data["grid"][0] @ w[data["shown"]])[:, 0])

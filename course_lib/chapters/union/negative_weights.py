@@ -89,7 +89,7 @@ def picture(fig, show) -> None:
     show.level(right, 1, "as without the step")
     show.limits(right, wide, high)
     measured = {"fixable": f"share of loss that +{SMALL} removes", "loss": "loss before the step"}
-    show.also(lambda d: right.set_xlabel(f"a task's {measured[d.against]}"))
+    show.also(lambda d: right.xaxis.label.set_text(f"a task's {measured[d.against]}"))
     for marked, color in ((False, "#a8a8a8"), (True, plots.ORANGE)):
         of = lambda d, marked=marked: d.marked == marked
         slopes = lambda d, of=of: [

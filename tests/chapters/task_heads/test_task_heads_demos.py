@@ -56,6 +56,20 @@ def test_only_the_visited_heads_are_written_back():
     assert changed.min() >= 1 and changed.max() <= wave.META_BATCH
 
 
+@pytest.mark.parametrize("steps", [0, 1, 6])
+def test_the_adapted_amplitude_is_the_inner_loops_with_its_gradient(steps):
+    unit = torch.rand(2, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x, y = wave.points(unit[0], 5, torch.Generator().manual_seed(1))
+    phase, head = (part.clone().requires_grad_() for part in unit)
+    params = {wave.PHASE: phase[:, None], wave.HEAD: head[:, None, None]}
+    looped = adapt(wave.plane.wave(), params, x, y, loss_fn=mse, steps=steps, lr=0.2, only="head")[wave.HEAD][:, 0, 0]
+    direct = wave.adapted(phase, head, x, y, steps, 0.2)
+    torch.testing.assert_close(direct, looped)
+    if steps:
+        grads = [torch.autograd.grad(heads.square().sum(), (phase, head)) for heads in (direct, looped)]
+        torch.testing.assert_close(*grads)
+
+
 # The experiment ---------------------------------------------------------------------------------------------
 
 
@@ -122,7 +136,7 @@ def test_every_seed_lies_on_the_axis_at_every_stop(number):
 # The visits -------------------------------------------------------------------------------------------------
 
 
-def test_walking_in_closed_form_is_gradient_descent():
+def test_walking_among_the_residuals_is_gradient_descent():
     generator = torch.Generator().manual_seed(0)
     for points in (3, 30):
         z = torch.randn(4, points, 5, generator=generator, dtype=torch.float64)
@@ -133,7 +147,8 @@ def test_walking_in_closed_form_is_gradient_descent():
         model.features, model.head = torch.nn.Identity(), torch.nn.Linear(5, 1, dtype=torch.float64)
         walked = adapt(model, head, z, y, loss_fn=mse, steps=7, lr=0.05)
         expected = torch.cat([walked[WEIGHT].mT, walked[BIAS][..., None]], dim=1)
-        torch.testing.assert_close(visits.walk(visits.with_one(z), y, w, 0.05, 7), expected)
+        ones = visits.with_one(z)
+        torch.testing.assert_close(visits.walk(ones, y, w, 0.05, 7, ones @ ones.mT), expected)
 
 
 def test_a_remembered_head_goes_below_a_ridge_head_on_one_visit():
