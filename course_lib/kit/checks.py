@@ -149,7 +149,7 @@ class Exercise:
             return answer
         where = "above" if here else f"in notebook {self.notebook}"
         state = "is still open" if verdict.passed is None else "is not right yet"
-        state = "was right there, but needs what another cell defines" if kept else state
+        state = "was right there, but needs a number, a class or an import of another cell" if kept else state
         print(f'The course\'s answer to exercise "{self.name}" stands in: yours {where} {state}.')
         return self.model
 

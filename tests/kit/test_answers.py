@@ -105,7 +105,10 @@ def test_the_functions_that_an_answer_calls_are_kept_with_it(capsys):
     assert again.__globals__["by_two"] is not by_two  # it runs where this module is not
 
     assert check_double(with_a_number).passed  # a number of another cell is not kept
-    assert check_double.use() is double and "needs what another cell defines" in capsys.readouterr().out
+    assert (
+        check_double.use() is double
+        and "needs a number, a class or an import of another cell" in capsys.readouterr().out
+    )
 
 
 def test_an_open_exercise_shows_a_model_answer_after_one_is_written():
