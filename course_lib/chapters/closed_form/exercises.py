@@ -235,6 +235,7 @@ def check_solved_head(solved_head) -> Verdict:
     hints = {
         "must match the size": "With 7 points and 4 features the ones make Z [7, 5]: the primal's diagonal is 5.",
         "in-place operation": NEW_ONE,
+        "no attribute .?features": "`model.features` knows its weights by names without `features.`, as above.",
         "singular": "Without a penalty the system need not have a solution: add lambda on the diagonal.",
         "Sizes of tensors|same number of dimensions": (
             "The ones are one more feature: `torch.cat([z, torch.ones_like(z[:, :1])], 1)` is [S, D + 1]."
@@ -287,7 +288,8 @@ def check_solved_head(solved_head) -> Verdict:
     body = [params[name] for name in params if name.startswith("features.")]
     if not flat.requires_grad or torch.autograd.grad(flat.sum(), body, allow_unused=True)[0] is None:
         return wrong(
-            "The numbers are right, but the outer loop must go through the solve: no `detach`, `no_grad` or `.data`."
+            "The numbers are right, but the outer loop must go through the solve: no `detach`, no `no_grad`, "
+            "no `.data`, no new `Parameter`."
         )
     kept = "" if result is not params else f" But `params` is where the next task starts from. {NEW_ONE}"
     return right(f"Two lines where the k steps were, and the outer loop stays as you wrote it.{kept}")

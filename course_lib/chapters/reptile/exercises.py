@@ -28,7 +28,7 @@ from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 
-STEPS, INNER_LR, EPSILON = 3, 0.05, 0.5  # of the checks
+STEPS, INNER_LR, EPSILON = 2, 0.05, 0.3  # of the checks: steps are not as many as tasks, epsilon is not half
 LEFT_THERE = (
     "The model ended where the last task left it. Either what you kept as theta moved along (clone it), or the new "
     "weights did not get into the model (`p.copy_(...)`, not `p = ...`)."
@@ -85,7 +85,15 @@ def check_reptile(reptile) -> Verdict:
     """``reptile(inner_loop, model, batch, steps, inner_lr) -> {name: theta - mean of theta'}``, for an outer loop."""
     model, batch = small_problem()
     names = [name for name, _ in model.named_parameters()]
-    hints = {"does not require grad": "The inner loop differentiates: call it outside of `no_grad`, and detach after."}
+    hints = {
+        "does not require grad": (
+            "The inner loop differentiates by the weights it is given: take the parameters as they are (no "
+            "`state_dict`, no `detach`), call it outside of `no_grad`, and detach after."
+        ),
+        "parameter_and_buffer_dicts": "The weights go in as a dictionary: `dict(model.named_parameters())`.",
+        "required positional": "As in notebook 02: `inner_loop(model, theta, x, y, steps, inner_lr)`.",
+        "converted to Python scalars": "`torch.stack` makes one tensor of several.",
+    }
     result, (_, own, *_) = attempt(reptile, solutions.inner_loop, model, batch, STEPS, INNER_LR, hints=hints)
     answered(result)
     if not isinstance(result, dict) or set(result) != set(names):
@@ -120,6 +128,8 @@ def check_reptile(reptile) -> Verdict:
         (moves[-1], "Only the last task counts: collect where each of them ends, then take the mean."),
         (moves.mean(0) / (STEPS * INNER_LR), "Do not divide by alpha k: the way itself is wanted."),
         (moves.mean(0) / STEPS, "Do not divide by k: the way itself is wanted."),
+        (moves.sum(0) / STEPS, "You divided by the number of steps; the mean is over the tasks."),
+        ((moves.sum(0) - flat(model)) / STEPS, "You divided by the number of steps; the mean is over the tasks."),
         (moves[0], "Only the first task counts: collect where each of them ends, then take the mean."),
         (moves.sum(0) - 2 * flat(model), "That is theta minus the SUM of the ends; take their mean."),
         (one_number, "`mean()` makes one number of a whole tensor: take the mean over the tasks alone, `mean(0)`."),
@@ -180,11 +190,14 @@ def check_mended(outer_step) -> Verdict:
         descend(stepped, batch.support_x[i], batch.support_y[i])
         nn.utils.vector_to_parameters(before + EPSILON * (flat(stepped) - before), stepped.parameters())
 
-    hints = {"in-place operation": "Write into parameters inside `with torch.no_grad():`, or by `load_state_dict`."}
+    hints = {
+        "in-place operation": "Write into parameters inside `with torch.no_grad():`, or by `load_state_dict`.",
+        "NoneType": "`inner_loop(model, x, y)` returns nothing: it changes the model that it is given.",
+    }
     returned, (own, *_) = attempt(outer_step, model, batch, descend, EPSILON, hints=hints)
     untouched = flat(own).equal(theta)
     new_model = untouched and isinstance(returned, nn.Module) and returned is not own
-    if unanswered(returned) or (untouched and (returned is None or returned is own)):
+    if unanswered(returned) or (untouched and returned is None):
         return WAITING
     if untouched and not new_model:
         return wrong("The model you were given is as before. Change it and return it, or return a new one.")
@@ -195,6 +208,7 @@ def check_mended(outer_step) -> Verdict:
         (between(visited[-1]), "theta is kept now, but each task starts where the one before it ended."),
         (between(visited.mean(0)), "Each task starts where the one before it ended: put theta back first."),
         (ends[-1], LEFT_THERE),
+        (EPSILON * theta + (1 - EPSILON) * ends.mean(0), "The two weights are exchanged: epsilon belongs to the ends."),
         (between(ends[-1]), "Only the last task counts: collect a COPY of where each one ends, then take the mean."),
         (between(judged.mean(0)), "Those are the query points: the inner loop sees the support set."),
         (theta - EPSILON * (ends.mean(0) - theta), "That walks away from the ends: the sign is turned around."),

@@ -117,12 +117,19 @@ def outside_no_grad(model, batch, inner_loop, epsilon):
         (outer_step(copied, True, total, same), False, "summed"),
         (outer_step(copied, True, mean, whole), False, "epsilon is missing"),
         (outer_step(copied, True, mean, lambda epsilon: -epsilon), False, "sign is turned around"),
+        (outer_step(copied, True, mean, lambda epsilon: 1 - epsilon), False, "exchanged"),
         (on_the_queries, False, "the inner loop sees the support set"),
         (not_written_back, False, "`p.copy_(...)`, not `p = ...`"),
         (outside_no_grad, False, "inside `with torch.no_grad():`"),
         (after_each_task, False, "then moves once"),
         (lambda model, batch, inner_loop, epsilon: ..., None, "Replace the dots"),
-        (lambda model, batch, inner_loop, epsilon: model, None, "Replace the dots"),
+        (lambda model, batch, inner_loop, epsilon: None, None, "Replace the dots"),
+        (lambda model, batch, inner_loop, epsilon: model, False, "as before. Change it and return it"),
+        (
+            lambda model, batch, inner_loop, epsilon: inner_loop(model, *batch.support_x[:2]).eval(),
+            False,
+            "returns nothing",
+        ),
         (lambda model, batch, inner_loop, epsilon: model(batch), False, "raised"),
     ],
 )
@@ -215,6 +222,10 @@ def less_the_ends(collect):
     return reptile
 
 
+def from_weights(given):
+    return lambda loop, model, batch, *rest: loop(model, given(model), batch.support_x[0], batch.support_y[0], *rest)
+
+
 def in_another_order(*arguments):
     return dict(reversed(reptile_with()(*arguments).items()))
 
@@ -268,6 +279,12 @@ def in_place(inner_loop, model, batch, steps, inner_lr):
         (reptile_with(change=lambda move: move / reptile.INNER_LR), False, "divide by alpha"),
         (reptile_with(change=lambda move: move / reptile.STEPS), False, "Do not divide by k"),
         (reptile_with(collect=lambda moves: moves[0]), False, "Only the first task"),
+        (reptile_with(collect=lambda moves: moves.sum(0) / reptile.STEPS), False, "the mean is over the tasks"),
+        (less_the_ends(lambda ends: ends.sum(0) / reptile.STEPS), False, "the mean is over the tasks"),
+        (from_weights(lambda model: model.parameters()), False, "go in as a dictionary"),
+        (from_weights(lambda model: model.state_dict()), False, "no `state_dict`"),
+        (lambda loop, model, batch, steps, lr: loop(model, batch.support_x[0]), False, "As in notebook 02"),
+        (less_the_ends(lambda ends: torch.tensor([*ends.detach()]).mean(0)), False, "`torch.stack`"),
         (less_the_ends(lambda ends: ends.sum(0)), False, "minus the SUM"),
         (less_the_ends(lambda ends: ends.mean()), False, "one number of a whole tensor"),
         (in_another_order, True, "no outer derivative"),
