@@ -34,7 +34,7 @@ def faces(markup: Iterable[str]) -> str:
 
 
 def _face(family: str, style: str, weight: str, characters: set[str]) -> str:
-    font = TTFont(findfont(FontProperties(family=family, style=style, weight=weight)), lazy=True)
+    font = TTFont(findfont(FontProperties(family=family, style=style, weight=weight)), lazy=True, recalcTimestamp=False)
     cutter = subset.Subsetter(subset.Options(drop_tables=[*subset.Options().drop_tables, *DROPPED], hinting=False))
     cutter.populate(unicodes=[ord(character) for character in characters])
     cutter.subset(font)
