@@ -11,7 +11,7 @@ from course_lib.kit import checks
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHAPTERS = {"00": "start", "01": "adapting", "02": "two_loops", "03": "what_k_costs", "04": "task_heads"}
-CHAPTERS |= {"05": "features"}
+CHAPTERS |= {"05": "features", "06": "union", "07": "closed_form", "08": "reptile", "09": "omniglot", "10": "your_own"}
 HEADING = re.compile(r"^### (?:Exercise \d+|Open experiment): (.+?)(?: \(.*\))?$", re.MULTILINE)
 IN_PARTS = {"bug one": "bug 1", "bug two": "bug 2", "bug three": "bug 3", "bug four": "bug 4"}
 

@@ -142,81 +142,6 @@ def check_ridge(ridge) -> Verdict:
 
 @exercise(
     "07",
-    "the smaller system",
-    solution=solutions.SIZES,
-    why="(a) Woodbury's system has one unknown for each of the S = 5 support images. (b) The primal has D + 1 = 65 "
-    "unknowns, the column of ones counted, and there are 20 x 5 = 100 support images.",
-)
-def check_sizes(sizes) -> Verdict:
-    """Sides of the smaller system, for 5 ways, 1 shot, 256 features and for 20 ways, 5 shots, 64 features,
-    with a column of ones for the bias."""
-    if unanswered(sizes):
-        return WAITING
-    if not isinstance(sizes, (tuple, list)) or len(sizes) != 2:
-        return wrong("Two numbers were expected, such as (7, 7).")
-    few, many = map(number, sizes)
-    if few in (256, 257):
-        return wrong("That is the primal, one unknown for each feature. Woodbury has one for each support image.")
-    if few == 6 or many == 101:
-        return wrong("The ones are one more feature, so one more unknown of the primal; the dual's are the images.")
-    if few == 1:
-        return wrong("One shot of each class, but five classes: count all support images.")
-    if many == 100:
-        return wrong("100 support images are more than there are features: here the primal is smaller.")
-    if many == 64:
-        return wrong("Nearly: the column of ones is an unknown like any other.")
-    if (few, many) == (5, 65):
-        return right("A solve of a 5 x 5 system, where MAML would step through a whole network.")
-    return wrong("The primal has as many unknowns as features (and the ones), the dual as many as support images.")
-
-
-@exercise(
-    "07",
-    "class means as a head",
-    solution=solutions.means,
-    why="-|z - c|^2 = 2 c.z - |c|^2 - |z|^2, and the last term is the same for every class.",
-)
-def check_means(means) -> Verdict:
-    """``means(z, y) -> (weight [W, D], bias [W])`` with logits -|z - c_k|^2, up to what all classes share."""
-    generator = torch.Generator().manual_seed(0)
-    z = torch.randn(9, 4, generator=generator, dtype=torch.float64)
-    y = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 2])
-    result = run(means, z, y)
-    if not isinstance(result, (tuple, list)) or len(result) != 2:
-        return wrong("Two tensors were expected: weight [W, D] and bias [W].")
-    weight, bias = (part[0] for part in mean_head(z[None], y[None]))
-    centers, sums = weight / 2, one_hot(y[None], 3, z.dtype)[0].T @ z
-    in_order = z.view(3, 3, 4).mean(1)
-    known = [
-        (centers, 0 * bias, "The bias is missing: long means would win everywhere. Expand the square."),
-        (weight, 0 * bias, "The bias is missing: long means would win everywhere. Expand the square."),
-        (centers, bias / 2, "The decisions are right, but the logits are half of -|z - c|^2, so a softmax is softer."),
-        (centers, bias, "The mixed term of the square is 2 z c: the weight is twice the mean, the bias is right."),
-        (weight, -(-bias).sqrt(), "The bias is the SQUARE of the mean's length, with a minus."),
-        (weight, -bias, "Mind the sign of the bias: long means must be handicapped, not helped."),
-        (-weight, -bias, "Those are distances; logits are their negatives, so that the nearest mean wins."),
-        (2 * sums, -sums.square().sum(1), "Those are sums over the class; divide by how many there are."),
-        (-weight, bias, "Mind the sign of the mixed term: the square is taken with a minus, so it is + 2 z c."),
-        (weight, bias / 4, "A square of a length is a SUM over the 4 features, no mean."),
-        (weight, -centers.sum(1), "The bias is the SQUARE of the mean's length, with a minus."),
-        (
-            2 * in_order,
-            -in_order.square().sum(1),
-            "The drawings need not come in equal numbers: `y` says whose they are.",
-        ),
-    ]
-    for wrong_weight, wrong_bias, hint in known:
-        if compare(result[0], wrong_weight, []).passed and compare(result[1], wrong_bias, []).passed:
-            return wrong(hint)
-    for name, got, expected in (("weight", result[0], weight), ("bias", result[1], bias)):
-        verdict = compare(got, expected, [])
-        if not verdict.passed:
-            return wrong(f"In the {name}: {verdict.message}")
-    return right("A linear head like any other, and no system to solve.")
-
-
-@exercise(
-    "07",
     "your MAML, its head solved",
     solution=solutions.solved_head,
     why="Everything is differentiable in the body's parameters: autograd goes through the solve, and no step is taken.",
@@ -300,4 +225,79 @@ def _features(model: MLP, params: dict, x: Tensor) -> Tensor:
     return functional_call(model.features, body, (x,))
 
 
-check_open = model_answer("07", "which penalty", solutions.OPEN)
+check_open = model_answer("07", "which penalty would you ship?", solutions.OPEN)
+
+
+@exercise(
+    "07",
+    "which system is smaller?",
+    solution=solutions.SIZES,
+    why="(a) Woodbury's system has one unknown for each of the S = 5 support images. (b) The primal has D + 1 = 65 "
+    "unknowns, the column of ones counted, and there are 20 x 5 = 100 support images.",
+)
+def check_sizes(sizes) -> Verdict:
+    """Sides of the smaller system, for 5 ways, 1 shot, 256 features and for 20 ways, 5 shots, 64 features,
+    with a column of ones for the bias."""
+    if unanswered(sizes):
+        return WAITING
+    if not isinstance(sizes, (tuple, list)) or len(sizes) != 2:
+        return wrong("Two numbers were expected, such as (7, 7).")
+    few, many = map(number, sizes)
+    if few in (256, 257):
+        return wrong("That is the primal, one unknown for each feature. Woodbury has one for each support image.")
+    if few == 6 or many == 101:
+        return wrong("The ones are one more feature, so one more unknown of the primal; the dual's are the images.")
+    if few == 1:
+        return wrong("One shot of each class, but five classes: count all support images.")
+    if many == 100:
+        return wrong("100 support images are more than there are features: here the primal is smaller.")
+    if many == 64:
+        return wrong("Nearly: the column of ones is an unknown like any other.")
+    if (few, many) == (5, 65):
+        return right("A solve of a 5 x 5 system, where MAML would step through a whole network.")
+    return wrong("The primal has as many unknowns as features (and the ones), the dual as many as support images.")
+
+
+@exercise(
+    "07",
+    "class means are a linear head",
+    solution=solutions.means,
+    why="-|z - c|^2 = 2 c.z - |c|^2 - |z|^2, and the last term is the same for every class.",
+)
+def check_means(means) -> Verdict:
+    """``means(z, y) -> (weight [W, D], bias [W])`` with logits -|z - c_k|^2, up to what all classes share."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(9, 4, generator=generator, dtype=torch.float64)
+    y = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 2])
+    result = run(means, z, y)
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        return wrong("Two tensors were expected: weight [W, D] and bias [W].")
+    weight, bias = (part[0] for part in mean_head(z[None], y[None]))
+    centers, sums = weight / 2, one_hot(y[None], 3, z.dtype)[0].T @ z
+    in_order = z.view(3, 3, 4).mean(1)
+    known = [
+        (centers, 0 * bias, "The bias is missing: long means would win everywhere. Expand the square."),
+        (weight, 0 * bias, "The bias is missing: long means would win everywhere. Expand the square."),
+        (centers, bias / 2, "The decisions are right, but the logits are half of -|z - c|^2, so a softmax is softer."),
+        (centers, bias, "The mixed term of the square is 2 z c: the weight is twice the mean, the bias is right."),
+        (weight, -(-bias).sqrt(), "The bias is the SQUARE of the mean's length, with a minus."),
+        (weight, -bias, "Mind the sign of the bias: long means must be handicapped, not helped."),
+        (-weight, -bias, "Those are distances; logits are their negatives, so that the nearest mean wins."),
+        (2 * sums, -sums.square().sum(1), "Those are sums over the class; divide by how many there are."),
+        (-weight, bias, "Mind the sign of the mixed term: the square is taken with a minus, so it is + 2 z c."),
+        (weight, bias / 4, "A square of a length is a SUM over the 4 features, no mean."),
+        (weight, -centers.sum(1), "The bias is the SQUARE of the mean's length, with a minus."),
+        (
+            2 * in_order,
+            -in_order.square().sum(1),
+            "The drawings need not come in equal numbers: `y` says whose they are.",
+        ),
+    ]
+    for wrong_weight, wrong_bias, hint in known:
+        if compare(result[0], wrong_weight, []).passed and compare(result[1], wrong_bias, []).passed:
+            return wrong(hint)
+    for name, got, expected in (("weight", result[0], weight), ("bias", result[1], bias)):
+        verdict = compare(got, expected, [])
+        if not verdict.passed:
+            return wrong(f"In the {name}: {verdict.message}")
+    return right("A linear head like any other, and no system to solve.")

@@ -17,6 +17,7 @@ EPISODES = 20  # that the check of exercise 1 draws
 
 @exercise(
     "09",
+    "an episode, with labels",
     solution=solutions.episode,
     why="Classes and drawings without replacement, from the generator; labels are new.",
 )
@@ -83,6 +84,56 @@ def _fault_among(episodes: list) -> str:
     return ""
 
 
+check_open = model_answer(
+    "09",
+    "fool it",
+    "a character drawn askew is often taken for another one: in training a turned character was a class of its own, so "
+    "the network learnt that turning matters. Two drawings that differ in a small stroke are often one to it: 28 x 28 "
+    "points keep a pixel or two of that stroke. And it always answers: it cannot say *none of these*.",
+)
+
+
+@exercise(
+    "09",
+    "alpha for a mean",
+    solution=solutions.mean_alpha,
+    why="The code's loss is 20 times the mean, so its gradient is 20 times as long.",
+)
+def check_mean_alpha(alpha: float) -> Verdict:
+    """alpha of MAML's released code at 20 ways, in units of the mean."""
+    alpha = number(alpha)
+    answer = CODE_ALPHA * CODE_WAYS
+    if math.isclose(alpha, answer, rel_tol=1e-6):
+        return right("The same 2.0 as at 5 ways: the two alphas of the paper's table are one step.")
+    if math.isclose(alpha, CODE_ALPHA / CODE_WAYS, rel_tol=1e-6):
+        return wrong("The sum is the larger loss, so its gradient is longer: the rate for the mean must be larger.")
+    if math.isclose(alpha, CODE_ALPHA, rel_tol=1e-6):
+        return wrong("That rate is for the sum over the 20 classes. How much longer is its gradient?")
+    return wrong("The code's loss is the sum over 20 classes of a mean over the shots: 20 times the mean over all.")
+
+
+@exercise(
+    "09",
+    "how many for a tenth?",
+    solution=solutions.tasks_needed,
+    why="The half width is 1.96 sd / sqrt(n): a quarter of it takes 4^2 = 16 times the tasks.",
+)
+def check_tasks_needed(count: int) -> Verdict:
+    """How many test tasks make the 95 % interval +- 0.1 points where 600 give +- 0.4."""
+    count = number(count)
+    if abs(count - 9600) <= 1:
+        return right("A quarter of the width takes sixteen times the tasks. That is why some papers judge on 10,000.")
+    if abs(count - 2400) <= 1:
+        return wrong("The width falls with the square root of the count.")
+    if count < 600:
+        return wrong("Fewer tasks make the interval wider, not narrower.")
+    if count == 10000:
+        return wrong("Nearly: that is the round number of some papers. How many times 600 makes it just a quarter?")
+    if abs(count - 1200) <= 1:
+        return wrong("Twice the tasks make it 0.4 / sqrt(2) = 0.28.")
+    return wrong("The half width is 1.96 sd / sqrt(count). By what factor must it shrink?")
+
+
 @exercise(
     "09",
     "the nearest class mean",
@@ -121,53 +172,3 @@ def check_nearest(my_labels) -> Verdict:
     in_order = "The drawings do not come class by class: `support_y` says which are of class 0."
     mistakes += [(torch.cdist(query_x, of_place).argmin(1), in_order) for of_place in by_place]
     return compare(result, distance.argmin(1), mistakes, "Put features in the place of pixels, and this is ProtoNet.")
-
-
-@exercise(
-    "09",
-    "alpha for a mean",
-    solution=solutions.mean_alpha,
-    why="The code's loss is 20 times the mean, so its gradient is 20 times as long.",
-)
-def check_mean_alpha(alpha: float) -> Verdict:
-    """alpha of MAML's released code at 20 ways, in units of the mean."""
-    alpha = number(alpha)
-    answer = CODE_ALPHA * CODE_WAYS
-    if math.isclose(alpha, answer, rel_tol=1e-6):
-        return right("The same 2.0 as at 5 ways: the two alphas of the paper's table are one step.")
-    if math.isclose(alpha, CODE_ALPHA / CODE_WAYS, rel_tol=1e-6):
-        return wrong("The sum is the larger loss, so its gradient is longer: the rate for the mean must be larger.")
-    if math.isclose(alpha, CODE_ALPHA, rel_tol=1e-6):
-        return wrong("That rate is for the sum over the 20 classes. How much longer is its gradient?")
-    return wrong("The code's loss is the sum over 20 classes of a mean over the shots: 20 times the mean over all.")
-
-
-@exercise(
-    "09",
-    "how many tasks",
-    solution=solutions.tasks_needed,
-    why="The half width is 1.96 sd / sqrt(n): a quarter of it takes 4^2 = 16 times the tasks.",
-)
-def check_tasks_needed(count: int) -> Verdict:
-    """How many test tasks make the 95 % interval +- 0.1 points where 600 give +- 0.4."""
-    count = number(count)
-    if abs(count - 9600) <= 1:
-        return right("A quarter of the width takes sixteen times the tasks. That is why some papers judge on 10,000.")
-    if abs(count - 2400) <= 1:
-        return wrong("The width falls with the square root of the count.")
-    if count < 600:
-        return wrong("Fewer tasks make the interval wider, not narrower.")
-    if count == 10000:
-        return wrong("Nearly: that is the round number of some papers. How many times 600 makes it just a quarter?")
-    if abs(count - 1200) <= 1:
-        return wrong("Twice the tasks make it 0.4 / sqrt(2) = 0.28.")
-    return wrong("The half width is 1.96 sd / sqrt(count). By what factor must it shrink?")
-
-
-check_open = model_answer(
-    "09",
-    "fool it",
-    "a character drawn askew is often taken for another one: in training a turned character was a class of its own, so "
-    "the network learnt that turning matters. Two drawings that differ in a small stroke are often one to it: 28 x 28 "
-    "points keep a pixel or two of that stroke. And it always answers: it cannot say *none of these*.",
-)

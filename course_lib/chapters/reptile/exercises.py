@@ -43,6 +43,7 @@ def small_problem() -> tuple[nn.Module, TaskBatch]:
 
 @exercise(
     "08",
+    "the update",
     solution=solutions.update,
     why="With $\\epsilon = 0$ nothing moves, with $\\epsilon = 1$ the new theta is the mean of the ends.",
 )
@@ -76,7 +77,7 @@ def check_update(update) -> Verdict:
 
 @exercise(
     "08",
-    "your own MAML without its outer derivative",
+    "drop the outer derivative",
     solution=solutions.reptile,
     why="The query set is not looked at, and nothing is differentiated but the inner losses. What the outer loop takes "
     "for a gradient is the way back from where the inner loops end.",
@@ -167,7 +168,81 @@ def ends_from(model: nn.Module, xs: Tensor, ys: Tensor) -> Tensor:
 
 @exercise(
     "08",
-    "find the bug",
+    "predict the coefficients",
+    solution=solutions.COEFFICIENTS,
+    why="FOMAML: the fifth gradient feels the four before it, $-4$. MAML: the same once more through the pull-back "
+    "$\\prod(I - \\alpha H_j)$, $-8$. Reptile: gradient $i$ feels $i - 1$ others, $0 + 1 + 2 + 3 + 4 = 10$ beside five "
+    "gradients, $-10/5 = -2$.",
+)
+def check_coefficients(maml: float, fomaml: float, reptile: float) -> Verdict:
+    """For k = 5 gradients: how much of alpha AvgGradInner comes with one AvgGrad; Reptile's divided by its own k."""
+    answers = {"MAML": number(maml), "FOMAML": number(fomaml), "Reptile": number(reptile)}
+    expected = {"MAML": -8.0, "FOMAML": -4.0, "Reptile": -2.0}
+    hints = {
+        ("Reptile", -10.0): "-k(k-1)/2 = -10 stands beside k = 5 AvgGrads. Divide by 5.",
+        ("MAML", -4.0): "-4 is FOMAML's. MAML's second derivatives bring the same once more.",
+        ("Reptile", -4.0): "Reptile adds up all five gradients, and only the last one feels four others.",
+        (
+            "Reptile",
+            -2.5,
+        ): "The five gradients feel 0, 1, 2, 3 and 4 others: k - 1 = 4 is the most, half of it the mean.",
+        ("FOMAML", 0.0): "FOMAML's gradient, too, is taken after four steps: what they did is in it.",
+        ("MAML", -6.0): "That is for k = 4 gradients; here there are five.",
+        ("FOMAML", -3.0): "That is for k = 4 gradients; here there are five.",
+        ("MAML", -10.0): "k counts gradients: four of them come before the one that judges.",
+        ("FOMAML", -5.0): "k counts gradients: four of them come before the one that judges.",
+    }
+    for name, value in answers.items():
+        if abs(value - expected[name]) > 1e-9:
+            if abs(value + expected[name]) < 1e-9:
+                return wrong(f"{name}: mind the sign. A step moves AGAINST the gradient.")
+            again = "Count the earlier gradients that each gradient feels."
+            return wrong(f"{name}: {hints.get((name, value), again)}")
+    return right("MAML leans four times as far toward agreement as Reptile.")
+
+
+check_open = model_answer(
+    "08",
+    "the outer rate and the time",
+    "at 0.001 nothing has converged, so the ranking is one of speed: Reptile's own outer loop, which takes long steps, "
+    "looks best. At 0.003 and 0.01 all come down, Reptile and MAML side by side; at 0.03 MAML and FOMAML scatter and "
+    "Reptile does not. A single outer rate compares outer rates, not methods; a few live seconds compare who starts "
+    "fast.",
+)
+
+
+@exercise(
+    "08",
+    "how hard a task pulls",
+    solution=solutions.pull,
+    why="The gradient is $2 x (\\theta \\cdot x - y)$, so a step multiplies the residual by $1 - 2\\alpha|x|^2$, and "
+    "the distance is the residual divided by $|x|$.",
+)
+def check_pull(pull) -> Verdict:
+    """``pull(alpha, length, k)``: the part of the way to its line that a task's inner loop goes; length [D]."""
+    length = torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64)
+    alpha, k = 0.1, 4
+    result = run(pull, alpha, length, k)
+    left = 1 - 2 * alpha * length**2  # of the distance, after one step
+    mistakes = [
+        (left**k, "That is what is LEFT of the distance. The part gone is one minus it."),
+        (1 - left, "That is one step. k of them multiply what is left."),
+        (1 - (1 - alpha * length**2) ** k, "The derivative of the SQUARE brings a factor of 2."),
+        (1 - (1 - 2 * alpha * length) ** k, "The residual brings one |x| and the gradient's direction the other."),
+        (2 * alpha * k * length**2, "That is the first order in alpha; the power is exact."),
+        (alpha * k * length**2, "That is the first order in alpha, and the SQUARE brings a factor of 2."),
+        (1 - left ** (k - 1), "k steps, so the k-th power of what one of them leaves."),
+        ((1 - left) ** k, "What k steps multiply is what is LEFT, not the part gone."),
+        ((1 - alpha * length**2) ** k, "That is what is LEFT of the distance; and the SQUARE brings a factor of 2."),
+        (1 - (2 - left) ** k, "Mind the sign: a step takes 2 alpha |x|^2 of the distance away."),
+        (1 - (1 - alpha * length) ** k, "The derivative of the SQUARE brings 2, and |x| comes twice: 2 alpha |x|^2."),
+    ]
+    return compare(result, 1 - left**k, mistakes, "With many steps it is 1 for every task, however flat.")
+
+
+@exercise(
+    "08",
+    "a step that is not Reptile",
     solution=solutions.outer_step,
     why="`dict(model.named_parameters())` holds the parameters themselves, not their values: when the inner loop "
     "changes the model in place, `theta` changes with it, and `p - theta[name]` is zero. And each task must start from "
@@ -220,76 +295,3 @@ def check_mended(outer_step) -> Verdict:
     if verdict.passed and new_model:
         return right("The result is in a new model: whoever calls this must go on with what it returns.")
     return verdict
-
-
-@exercise(
-    "08",
-    solution=solutions.COEFFICIENTS,
-    why="FOMAML: the fifth gradient feels the four before it, $-4$. MAML: the same once more through the pull-back "
-    "$\\prod(I - \\alpha H_j)$, $-8$. Reptile: gradient $i$ feels $i - 1$ others, $0 + 1 + 2 + 3 + 4 = 10$ beside five "
-    "gradients, $-10/5 = -2$.",
-)
-def check_coefficients(maml: float, fomaml: float, reptile: float) -> Verdict:
-    """For k = 5 gradients: how much of alpha AvgGradInner comes with one AvgGrad; Reptile's divided by its own k."""
-    answers = {"MAML": number(maml), "FOMAML": number(fomaml), "Reptile": number(reptile)}
-    expected = {"MAML": -8.0, "FOMAML": -4.0, "Reptile": -2.0}
-    hints = {
-        ("Reptile", -10.0): "-k(k-1)/2 = -10 stands beside k = 5 AvgGrads. Divide by 5.",
-        ("MAML", -4.0): "-4 is FOMAML's. MAML's second derivatives bring the same once more.",
-        ("Reptile", -4.0): "Reptile adds up all five gradients, and only the last one feels four others.",
-        (
-            "Reptile",
-            -2.5,
-        ): "The five gradients feel 0, 1, 2, 3 and 4 others: k - 1 = 4 is the most, half of it the mean.",
-        ("FOMAML", 0.0): "FOMAML's gradient, too, is taken after four steps: what they did is in it.",
-        ("MAML", -6.0): "That is for k = 4 gradients; here there are five.",
-        ("FOMAML", -3.0): "That is for k = 4 gradients; here there are five.",
-        ("MAML", -10.0): "k counts gradients: four of them come before the one that judges.",
-        ("FOMAML", -5.0): "k counts gradients: four of them come before the one that judges.",
-    }
-    for name, value in answers.items():
-        if abs(value - expected[name]) > 1e-9:
-            if abs(value + expected[name]) < 1e-9:
-                return wrong(f"{name}: mind the sign. A step moves AGAINST the gradient.")
-            again = "Count the earlier gradients that each gradient feels."
-            return wrong(f"{name}: {hints.get((name, value), again)}")
-    return right("MAML leans four times as far toward agreement as Reptile.")
-
-
-@exercise(
-    "08",
-    "how hard a task pulls",
-    solution=solutions.pull,
-    why="The gradient is $2 x (\\theta \\cdot x - y)$, so a step multiplies the residual by $1 - 2\\alpha|x|^2$, and "
-    "the distance is the residual divided by $|x|$.",
-)
-def check_pull(pull) -> Verdict:
-    """``pull(alpha, length, k)``: the part of the way to its line that a task's inner loop goes; length [D]."""
-    length = torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64)
-    alpha, k = 0.1, 4
-    result = run(pull, alpha, length, k)
-    left = 1 - 2 * alpha * length**2  # of the distance, after one step
-    mistakes = [
-        (left**k, "That is what is LEFT of the distance. The part gone is one minus it."),
-        (1 - left, "That is one step. k of them multiply what is left."),
-        (1 - (1 - alpha * length**2) ** k, "The derivative of the SQUARE brings a factor of 2."),
-        (1 - (1 - 2 * alpha * length) ** k, "The residual brings one |x| and the gradient's direction the other."),
-        (2 * alpha * k * length**2, "That is the first order in alpha; the power is exact."),
-        (alpha * k * length**2, "That is the first order in alpha, and the SQUARE brings a factor of 2."),
-        (1 - left ** (k - 1), "k steps, so the k-th power of what one of them leaves."),
-        ((1 - left) ** k, "What k steps multiply is what is LEFT, not the part gone."),
-        ((1 - alpha * length**2) ** k, "That is what is LEFT of the distance; and the SQUARE brings a factor of 2."),
-        (1 - (2 - left) ** k, "Mind the sign: a step takes 2 alpha |x|^2 of the distance away."),
-        (1 - (1 - alpha * length) ** k, "The derivative of the SQUARE brings 2, and |x| comes twice: 2 alpha |x|^2."),
-    ]
-    return compare(result, 1 - left**k, mistakes, "With many steps it is 1 for every task, however flat.")
-
-
-check_open = model_answer(
-    "08",
-    "the outer rate and the time",
-    "at 0.001 nothing has converged, so the ranking is one of speed: Reptile's own outer loop, which takes long steps, "
-    "looks best. At 0.003 and 0.01 all come down, Reptile and MAML side by side; at 0.03 MAML and FOMAML scatter and "
-    "Reptile does not. A single outer rate compares outer rates, not methods; a few live seconds compare who starts "
-    "fast.",
-)

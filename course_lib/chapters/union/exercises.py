@@ -33,6 +33,7 @@ ENTRY_BY_ENTRY = "`*` and `**` work entry by entry; matrices are multiplied with
 
 @exercise(
     "06",
+    "the union's loss",
     solution=solutions.union_loss,
     why="Nothing adapts. One backward pass gives the gradient of the body, and of the heads of the tasks in the batch; "
     "the other heads wait for their tasks to come by.",
@@ -120,7 +121,7 @@ def check_weight(weight) -> Verdict:
 
 @exercise(
     "06",
-    "a rate for a weight",
+    "choose a rate",
     solution=solutions.RATE,
     why="$(1 - 4\\alpha)^2 = 4$ has the roots $\\alpha = -1/4$ and $\\alpha = 3/4$.",
 )
@@ -136,6 +137,17 @@ def check_rate_for_weight(alpha: float) -> Verdict:
     if abs(alpha + 0.75) < 1e-6:
         return wrong("At -0.75 the weight is 16: you solved 1 - 4 alpha = 4; the weight is the square of that.")
     return wrong("Solve (1 - 4 alpha)^2 = 4.")
+
+
+check_open = model_answer(
+    "06",
+    "where does the sign turn?",
+    "the less the outer loop sees, the longer a negative rate holds on. With five tasks of two query points it is "
+    "best, as the network is or after one step; with ten query points, or twenty tasks, one step turns it "
+    "positive; after ten steps at test time it is positive everywhere. Noise helps the negative side. Few query "
+    "points are fitted exactly, accidents included, and a negative rate fits them with smaller changes; whoever "
+    "may adapt for long wants a network that is made for it.",
+)
 
 
 @exercise(
@@ -176,14 +188,3 @@ def check_share(share) -> Verdict:
         ),
     ]
     return compare(result, step @ hq @ step @ error, mistakes, "Its length, relative to alpha = 0, is a task's weight.")
-
-
-check_open = model_answer(
-    "06",
-    "where the sign turns",
-    "the less the outer loop sees, the longer a negative rate holds on. With five tasks of two query points it is "
-    "best, as the network is or after one step; with ten query points, or twenty tasks, one step turns it "
-    "positive; after ten steps at test time it is positive everywhere. Noise helps the negative side. Few query "
-    "points are fitted exactly, accidents included, and a negative rate fits them with smaller changes; whoever "
-    "may adapt for long wants a network that is made for it.",
-)

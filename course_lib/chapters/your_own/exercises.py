@@ -98,7 +98,7 @@ def centred(height: Tensor, about: Tensor) -> Tensor:
 
 @exercise(
     "10",
-    "which method",
+    "choose",
     solution=solutions.CHOICE,
     why="(a) R2D2 needs no step at test time, and squared error is its own loss. (b) R2D2 solves for a head under the "
     "squared error alone; MAML takes any differentiable loss. (c) Reptile takes no derivative through the steps, so "
@@ -167,4 +167,4 @@ def check_claim(claim) -> Verdict:
     return right("It can fail, it says by how much, and anyone can draw again.")
 
 
-check_open = model_answer("10", "how large a task is", solutions.OPEN)
+check_open = model_answer("10", "how large is a task?", solutions.OPEN)
