@@ -280,15 +280,16 @@ def squared_distance(setting: MixedLinear, train_lr: float, *, large_p: bool = F
         crowding, t = 1.0, q / p * (1 + train_lr**2 * p / n) / inner_gain(train_lr, n, p)
     else:
         crowding = (p - q - 1) / (p - N - 1)
-        t = q / (p - q - 1) * _noise_gain(setting, train_lr) / _noise_gain(setting, 0.0)
+        t = q / (p - q - 1) * _noise_gain(n, q, p, train_lr) / _noise_gain(n, q, p, 0.0)
     return (1 - N / p) * setting.start_distance**2 + crowding * (N / p * setting.spread**2 + m * t * setting.noise**2)
 
 
-def _noise_gain(setting: MixedLinear, lr: float) -> float:
+@lru_cache(maxsize=4096)
+def _noise_gain(support: int, queries: int, dim: int, lr: float) -> float:
     """t of `squared_distance`: how loud the label noise of one task is in its own solution."""
-    xq, xq_h, cross = _single_tasks(setting.support, setting.queries, setting.dim)
+    xq, xq_h, cross = _single_tasks(support, queries, dim)
     B = xq - lr * xq_h  # [*, Q, P]
-    noise = torch.eye(setting.queries, dtype=FLOAT) + lr**2 * cross @ cross.mT  # [*, Q, Q]
+    noise = torch.eye(queries, dtype=FLOAT) + lr**2 * cross @ cross.mT  # [*, Q, Q]
     return torch.linalg.solve(B @ B.mT, noise).diagonal(dim1=-2, dim2=-1).sum(-1).mean().item()
 
 

@@ -39,14 +39,28 @@ RUNS = {True: 250, False: 40}  # over-parameterised or not; the latter takes lon
 TEST_TASKS, POINTS = 10, 50  # new tasks for each run, with adapt_points to adapt on and the rest to score
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=1)  # 60 to 200 MB
+def loud(num_tasks: int, seed: int) -> tuple[LinearTasks, LinearTasks]:
+    """Training tasks whose labels have a noise of 1, and new tasks to test each run on."""
+    problem = MixedLinear(num_tasks=num_tasks, noise=1.0)
+    generator = torch.Generator().manual_seed(seed)
+    runs, support = RUNS[problem.overparameterised], problem.adapt_points
+    new = replace(problem, num_tasks=TEST_TASKS, support=support, queries=POINTS - support)
+    return problem.sample(runs, generator), new.sample(runs, generator)
+
+
+def with_noise(tasks: LinearTasks, noise: float) -> LinearTasks:
+    """``loud`` tasks with another noise, so many times theirs."""
+    quiet = [(x @ tasks.weights.unsqueeze(-1)).squeeze(-1) for x in (tasks.support_x, tasks.query_x)]
+    support_y, query_y = (y + noise * (of - y) for y, of in zip(quiet, (tasks.support_y, tasks.query_y)))
+    return tasks._replace(support_y=support_y, query_y=query_y)
+
+
+@lru_cache(maxsize=4)
 def trained(num_tasks: int, noise: float, seed: int) -> tuple[MixedLinear, Tensor, LinearTasks]:
     """The problem, MAML's solution for every rate of training [R, 31, P], and new tasks to test it on."""
     problem = MixedLinear(num_tasks=num_tasks, noise=noise)
-    generator = torch.Generator().manual_seed(seed)
-    runs, support = RUNS[problem.overparameterised], problem.adapt_points
-    tasks = problem.sample(runs, generator)
-    new = replace(problem, num_tasks=TEST_TASKS, support=support, queries=POINTS - support).sample(runs, generator)
+    tasks, new = (with_noise(part, noise) for part in loud(num_tasks, seed))
     return problem, meta_train(tasks, TRAIN_LRS, problem.start()), new
 
 
