@@ -38,6 +38,7 @@ CHROMIUM_FLAGS = [
 ]
 OVERRIDES = json.loads((ROOT / "tools" / "jupyterlab_overrides.json").read_text())  # what `make lab` sets
 SETTINGS = OVERRIDES | {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}  # all cells in the page
+FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
 SECOND = 1000  # playwright counts milliseconds
 
 
@@ -178,12 +179,13 @@ class NotebookPage:
             state = self.page.evaluate("""() => {
                 const cells = [...panel.content.widgets].filter(c => c.model.type === 'code'
                                                                      && c.model.sharedModel.source.trim());
-                const outputs = cells.flatMap(c => c.model.outputs.toJSON());
+                const outputs = cells.flatMap(({model: {outputs}}) =>
+                    Array.from({length: outputs.length}, (_, index) => outputs.get(index)));
                 return {left: cells.filter(c => c.model.executionCount === null).length,
                         started: cells.some(c => c.promptNode?.textContent.includes('*')
                                                  || c.model.executionCount !== null),
                         idle: panel.sessionContext.session?.kernel?.status === 'idle',
-                        errors: outputs.filter(o => o.output_type === 'error')
+                        errors: outputs.filter(o => o.type === 'error').map(o => o.toJSON())
                                    .map(o => [o.ename, o.evalue, ...o.traceback].join('\\n'))}; }""")
             assert not state["errors"], "a cell failed:\n" + "\n".join(state["errors"])
             if (not state["left"] and state["idle"]) or (state["started"] and not wait):
@@ -244,11 +246,6 @@ class LiveDemo:
                 return [...new Uint8Array(digest)].map(b => b.toString(16).padStart(2, '0')).join('');
             } catch (error) { if (tries > 4) throw error; } }""")  # a blob that was replaced meanwhile is gone
 
-    @property
-    def pending(self) -> bool:
-        """Whether the page waits for an answer to what a person did."""
-        return self.box.get_attribute("data-pending") == "true" or self.box.locator(".demo-stop:enabled").count() > 0
-
     def wait_until(self, holds: Callable[[], bool], patience: float = 20.0) -> None:
         """Wait until something holds; AssertionError with what the demo says if it never does."""
         deadline = time.monotonic() + patience
@@ -258,13 +255,21 @@ class LiveDemo:
 
     def settled(self, pause: float = 0.25, patience: float = 90.0) -> str:
         """The picture once every answer has come and none has for ``pause`` seconds."""
-        deadline, last, since = time.monotonic() + patience, self.picture(), time.monotonic()
-        while time.monotonic() - since < pause:
-            assert time.monotonic() < deadline, f"{self.title!r}: the picture keeps changing"
-            time.sleep(0.03)
-            if self.pending or self.picture() != last:
-                last, since = self.picture(), time.monotonic()
-        return last
+        still = self.box.evaluate(
+            """async (box, [pause, patience]) => {
+            const image = box.querySelector("img.demo-picture"), begun = performance.now();
+            let last = image.src, since = begun;  // each picture has an address of its own
+            while (performance.now() - since < pause) {
+                if (performance.now() - begun > patience) return false;
+                await new Promise(done => setTimeout(done, 20));
+                if (box.dataset.pending === "true" || box.querySelector(".demo-stop:enabled") || image.src !== last)
+                    [last, since] = [image.src, performance.now()];
+            }
+            return true; }""",
+            [pause * SECOND, patience * SECOND],
+        )
+        assert still, f"{self.title!r}: the picture keeps changing"
+        return self.picture()
 
     def is_slider(self, control: Locator) -> bool:
         return control.locator("input[type=range]").count() > 0
