@@ -120,7 +120,7 @@ ODD = {
 @pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 def test_an_odd_answer_gets_a_verdict(check, answer, monkeypatch):
-    monkeypatch.setattr(checks, "SECONDS", 0.1 if answer is endless or answer is generator else 10.0)
+    monkeypatch.setattr(checks, "SECONDS", 0.02 if answer is endless or answer is generator else 10.0)
     begun = time.perf_counter()
     verdict = check(*[answer] * len(signature(check).parameters))
     assert isinstance(verdict, Verdict) and not verdict.passed

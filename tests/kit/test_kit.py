@@ -46,7 +46,7 @@ def test_the_demo_of_the_tests_passes_every_corner(demo):
 
 
 def test_corners_reach_both_ends_of_every_control_and_every_view(demo):
-    corners = list(corners_of(demo))
+    corners = corners_of(demo)
     for name, control in demo.controls.items():
         for end in control.ends:
             assert end in [corner[name] for corner in corners]
