@@ -25,7 +25,6 @@ from pathlib import Path
 
 from course_lib.chapters import demo_modules, open_demo
 from course_lib.kit.lesson import Lesson, lessons
-from course_lib.kit.present.server import Program, serve
 from course_lib.kit.present.supervise import free_port, supervise
 
 PORT = 8424
@@ -87,7 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     there = chosen(options.chapter)
     query = opening(options.demo, there)
     if options.draw:
-        asyncio.run(serve(Program(there, open_demo), os.environ[TOKEN], options.port))
+        server = import_module("course_lib.kit.present.server")  # here alone: who supervises is to start this at once
+        asyncio.run(server.serve(server.Program(there, open_demo), os.environ[TOKEN], options.port))
         return 0
     if options.pdf:
         showings = [showing for lesson in there for showing in lesson.showings]
