@@ -37,7 +37,7 @@ def home(pages: list[Page], pads: dict[str, Any]) -> str:
     link = '<li><a href="{}.html">{}</a> {}</li>'
     chapters = "".join(link.format(page.name, html.escape(page.title), _opening(page)) for page in pages)
     return (
-        f"{QUESTION}{_with_data('wave-place', wave())}{PLAY}{game_on_page(GAME)}"
+        f'{QUESTION}{_with_data("wave-place", wave())}<div class="live">{PLAY}{game_on_page(GAME)}</div>'
         f"{DRAW}{pads_on_page(pads, 'draw', '')}"
         f'<h2 id="chapters-of-the-course">The course</h2><ol class="contents">{chapters}</ol>'
     )

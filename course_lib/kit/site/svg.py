@@ -26,6 +26,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_svg import RendererSVG
+from matplotlib.collections import QuadMesh
 from matplotlib.image import AxesImage
 from matplotlib.textpath import text_to_path
 from PIL import Image
@@ -137,6 +138,9 @@ class Draughtsman:
         for image in self._smooth:
             for element in drawing.parts.get(image.get_gid(), ElementTree.Element("g")).iter("image"):
                 element.attrib.pop("style", None)  # "pixelated"
+        for mesh in self.figure.findobj(QuadMesh):  # a colour bar: no seams between its cells
+            if mesh.get_gid() in drawing.parts:
+                drawing.parts[mesh.get_gid()].set("shape-rendering", "crispEdges")
         return drawing
 
     def _animate(self, on: bool) -> None:

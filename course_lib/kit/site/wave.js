@@ -52,8 +52,8 @@ function mountWave(root, told) {
   const picture = svg("svg", {viewBox: `0 0 ${W} ${H}`, class: "wave", role: "img"}, svg("defs", {}, window_), shades, frame(plane), frame(curve),
     svg("g", {"clip-path": "url(#wave-window)"}, goal, path, dots), truth, before, after, support, left, right, ...ticks(plane, told.phases), ...ticks(plane, told.amplitudes, true),
     words(plane.x + plane.w / 2, H - 6, "phase", {"text-anchor": "middle"}), words(14, plane.y + plane.h / 2, "amplitude", {transform: `rotate(-90 14 ${plane.y + plane.h / 2})`, "text-anchor": "middle"}),
-    words(curve.x + curve.w / 2, H - 6, "x", {"text-anchor": "middle"}), words(curve.x + 8, curve.y + curve.h - 28, "dashed: the task's true curve, known at five points"),
-    words(curve.x + 8, curve.y + curve.h - 10, "thin: at θ; thick: after the inner loop"));
+    words(curve.x + curve.w, curve.y + curve.h + 18, "x", {"text-anchor": "end"}), words(curve.x, curve.y + curve.h + 18, "dashed: the task's true curve, known at five points"),
+    words(curve.x, curve.y + curve.h + 36, "thin: at θ; thick: after the inner loop"));
   const handle = make("button", {type: "button", className: "demo-handle wave-handle", "aria-roledescription": "movable point"});
   const stage = make("div", {className: "demo-frame"}, picture, handle), said = make("p", {className: "wave-said", role: "status"});
 
