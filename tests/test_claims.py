@@ -1,6 +1,7 @@
 """What the notebooks say about results is what the tables say, and what fresh draws say too."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -17,6 +18,7 @@ EXPERIMENTS = experiments.all_experiments()
 QUICK = 1.5  # seconds a draw
 
 
+@cache
 def prose(path: Path) -> str:
     return "\n\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
 

@@ -5,6 +5,7 @@ The network and the wave that run in the page are held against PyTorch here.
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests.browser.lab import CHROMIUM_FLAGS
 
 pytestmark = pytest.mark.browser
 CHAPTERS = ("01",)
+LIMIT = 300_000  # bytes of a demo, packed
 FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
 
 
@@ -32,6 +34,11 @@ def folder(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("site")
     assert site.main([str(out), "--only", *CHAPTERS]) == 0
     return out
+
+
+def test_every_recording_is_light(folder):
+    packed = {path.stem: len(gzip.compress(path.read_bytes())) for path in (folder / "assets/demos").glob("*.js")}
+    assert len(packed) > 5 and max(packed.values()) < LIMIT, packed
 
 
 @pytest.fixture(scope="module")
