@@ -245,6 +245,16 @@ def test_every_import_is_a_requirement():
     assert unknown == {}
 
 
+def test_a_demo_touches_nothing_that_a_running_cell_shares():
+    shared = re.compile(
+        r"catch_warnings|simplefilter|rc_context|rcParams|set_num_threads|set_default_dtype|manual_seed"
+    )
+    demos = [p for p in (ROOT / "course_lib" / "chapters").rglob("*.py") if "def picture(" in p.read_text()]
+    own = re.compile(r"Generator\(\S*\)\.manual_seed")  # a generator of its own
+    found = {p.name: shared.findall(own.sub("", p.read_text())) for p in demos}
+    assert len(demos) > 40 and {name: words for name, words in found.items() if words} == {}
+
+
 @pytest.mark.slow
 def test_an_installed_package_brings_its_data(tmp_path):
     copy = tmp_path / "project"
