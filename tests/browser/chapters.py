@@ -43,7 +43,7 @@ def every_demo_fits_and_moves(notebook: NotebookPage, name: str, every: bool) ->
         for size in ("normal", "large"):
             if size == "large":
                 demo.button("large print").click()
-            demo.settled()
+            demo.settled(pause=0.4)  # the room is measured anew 0.3 s after a picture, when its words stand
             assert demo.box.bounding_box()["height"] <= ROOM, f"{demo.title} in {size} print"
             if FOLDER_OF_SCREENSHOTS:
                 demo.box.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / f"{name}_{number}_{size}.png")
