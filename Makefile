@@ -9,7 +9,7 @@ STAMP := .venv/installed-$(firstword $(KEY))
 BENCH_KEY := $(shell cksum < benchmarks/requirements.txt)
 BENCH_STAMP := .venv-bench/installed-$(firstword $(KEY))-$(firstword $(BENCH_KEY))
 CELL_TIMEOUT := 300# seconds that one notebook cell may take under test
-TEST_JOBS := 3# processes for two cores: browsers wait. A file's tests stay together (a notebook's cells share a kernel)
+TEST_JOBS := 2# processes, one a core; a third makes browsers wait. A file's tests stay together (a notebook's share a kernel)
 
 # The course's networks are tiny: one thread is as fast as several, and leaves the others to the browser.
 lab present test site figures notebooks: export OMP_NUM_THREADS ?= 1
