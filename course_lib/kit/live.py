@@ -32,7 +32,7 @@ class Live:
         self._demo = demo
         self.error: Exception | None = None  # what the error box shows
         self._version = self._drawn = 0  # of the values: asked for, and in the picture
-        self._stopped = self._closed = self._running = self._pinned = self._large = False
+        self._stopped = self._closed = self._running = self._pinned = self._large = self._asked = False
         self._fit: tuple[float | None, float, float | None] = None, 2.0, None
         self._heard: tuple[str, int] = "", 0
         self._last: dict[tuple, int] = {}  # the number of the last message about each thing that moves
@@ -68,7 +68,9 @@ class Live:
             return self._publish()
         busy = self._task is not None and not self._task.done()
         if what in ("fit", "large", "pin", "stop"):  # the same data
-            if not busy:
+            if busy:
+                self._asked = True  # the picture may be drawn already, in the size before
+            else:
                 self._redraw()
             return
         self._version += 1
@@ -126,7 +128,10 @@ class Live:
             except Exception as error:
                 self.error = error
             self._running = False
-            self._publish()
+            if self._asked:
+                self._redraw()
+            else:
+                self._publish()
             self._drawn = max(self._drawn, version)  # a cell may have shown newer values meanwhile
 
     async def _play(self, version: int) -> None:
@@ -179,6 +184,7 @@ class Live:
 
     def _redraw(self) -> None:
         """The same data, in the size and print that the page now wants."""
+        self._asked = False
         with self._demo.lock:
             if not self._closed:
                 self._demo.picture.fit(*self._fit, large=self._large).paint()

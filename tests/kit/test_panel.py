@@ -50,6 +50,21 @@ def test_a_message_that_was_overtaken_changes_nothing():
     assert demo.data.y == 7 and demo.panel.state["heard"] == ["a", 5]
 
 
+def test_a_room_that_changes_once_the_picture_is_drawn_and_not_yet_sent_is_filled(monkeypatch):
+    demo = tiny(lambda values: {"y": values.level})
+    do(demo, "fit", width=400, ratio=1.0)
+    show, news = demo.panel._show, [{"do": "fit", "width": 500, "ratio": 1.0}]
+
+    def shown(data):
+        show(data)
+        if news:
+            demo.panel.hear(news.pop())  # the loop hears it before the computation's end
+
+    monkeypatch.setattr(demo.panel, "_show", shown)
+    do(demo, "set", name="level", to=7)
+    assert demo.data.y == 7 and demo.picture.pixels.shape[1] == 500
+
+
 def test_demos_are_computed_and_drawn_in_one_thread_and_leave_no_setting_changed(demo):
     before = dict(mpl.rcParams), torch.get_num_threads(), threading.active_count()
     threads = set()
