@@ -32,7 +32,7 @@ class Live:
         self._demo = demo
         self.error: Exception | None = None  # what the error box shows
         self._version = self._drawn = 0  # of the values: asked for, and in the picture
-        self._stopped = self._closed = self._running = self._pinned = self._large = self._asked = False
+        self._stopped = self._closed = self._running = self._pinned = self._large = self._repaint = False
         self._fit: tuple[float | None, float, float | None] = None, 2.0, None
         self._heard: tuple[str, int] = "", 0
         self._last: dict[tuple, int] = {}  # the number of the last message about each thing that moves
@@ -69,7 +69,7 @@ class Live:
         busy = self._task is not None and not self._task.done()
         if what in ("fit", "large", "pin", "stop"):  # the same data
             if busy:
-                self._asked = True  # the picture may be drawn already, in the size before
+                self._repaint = True  # if the picture is drawn already, in the size before
             else:
                 self._redraw()
             return
@@ -128,7 +128,7 @@ class Live:
             except Exception as error:
                 self.error = error
             self._running = False
-            if self._asked:
+            if self._repaint:
                 self._redraw()
             else:
                 self._publish()
@@ -176,6 +176,7 @@ class Live:
             done.result(seconds)
 
     def _show(self, data: Any) -> None:
+        self._repaint = False
         with self._demo.lock:
             if not self._closed:
                 self._demo.picture.fit(*self._fit, large=self._large)
@@ -184,7 +185,7 @@ class Live:
 
     def _redraw(self) -> None:
         """The same data, in the size and print that the page now wants."""
-        self._asked = False
+        self._repaint = False
         with self._demo.lock:
             if not self._closed:
                 self._demo.picture.fit(*self._fit, large=self._large).paint()

@@ -40,7 +40,7 @@ def folder(tmp_path_factory) -> Path:
 def test_the_kit_in_a_browser(open_notebook):
     notebook = open_notebook("kit.ipynb")
     demo, fragile, _ = notebook.demos()
-    page, first = notebook.page, demo.settled()
+    page, first = notebook.page, demo.settled(pause=1.0)
 
     for control in demo.controls():  # by keyboard
         demo.move(control)
@@ -71,10 +71,12 @@ def test_the_kit_in_a_browser(open_notebook):
     assert demo.button("one point only").get_attribute("aria-pressed") == "true"
 
     demo.reset()
-    demo.button("play").click()  # to its end and back
-    demo.wait_until(lambda: slider.locator("output").inner_text() == "50")
-    demo.wait_until(lambda: demo.button("play").get_attribute("aria-pressed") == "false")
+    slider.evaluate("""control => { const output = control.querySelector("output"); window.passed = [];
+        new MutationObserver(() => passed.push(output.textContent)).observe(output, {childList: true}); }""")
+    demo.button("play").click()  # to its end, to its start and back
+    demo.wait_until(lambda: demo.button("play").get_attribute("aria-pressed") == "false", patience=60.0)
     assert demo.settled() == first and slider.locator("output").inner_text() == "10"
+    assert {"0", "50"} <= set(page.evaluate("passed"))
 
     assert not demo.problem and not fragile.problem  # errors in words, and the way back
     whole = fragile.settled()

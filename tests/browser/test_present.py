@@ -63,13 +63,15 @@ def page(browser, server):
 def settled(page: Page, patience: float = 60.0) -> None:
     """Wait for the demo on show, drawn at the size of its room, and for an answer to everything that was done."""
     deadline = time.monotonic() + patience
-    while not page.evaluate("""() => {
+    while missing := page.evaluate("""() => {
         const room = document.querySelector("main"), img = room.querySelector("img.demo-picture");
         const scroll = room.querySelector(".demo-scroll");
-        return room.dataset.slide === String(slide) && room.dataset.pending === "false" && img.complete
-            && Math.abs(img.naturalWidth - scroll.clientWidth) < 2
-            && Math.abs(img.naturalHeight - scroll.clientHeight) < 2; }"""):
-        assert time.monotonic() < deadline, page.locator("body").inner_text()
+        if (room.dataset.slide !== String(slide)) return `slide ${slide}, on show ${room.dataset.slide}`;
+        if (room.dataset.pending !== "false") return "an answer";
+        const [has, place] = [[img.naturalWidth, img.naturalHeight], [scroll.clientWidth, scroll.clientHeight]];
+        const fits = img.complete && has.every((size, i) => Math.abs(size - place[i]) < 2);
+        return fits ? "" : `a picture of ${place}, not ${has}`; }"""):
+        assert time.monotonic() < deadline, f"{page.url} waits for {missing}: {page.locator('body').inner_text()}"
         time.sleep(0.02)
 
 

@@ -199,7 +199,7 @@ def _parts(batch) -> tuple[Tensor, ...]:
 check_open = model_answer(
     "01",
     "break MAML's start",
-    "raise the inner rate. From 0.03 or so upwards MAML's start overshoots where random weights do not; at 0.01 few "
-    "points, one of them far out, sometimes do it too. A start that is quick to change is easy to overshoot with: what "
-    "makes it good at its own rate makes it fragile at others.",
+    "raise the inner rate. At 0.02 MAML's start is still ahead of random weights, at 0.05 it is behind on almost every "
+    "draw: its steps overshoot there, and theirs do not. A start that is quick to change is easy to overshoot with: "
+    "what makes it good at its own rate makes it fragile at others.",
 )

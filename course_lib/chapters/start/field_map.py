@@ -29,18 +29,10 @@ class Method(NamedTuple):
     notebook: str
 
 
-BACK = "backpropagates through"
+BACK, NEAR = "backpropagates through", "steps to a minimum near the start"
 FIELD = {
     "maml": Method("MAML", 3, 2.75, "maml", "k gradient steps on everything", f"{BACK} all k steps", "02, 03"),
-    "imaml": Method(
-        "implicit MAML",
-        3,
-        3.2,
-        "maml",
-        "steps to a minimum near the start",
-        "differentiates that minimum, implicitly",
-        "07",
-    ),
+    "imaml": Method("implicit MAML", 3, 3.2, "maml", NEAR, "differentiates that minimum, implicitly", "07"),
     "fomaml": Method("FOMAML", 3, 2, "fomaml", "k gradient steps on everything", "second derivatives dropped", "02"),
     "reptile": Method(
         "Reptile", 3, 1, "reptile", "k gradient steps on everything", "moves toward where they end", "08"

@@ -51,11 +51,12 @@ function mount(root, source, place = IN_JUPYTER) {
   // What a person does is sent at once; of a slider's further moves the last, as soon as there is an answer: a kernel that
   // many share is not told more than it can draw -------------------------------------------------------------------------
   const pending = new Map();
-  let due = false, told = 0;
+  let due = false, told = 0, touched = false;
   function post(message) {
     told = performance.now();
     root.dataset.pending = "true";
     if (message.do !== "fit") {  // a picture kept in a file is not faded for want of a kernel
+      touched = true;
       clearTimeout(waiting);
       waiting = setTimeout(() => {
         frame.classList.add("demo-busy");
@@ -130,7 +131,7 @@ function mount(root, source, place = IN_JUPYTER) {
   const title = make("div", {className: "demo-title", textContent: declaration.title});
   const img = source.picture;
   const frame = make("div", {className: "demo-frame"}, img);
-  const caption = make("div", {className: "demo-caption", role: "status"});
+  const caption = make("div", {className: "demo-caption", role: "status", textContent: state.words});
   const problem = make("div", {className: "demo-problem", role: "alert", hidden: true});
   const note = make("div", {className: "demo-note", role: "status"});
   const story = make("div", {className: "demo-buttons demo-views", role: "group", "aria-label": "views"}, ...views);
@@ -201,7 +202,7 @@ function mount(root, source, place = IN_JUPYTER) {
   function room() {  // [width, height]
     if (place.fill) return [scroll.clientWidth, scroll.clientHeight];
     const wide = stage.clientWidth, words = title.offsetHeight + pads.offsetHeight + stage.offsetHeight - frame.offsetHeight;
-    highest = Math.min(highest, Math.max(210, window.innerHeight - place.around - words));
+    highest = Math.min(touched ? highest : Infinity, Math.max(210, window.innerHeight - place.around - words));
     const legible = Math.max(wide, 0.55 * width);  // on a phone the picture is moved sideways
     const fits = wide && Math.min(legible, 1.3 * width, highest * width / height);
     return [Math.round(fits), Math.round(fits * height / width)];

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.chapters.adapting import adapting as demo
 from course_lib.chapters.adapting import exercises as adapting
 from course_lib.chapters.adapting import solutions
-from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
+from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE, sinusoid
 
 
 def error(theta, x, y, phase=0, amplitude=1, shift=-1):
@@ -231,3 +232,14 @@ def test_oracle():
     assert "predicts zero" in str(adapting.check_oracle(lambda x, y, new_x: 0 * new_x))
     assert "least squares" in str(adapting.check_oracle(lambda x, y, new_x: new_x.sin()))
     assert adapting.check_oracle(lambda x, y, new_x: ...).passed is None
+
+
+@pytest.mark.parametrize("inner_lr, fewest, most", [(0.02, 0, 1), (0.05, 6, 8)])
+def test_the_open_experiments_answer_holds_on_other_draws(inner_lr, fewest, most):
+    behind = 0
+    for draw in range(1000, 1008):
+        *_, fits, _ = demo.fine_tune(demo.drawn_points(10, draw), inner_lr, amplitude=3.0, phase=1.0)  # [51, 3, G]
+        truth = sinusoid(demo.GRID, torch.tensor([3.0]), torch.tensor([1.0]))[0, :, 0]  # [G]
+        random, _, maml = (fits[50] - truth).square().mean(-1).nan_to_num(torch.inf)
+        behind += bool(random < maml)
+    assert fewest <= behind <= most
