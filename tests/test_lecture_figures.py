@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import matplotlib as mpl
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -37,6 +38,7 @@ def test_the_seven_figures_of_the_lecture():
     assert sorted(path.stem for path in FOLDER.glob("*.svg")) == list(FIGURES)
 
 
+@pytest.mark.skipif(mpl.__version_info__ < (3, 11), reason="the files are of Matplotlib 3.11; before, the bytes differ")
 def test_the_files_are_what_the_code_draws():
     done = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

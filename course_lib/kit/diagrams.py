@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
+from matplotlib.patches import Circle, FancyBboxPatch, Patch, PathPatch, Polygon
 from matplotlib.path import Path
 
 from course_lib.kit import plots
@@ -119,19 +120,8 @@ class Canvas:
     ) -> Box:
         """A rounded rectangle around words; ``look`` is one of LOOKS, ``hatched`` if that look is."""
         fill, edge, hatch = LOOKS[look]
-        shape = "round,pad=0,rounding_size=7"
-        patch = FancyBboxPatch(
-            (x, y),
-            width,
-            height,
-            boxstyle=shape,
-            facecolor=fill,
-            edgecolor=edge,
-            linewidth=1.0 if look == "panel" else 1.6,
-        )
-        if hatch and hatched:
-            patch.set(hatch=hatch, hatchcolor=HATCH_COLOR)
-        self._add(patch)
+        rounded = partial(FancyBboxPatch, (x, y), width, height, boxstyle="round,pad=0,rounding_size=7")
+        self._fill(rounded, fill, edge, hatch if hatched else None, 1.0 if look == "panel" else 1.6)
         box = Box(x, y, width, height)
         if words:
             self.text(*box.center, words, **font)
@@ -140,11 +130,14 @@ class Canvas:
     def circle(self, x: float, y: float, radius: float, words: str, look: str) -> None:
         """A circle around its centre, with words in it."""
         fill, edge, hatch = LOOKS[look]
-        patch = Circle((x, y), radius, facecolor=fill, edgecolor=edge, linewidth=1.6)
-        if hatch:
-            patch.set(hatch=hatch, hatchcolor=HATCH_COLOR)
-        self._add(patch)
+        self._fill(partial(Circle, (x, y), radius), fill, edge, hatch, 1.6)
         self.text(x, y, words)
+
+    def _fill(self, make: Callable[..., Patch], fill: str, edge: str, hatch: str | None, linewidth: float) -> None:
+        """A shape. Before Matplotlib 3.11 a hatch takes its edge's colour: hatched ones are two, the edge above."""
+        if hatch:
+            self._add(make(facecolor=fill, edgecolor=HATCH_COLOR, hatch=hatch, linewidth=0))
+        self._add(make(facecolor="none" if hatch else fill, edgecolor=edge, linewidth=linewidth))
 
     def column(self, x: float, middle: float, count: int) -> Box:
         """Feature values: a column of circles around the height ``middle``."""
