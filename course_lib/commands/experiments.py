@@ -46,5 +46,6 @@ def main(argv: list[str]) -> int:
     for experiment in chosen:
         for line in experiment.run(args.jobs, args.afresh):
             print(line, flush=True)
-        print(f"{experiment.name}: {len(experiment.rows())} rows, {experiment.table['record']['seconds']:.0f} s in all")
+        seconds = experiment.table["record"]["seconds"]
+        print(f"{experiment.name}: {len(experiment.rows())} rows, {seconds:.0f} s of a core in all")
     return 0

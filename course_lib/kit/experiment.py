@@ -12,8 +12,9 @@
     runs.run()               measures what is missing, cell by cell, and writes the table
 
 With ``batched=True`` the function is given ``seeds`` and trains them together; its rows name their "seed". A table is
-the module's name with ``.json``. While it is being made it is ``.part.json``, from which a run that was stopped goes
-on. ``python -m course_lib experiments`` runs them all.
+the module's name with ``.json``; its record's "seconds" are a core's, whatever else the machine did. While it is
+being made it is ``.part.json``, from which a run that was stopped goes on. ``python -m course_lib experiments`` runs
+them all.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Experiment:
         for number, (seeds, cell, new, took) in enumerate(self._do(work, jobs), 1):
             rows, seconds = rows + new, seconds + took
             self._write(part, rows, seconds)
-            yield f"{self.name}: {number} of {len(work)}, {cell or ''} seeds {seeds} in {took:.0f} s"
+            yield f"{self.name}: {number} of {len(work)}, {cell or ''} seeds {seeds} in {took:.0f} s of a core"
         if work or begun == part:  # it may have been stopped after its last piece
             self._write(path, rows, seconds)
             self.__dict__.pop("table", None)
@@ -128,8 +129,8 @@ class Experiment:
             yield from (each.result() for each in waiting)
 
     def timed(self, seeds: list[int], cell: dict) -> tuple:
-        started = time.perf_counter()
-        return seeds, cell, self._measure(seeds, cell, self.settings), time.perf_counter() - started
+        started = time.process_time()
+        return seeds, cell, self._measure(seeds, cell, self.settings), time.process_time() - started
 
     def _measure(self, seeds: list[int], cell: dict, settings: dict) -> list[dict]:
         if self.batched:
