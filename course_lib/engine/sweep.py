@@ -14,6 +14,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from functools import partial
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +23,15 @@ from tqdm.auto import tqdm
 
 from course_lib.algorithms.base import Learner, trainable
 from course_lib.engine.any_module import plain_attention
+from course_lib.engine.compiled import Function, check_compiler, compile_function, pack, unpack
 from course_lib.engine.fast_layers import running_norms
 from course_lib.engine.hot_path import cores, draws_at_random, workers
 from course_lib.inner_loop import Params, adapt
 from course_lib.tasks.base import TaskBatch
 from course_lib.training import Diverged, adam
 from course_lib.validation import check_count, check_model
+
+compiling = Lock()  # tracing is for one thread at a time
 
 
 def meta_train_sweep(
@@ -39,6 +44,7 @@ def meta_train_sweep(
     meta_batch: int = 25,
     outer_lr: float = 1e-3,
     progress: bool = True,
+    compile: bool = False,
 ) -> tuple[list[nn.Module], Tensor]:
     """Train R models, run r with ``inner_lrs[r]`` and ``seeds[r]``, as ``meta_train`` would train each alone.
 
@@ -48,14 +54,17 @@ def meta_train_sweep(
         tasks: has ``sample(num_tasks, generator=g) -> TaskBatch``.
         inner_lrs: alpha of each run [R], any sign. seeds: of each run's stream of tasks [R].
         iterations, meta_batch, outer_lr: as for ``meta_train``.
+        compile: each core's share of the runs as one compiled program (CPU only): less than half the time of a step,
+            after 5 to 60 s of compiling for each shape of batch.
 
     Returns:
         The R trained models, and the losses of all iterations [iterations, R] (float32, CPU).
 
     Raises:
+        RuntimeError: ``compile`` without a C++ compiler.
         ValueError: numbers of models, rates and seeds that disagree, a learner that does more than gradient steps
             from the model's own parameters (one that overrides ``adapt``, say), batch norm with running statistics,
-            which are not parameters, or dropout.
+            which are not parameters, or dropout; ``compile`` on a GPU.
         Diverged: a run's loss is not finite; says at which iteration.
 
     >>> from course_lib.algorithms import MAML
@@ -68,17 +77,12 @@ def meta_train_sweep(
     (2, torch.Size([2, 2]))
     """
     check_count("iterations", iterations, 1)
-    check_count("meta_batch", meta_batch, 1)
-    check_sweep(learner, models, inner_lrs, seeds)
-    device = next(models[0].parameters()).device
-    at_once = -(-len(models) // (cores() if device.type == "cpu" else 1))
-    parts = [slice(first, first + at_once) for first in range(0, len(models), at_once)]
-    groups = [Runs(learner, models[p], tasks, inner_lrs[p], seeds[p], meta_batch, outer_lr) for p in parts]
+    groups = make_groups(learner, models, tasks, inner_lrs, seeds, meta_batch, outer_lr, compile)
     losses = []
     with workers() as pool, plain_attention():  # a switch of the whole process
         for iteration in tqdm(range(1, iterations + 1), disable=not progress, unit="step", leave=False):
             loss = torch.cat(list(pool.map(Runs.step, groups) if len(groups) > 1 else map(Runs.step, groups)))  # [R]
-            if device.type == "cpu" and not math.isfinite(loss.sum()):
+            if loss.device.type == "cpu" and not math.isfinite(loss.sum()):
                 raise Diverged(iteration, float(loss.sum()))
             losses.append(loss)
     losses = torch.stack(losses).cpu()  # [iterations, R]
@@ -88,10 +92,27 @@ def meta_train_sweep(
     return [model for group in groups for model in group.trained()], losses.float()
 
 
+def make_groups(
+    learner, models, tasks, inner_lrs, seeds, meta_batch: int = 25, outer_lr: float = 1e-3, compile: bool = False
+) -> list[Runs]:
+    """The runs of ``meta_train_sweep``, whose arguments these are: on a CPU a share to each core."""
+    check_count("meta_batch", meta_batch, 1)
+    check_sweep(learner, models, inner_lrs, seeds)
+    on_cpu = next(models[0].parameters()).device.type == "cpu"
+    if compile:
+        check_compiler()
+        if not on_cpu:
+            raise ValueError("a sweep compiles for a CPU alone: leave out compile, or move the models there")
+    at_once = -(-len(models) // (cores() if on_cpu else 1))
+    parts = [slice(first, first + at_once) for first in range(0, len(models), at_once)]
+    how = meta_batch, outer_lr, compile
+    return [Runs(learner, models[p], tasks, inner_lrs[p], seeds[p], *how) for p in parts]
+
+
 class Runs:
     """Some of a sweep's runs, trained as one; arguments as for ``meta_train_sweep``."""
 
-    def __init__(self, learner, models, tasks, inner_lrs, seeds, meta_batch, outer_lr):
+    def __init__(self, learner, models, tasks, inner_lrs, seeds, meta_batch, outer_lr, compile):
         self.learner, self.models, self.tasks, self.meta_batch = learner, models, tasks, meta_batch
         self.model = copy.deepcopy(models[0])  # called functionally, a module serves one thread at a time
         self.theta = {
@@ -103,16 +124,34 @@ class Runs:
         self.rates = rates.repeat_interleave(meta_batch)  # [R T]
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self.updates = adam(self.learnt, outer_lr)
+        self.compile, self.programs = compile, {}
 
     def step(self) -> Tensor:
         """One iteration of every run; its loss [R]."""
         batch = TaskBatch.cat([self.tasks.sample(self.meta_batch, generator=g) for g in self.generators])
         batch = batch.to(self.rates.device, self.rates.dtype)
-        loss = run_losses(self.learner, self.model, self.theta, batch, self.rates)
-        for p, grad in zip(self.learnt, torch.autograd.grad(loss.sum(), self.learnt, materialize_grads=True)):
+        tensors = [*self.theta.values(), self.rates, *unpack(batch)]
+        *grads, loss = (self.program(batch, tensors) if self.compile else partial(self.gradients, batch))(*tensors)
+        for p, grad in zip(self.learnt, grads):
             p.grad = grad
         self.updates.step()
-        return loss.detach()
+        return loss
+
+    def gradients(self, like: TaskBatch, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """(theta, rates, tensors of a batch ``like`` this) -> (gradients of what is learnt, each run's loss [R])."""
+        theta, (rates, *of_batch) = dict(zip(self.theta, tensors)), tensors[len(self.theta) :]
+        loss = run_losses(self.learner, self.model, theta, pack(like, of_batch), rates)
+        learnt = [p for p in theta.values() if p.requires_grad]
+        return *torch.autograd.grad(loss.sum(), learnt, materialize_grads=True), loss.detach()
+
+    def program(self, batch: TaskBatch, tensors: list[Tensor]) -> Function:
+        """``gradients`` compiled for batches of this one's shape."""
+        shape = tuple(tensor.shape for tensor in tensors)
+        with compiling:
+            if shape not in self.programs:
+                example = [t.detach().clone().requires_grad_(t.requires_grad) for t in tensors]
+                self.programs[shape] = compile_function(partial(self.gradients, batch), example)
+        return self.programs[shape]
 
     def trained(self) -> list[nn.Module]:
         return [with_parameters(m, {name: p[r] for name, p in self.theta.items()}) for r, m in enumerate(self.models)]

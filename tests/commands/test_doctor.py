@@ -19,8 +19,8 @@ from course_lib import checkpoints
 from course_lib.commands import doctor
 from course_lib.commands.doctor import NOTE, OK, PROBLEM, Finding
 from course_lib.engine import omniglot_files
+from course_lib.engine.compiled import check_compiler
 from course_lib.engine.compiler import compiler_name
-from course_lib.engine.hot_path import check_compiler
 from tests.faults import flip_a_bit
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Where Omniglot is looked for: a small archive, with a cache and a home of its own."""
+"""Where Omniglot is looked for: a small archive, with a cache and a home of its own. What needs a compiler."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from course_lib.engine import omniglot_files as files
+from course_lib.engine.compiled import check_compiler
 from course_lib.engine.strokes import shrink
 from tests.engine.archives import Small, write_archive
 
@@ -32,3 +33,12 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
     files._kept.cache_clear()
     files._unreachable.clear()
     return Small(files.Archive("images_small", 3, 6, digest, md5), path, ink, files.cache_folder())
+
+
+@pytest.fixture
+def compiler() -> None:
+    """Skips where no C++ compiler is found."""
+    try:
+        check_compiler()
+    except RuntimeError as error:
+        pytest.skip(str(error))

@@ -11,7 +11,6 @@ from torch import nn
 
 from course_lib.algorithms import MAML, R2D2, MetaOptNet, ProtoNet, Reptile
 from course_lib.engine.hot_path import (
-    check_compiler,
     copy_sharing_parameters,
     few_tasks,
     in_threads,
@@ -173,21 +172,13 @@ def test_bad_arguments_are_named():
         make_meta_gradient(MAML(), nn.Linear(1, 1))
 
 
-def compiler_or_skip() -> None:
-    try:
-        check_compiler()
-    except RuntimeError as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("learner", "frozen"),
     [(MAML(1, 0.05), False), (R2D2(inner_steps=1, inner_lr=torch.tensor([0.01, -0.01])), True)],
     ids=["maml", "r2d2, a rate a task, a frozen body"],
 )
-def test_the_compiled_step_gives_the_plain_gradient(learner, frozen):
-    compiler_or_skip()
+def test_the_compiled_step_gives_the_plain_gradient(learner, frozen, compiler):
     model = MLP(hidden=(4,), seed=0)
     model.features.requires_grad_(not frozen)
     meta_gradient = make_meta_gradient(learner, model, compile=True)
@@ -204,8 +195,7 @@ def test_the_compiled_step_gives_the_plain_gradient(learner, frozen):
 
 
 @pytest.mark.slow
-def test_the_compiled_step_moves_running_statistics():
-    compiler_or_skip()
+def test_the_compiled_step_moves_running_statistics(compiler):
     model, learner = small_conv(statistics="running"), LEARNERS["maml"]
     plain, meta_gradient = copy.deepcopy(model), make_meta_gradient(learner, model, compile=True)
     for seed in (0, 1):

@@ -44,6 +44,41 @@ def test_each_run_is_the_run_alone(make):
         torch.testing.assert_close(losses[:, run], torch.tensor(history.loss), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
+def test_compiled_runs_are_the_runs(compiler):
+    options = dict(iterations=20, meta_batch=4, outer_lr=1e-2, progress=False)
+    starts = models()
+    for model in starts:
+        model.features[0].requires_grad_(False)
+    learner = MAML(inner_steps=2)
+    plain, losses = meta_train_sweep(learner, starts, DoubleTasks(), RATES, SEEDS, **options)
+    trained, again = meta_train_sweep(learner, starts, DoubleTasks(), RATES, SEEDS, compile=True, **options)
+    torch.testing.assert_close(again, losses)
+    for model, other, start in zip(trained, plain, starts):
+        torch.testing.assert_close(model.state_dict(), other.state_dict(), rtol=1e-7, atol=1e-9)
+        assert torch.equal(model.features[0].weight, start.features[0].weight)
+
+
+class Growing:
+    """The first batch of each stream has 5 points a task, the others 7: a program serves one shape."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def sample(self, num_tasks, *, generator):
+        points = 7 if generator.initial_seed() in self.seen else 5
+        self.seen.add(generator.initial_seed())
+        return SinusoidTasks(points, points).sample(num_tasks, generator=generator).map(torch.Tensor.double)
+
+
+@pytest.mark.slow
+def test_batches_of_another_shape_are_compiled_anew(compiler):
+    options = dict(inner_lrs=[0.05, 0.01], seeds=[0, 1], iterations=3, meta_batch=2, progress=False)
+    _, losses = meta_train_sweep(MAML(), models()[:2], Growing(), **options)
+    _, again = meta_train_sweep(MAML(), models()[:2], Growing(), compile=True, **options)
+    torch.testing.assert_close(again, losses)
+
+
 def test_the_given_models_are_left_as_they_were():
     given = models()
     meta_train_sweep(MAML(), given, DoubleTasks(), RATES, SEEDS, iterations=2, progress=False)
@@ -58,6 +93,8 @@ def test_what_cannot_be_swept_is_named():
         meta_train_sweep(MAML(), models(), TASKS, [0.01, float("nan"), 0.0], SEEDS)
     with pytest.raises(ValueError, match="one architecture"):
         meta_train_sweep(MAML(), [MLP(hidden=(2,)), MLP(hidden=(3,))], TASKS, [0.1, 0.1], [0, 1])
+    with pytest.raises(ValueError, match="compiles for a CPU"):
+        meta_train_sweep(MAML(), [m.to("meta") for m in models()], TASKS, RATES, SEEDS, compile=True)
     with pytest.raises(ValueError, match="R2D2.*meta_train"):
         meta_train_sweep(R2D2(), models(), TASKS, RATES, SEEDS)
     running = [Conv4(statistics="running", downsample="stride", filters=2) for _ in SEEDS]
