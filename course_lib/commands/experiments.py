@@ -4,7 +4,8 @@
     python -m course_lib experiments reptile union      of two chapters
     python -m course_lib experiments reptile/race --afresh --jobs 2
 
-Stopped, a run goes on from where it was. All of them take under an hour on two CPU cores.
+Stopped, a run goes on from where it was; --afresh keeps what this very commit has measured. All of them take under an
+hour on two CPU cores.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from importlib import import_module
 import torch
 
 from course_lib import chapters
+from course_lib.engine import provenance
 from course_lib.kit.experiment import Experiment
 from course_lib.validation import check_count
 
@@ -34,7 +36,7 @@ def main(argv: list[str]) -> int:
         prog="python -m course_lib experiments", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     options.add_argument("names", nargs="*", help="chapters, or experiments such as reptile/race (default: all)")
-    options.add_argument("--afresh", action="store_true", help="measure again what is in the tables")
+    options.add_argument("--afresh", action="store_true", help="measure again what other commits measured")
     options.add_argument("--jobs", type=int, default=1, help="processes")
     args = options.parse_args(argv)
     check_count("jobs", args.jobs, 1)
@@ -43,8 +45,11 @@ def main(argv: list[str]) -> int:
     if not chosen:
         options.error(f"no experiment is called {' or '.join(args.names) or 'anything'}; there are {list(found)}")
     torch.set_num_threads(1)  # the networks are tiny
+    here = provenance.commit()
+    clean = here != "unknown" and not here.endswith("+")
     for experiment in chosen:
-        for line in experiment.run(args.jobs, args.afresh):
+        made_here = clean and experiment.path.exists() and experiment.table["record"]["commit"] == here
+        for line in experiment.run(args.jobs, args.afresh and not made_here):
             print(line, flush=True)
         seconds = experiment.table["record"]["seconds"]
         print(f"{experiment.name}: {len(experiment.rows())} rows, {seconds:.0f} s of a core in all")

@@ -19,7 +19,7 @@ def provenance(command: str, seconds: float, device: torch.device | str = "cpu",
     kind = torch.device(device).type
     return {
         "command": command,
-        "commit": _commit(),
+        "commit": commit(),
         "seconds": round(seconds, 1),
         "device": torch.cuda.get_device_name(device) if kind == "cuda" else f"{platform.machine()} {kind.upper()}",
         "threads": threads or torch.get_num_threads(),
@@ -27,7 +27,7 @@ def provenance(command: str, seconds: float, device: torch.device | str = "cpu",
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit of the code that ran, "+" if Python files had been changed since; "unknown" outside a checkout."""
     git = ["git", "-C", str(FOLDER.parent)]
     try:
