@@ -87,7 +87,8 @@ def main() -> None:
     for passed, which in ((first, "first"), (later, "later")):
         textbook = [(file, name) for file, name in passed if room(file) == "textbook"]
         sizes = [f"{len(some)} functions in {len({file for file, _ in some})} files" for some in (passed, textbook)]
-        print(f"    the {which}: {sizes[0]}, of the textbook {sizes[1]}")
+        checks = sum("check" in name for _, name in textbook)
+        print(f"    the {which}: {sizes[0]}, of the textbook {sizes[1]}, {checks} of them checks of what one gave")
     print()
     textbook = {file: both for file, both in counted.items() if room(file) == "textbook"}
     rooms = {
