@@ -10,14 +10,14 @@ import argparse
 import gzip
 import importlib
 import json
-import multiprocessing
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 
 from course_lib.chapters import demo_modules
 from course_lib.chapters.omniglot import draw_your_own
+from course_lib.engine.pool import processes
 from course_lib.kit.drawing_pad import Drawing
 from course_lib.kit.site.build import build
 from course_lib.kit.site.cache import closure, digest
@@ -69,16 +69,11 @@ def recorded(demos: list[Placed], planes: bool, jobs: int) -> dict[str, dict]:
     modules = demo_modules()
     files = {d: KEPT / f"{d.name}-{digest(modules[d.key], d, planes)}.json" for d in demos if d.key in modules}
     missing = [demo for demo, file in files.items() if not file.is_file()]
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_quietly) as pool:
+    with processes(jobs) as pool:
         waiting = {pool.submit(make, demo, modules[demo.key], planes, files[demo]): demo for demo in missing}
         for done in as_completed(waiting):
             print(f"recorded {waiting[done].name}: {done.result()}", flush=True)
     return {demo.name: json.loads(file.read_text(encoding="utf-8")) for demo, file in files.items()}
-
-
-def _quietly() -> None:
-    """One thread a process: the demos' networks are tiny."""
-    importlib.import_module("torch").set_num_threads(1)
 
 
 def make(placed: Placed, module: str, planes: bool, file: Path) -> str:

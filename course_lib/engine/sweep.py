@@ -112,7 +112,7 @@ def make_groups(
 class Runs:
     """Some of a sweep's runs, trained as one; arguments as for ``meta_train_sweep``."""
 
-    def __init__(self, learner, models, tasks, inner_lrs, seeds, meta_batch, outer_lr, compile):
+    def __init__(self, learner, models, tasks, inner_lrs, seeds, meta_batch, outer_lr, compile=False):
         self.learner, self.models, self.tasks, self.meta_batch = learner, models, tasks, meta_batch
         self.model = copy.deepcopy(models[0])  # called functionally, a module serves one thread at a time
         self.theta = {

@@ -24,15 +24,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from course_lib.engine.files import write_whole
+from course_lib.engine.pool import processes
 from course_lib.engine.provenance import provenance
 
 
@@ -124,7 +123,7 @@ class Experiment:
         if jobs == 1 or len(work) < 2:
             yield from (self.timed(*piece) for piece in work)
             return
-        with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        with processes(jobs) as pool:
             waiting = [pool.submit(self.timed, *piece) for piece in work]
             yield from (each.result() for each in waiting)
 

@@ -1,0 +1,54 @@
+"""Processes that work for another: what they are given, and that none is left when it is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from course_lib.engine.pool import processes
+
+PARENT = """
+import os, sys, time
+from course_lib.engine.pool import processes
+
+if __name__ == "__main__":
+    with processes(2) as pool:
+        first, second = pool.submit(os.getpid), pool.submit(time.sleep, 1)
+        print(first.result(), *pool._processes, flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+
+
+def test_the_work_comes_back_from_one_thread_each():
+    with processes(2) as pool:
+        assert list(pool.map(abs, [-1, 2, -3])) == [1, 2, 3]
+        assert pool.submit(torch.get_num_threads).result() == 1
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+@pytest.mark.trust("a process killed while others work for it", cases=2)
+def test_none_is_left_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    workers = {int(pid) for pid in parent.stdout.readline().split()}
+    assert len(workers) == 2 and all(map(alive, workers))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    until = time.monotonic() + 60
+    while any(map(alive, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
