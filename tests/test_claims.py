@@ -11,7 +11,10 @@ from course_lib.commands import claims, experiments
 from course_lib.kit.claim import chance, claims_in, gather, misquotes, quoted, read, table_of, try_once
 from course_lib.kit.experiment import Experiment
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+ANSWERS = sorted((ROOT / "course_lib/chapters").glob("*/exercises.py"))  # the model answers of open exercises are here
+ANSWERS += sorted((ROOT / "course_lib/chapters").glob("*/solutions.py"))  # or here
 MODULES = claims.claim_modules()
 CLAIMS = {claim.key: (claim, read(table_of(module))) for module in MODULES for claim in claims_in(module)}
 EXPERIMENTS = experiments.all_experiments()
@@ -20,15 +23,21 @@ QUICK = 1.5  # seconds a draw
 
 @cache
 def prose(path: Path) -> str:
+    if path.suffix == ".py":
+        return path.read_text("utf-8")
     return "\n\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_quotes_the_tables_truly(path):
+def its_name(path: Path) -> str:
+    return path.stem if path in NOTEBOOKS else f"{path.parent.name}/{path.stem}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS + ANSWERS, ids=its_name)
+def test_a_notebook_and_its_model_answers_quote_the_tables_truly(path):
     assert misquotes(prose(path), claims.shipped()) == []
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS + ANSWERS, ids=its_name)
 def test_odds_are_never_quoted_without_their_claim(path):
     assert re.findall(r"[^.\n]*\b\d+ of \d+ (?:draws|seeds|runs)\b(?!<!--)[^.\n]*", prose(path)) == []
 
@@ -39,7 +48,7 @@ def test_a_claim_ships_with_its_odds_and_a_notebook_quotes_it(key):
     assert claim.sentence.strip() and claim.check.__doc__, f"{key} says neither what it is nor how it is measured"
     assert claim.name in table, f"python -m course_lib claims {key} --save"
     assert len(table[claim.name].held) == claim.draws >= 8
-    assert any(key in quoted(prose(path)) for path in NOTEBOOKS), f"no notebook quotes {key}"
+    assert any(key in quoted(prose(path)) for path in NOTEBOOKS + ANSWERS), f"no notebook quotes {key}"
 
 
 @pytest.mark.parametrize("key", CLAIMS)

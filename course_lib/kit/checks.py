@@ -26,6 +26,7 @@ import torch
 
 from course_lib.kit import progress
 from course_lib.kit.answers import Reveal, function_from, source_of, source_to_keep
+from course_lib.kit.claim import COMMENT
 from course_lib.kit.time_limit import TimedOut, time_limit
 
 SECONDS = 10.0  # that a check may take; right answers take a tenth of one
@@ -95,14 +96,8 @@ class Exercise:
     """A check that a notebook calls: ``check_x(answer) -> Verdict``, with the course's own answer beside it."""
 
     def __init__(self, notebook: str, name: str, parts: int, check: Callable, solution: Any, why: str):
-        self.notebook, self.name, self.parts, self.check, self.model, self.why = (
-            notebook,
-            name,
-            parts,
-            check,
-            solution,
-            why,
-        )
+        self.notebook, self.name, self.parts, self.check = notebook, name, parts, check
+        self.model, self.why = solution, why
         self.asked = " ".join(getdoc(check).split())
         update_wrapper(self, check)
         progress.enlist(notebook, [f"{name} {part}" for part in range(1, parts + 1)] if parts else [name])
@@ -161,7 +156,11 @@ def score(verdict: Verdict, points: float) -> float:
 
 
 def model_answer(notebook: str, title: str, answer: str) -> Exercise:
-    """An open exercise: anything written in five words or more is an answer, and shows the course's own beside it."""
+    """An open exercise: anything written in five words or more is an answer, and shows the course's own beside it.
+
+    What ``answer`` says about results it quotes (``kit.claim``), in comments that no reader sees.
+    """
+    answer = COMMENT.sub("", answer)
 
     def check_open(finding: str) -> Verdict:
         """What you tried and what you found, in a sentence or two."""

@@ -112,8 +112,9 @@ def test_the_functions_that_an_answer_calls_are_kept_with_it(capsys):
 
 
 def test_an_open_exercise_shows_a_model_answer_after_one_is_written():
-    check_open = checks.model_answer("97", "open", "The larger, the slower.")
+    check_open = checks.model_answer("97", "open", "The larger, the slower, in 8 of 8<!--kit.slower-->.")
     assert check_open(...).passed is None and check_open("it falls").passed is None
     verdict = check_open("With larger steps the error falls more slowly.")
-    assert verdict.passed and "The larger, the slower." in verdict.message
+    assert verdict.passed and verdict.message.endswith("The larger, the slower, in 8 of 8.")  # its quotation is hidden
+    assert "<!--" not in check_open.model
     assert "The larger" not in str(check_open("   ")) and not check_open([1, 2, 3, 4, 5, 6]).passed

@@ -48,6 +48,31 @@ def one_step_is_enough(draw: int):
     return left["maml"] < min(left["random"], left["pretrained"]), left
 
 
+@claim("From random weights five steps leave more than half of the error")
+def five_steps_do_little(draw: int):
+    """alpha 0.01, ten points of a random curve; the share that is left."""
+    random = errors(draw)["random"]
+    return random[5] > 0.5 * random[0], {"left": random[5] / random[0]}
+
+
+def after_fifty(draw: int, inner_lr: float) -> dict[str, Tensor]:
+    return {start: errors(draw, inner_lr=inner_lr)[start][50] for start in ("maml", "random")}
+
+
+@claim("At twice its rate MAML's start is still ahead of random weights after fifty steps")
+def still_ahead_at_twice_the_rate(draw: int):
+    """alpha 0.02, ten points of a random curve."""
+    error = after_fifty(draw, 0.02)
+    return error["maml"] < error["random"], error
+
+
+@claim("At five times its rate MAML's start is behind random weights after fifty steps")
+def behind_at_five_times_the_rate(draw: int):
+    """alpha 0.05, the same points."""
+    error = after_fifty(draw, 0.05)
+    return error["maml"] > error["random"], error
+
+
 @claim("MAML after one step is ahead of the network pre-trained with one head after ten")
 def one_beats_ten(draw: int):
     """600 tasks of five points, means; the paper's recipe for both."""

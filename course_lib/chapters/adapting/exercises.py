@@ -199,7 +199,8 @@ def _parts(batch) -> tuple[Tensor, ...]:
 check_open = model_answer(
     "01",
     "break MAML's start",
-    "raise the inner rate. At 0.02 MAML's start is still ahead of random weights, at 0.05 it is behind on almost every "
-    "draw: its steps overshoot there, and theirs do not. A start that is quick to change is easy to overshoot with: "
-    "what makes it good at its own rate makes it fragile at others.",
+    "raise the inner rate. At 0.02 MAML's start is still ahead of random weights "
+    "in 18 of 20 draws<!--adapting.still_ahead_at_twice_the_rate--> of curve and points, at 0.05 it is behind them "
+    "in 18 of 20 draws<!--adapting.behind_at_five_times_the_rate-->: its steps overshoot there. A start that is quick "
+    "to change is easy to overshoot with: what makes it good at its own rate makes it fragile at others.",
 )

@@ -118,6 +118,24 @@ def noise_wants_a_penalty(draw: int):
     return held, {"clean": best[0], "noisy": best[1], "gain": noisy[0] / noisy.min()}
 
 
+def best_penalty(points: int, noise: float, draw: int) -> float:
+    return float(heads_ridge.LAMBDAS[heads_ridge.errors("r2d2", points, noise, seed=draw).argmin()])
+
+
+@claim("The more noise, the larger the best penalty")
+def more_noise_wants_more_penalty(draw: int):
+    """R2D2's body, five points, 100 tasks; noise of 0.2, 0.5 and 1."""
+    low, middle, high = (best_penalty(5, noise, draw) for noise in (0.2, 0.5, 1.0))
+    return low < middle < high, {"low": low, "middle": middle, "high": high}
+
+
+@claim("The more noisy points, the larger the best penalty")
+def more_points_want_more_penalty(draw: int):
+    """R2D2's body, noise 0.5, 100 tasks of three points and of twenty."""
+    few, many = (best_penalty(points, 0.5, draw) for points in (3, 20))
+    return few < many, {"few": few, "many": many}
+
+
 @claim("After 300 outer steps the loop with a solved head is at less than half the loss of the stepped one", draws=8)
 def solving_pays_at_once(draw: int):
     """Notebook 02's own loop, k = 1 and k = 5, against lambda = 0.1; the median of the last 25 outer steps."""

@@ -5,21 +5,23 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from course_lib.analysis.tangent import linear_cka
+from course_lib.analysis.curvature import Curvature
 from course_lib.chapters.features import (
     feature_reuse,
     feature_weights,
-    fourier,
     setup,
+    similarity,
     tangent_linearised,
     tangent_principal,
     tangent_width,
 )
-from course_lib.chapters.features.experiments import meta_features, reuse
-from course_lib.inner_loop import features, stack_params, trajectory
+from course_lib.chapters.features.experiments import meta_features, reuse, tangent_training
+from course_lib.engine.sweep import with_parameters
+from course_lib.inner_loop import stack_params, trajectory
 from course_lib.kit.claim import claim
 from course_lib.losses import mse
 from course_lib.models import MLP
+from course_lib.tasks.sinusoid import AMPLITUDE
 
 
 def maml(draw: int) -> nn.Module:
@@ -129,14 +131,10 @@ def similarity_is_not_reuse(draw: int):
 
     ``left`` is the part of its median error that the random network still has after them: more than a half.
     """
-    x, y, grid, _ = feature_reuse.points(draw)
-    errors = feature_reuse.tune(untrained(draw), draw, 10).errors[0].median(-1).values  # [11]
+    seen = {"maml": similarity.see(maml(draw), draw), "random": similarity.see(untrained(draw), draw)}
+    mean = {name: of.cka[10].mean() for name, of in seen.items()}
+    errors = seen["random"].errors.median(-1).values  # [21]
     left = errors[10] / errors[0]
-    mean, everywhere = {}, grid.expand(len(x), -1, -1)
-    for name, network in (("maml", maml(draw)), ("random", untrained(draw))):
-        before = {n: p.detach() for n, p in stack_params(network, len(x)).items()}
-        *_, after = trajectory(network, before, x, y, loss_fn=mse, steps=10, lr=0.01)
-        mean[name] = linear_cka(features(network, before, everywhere), features(network, after, everywhere)).mean()
     return mean["random"] > mean["maml"] > 0.7 and left > 0.5, mean | {"left": left}
 
 
@@ -148,32 +146,58 @@ def trained(draw: int, way: str = "maml", width: int = 40, inner_lr: float = 0.0
     return meta_features.best(draw, way=way, width=width, inner_lr=inner_lr)[0]
 
 
+@claim("Before it adapts, MAML's network draws about the mean curve of the family")
+def it_starts_at_the_mean_curve(draw: int):
+    """Its mean squared distance from -1.62 cos x, in parts of that curve's own mean square: below a twentieth."""
+    mean = -sum(AMPLITUDE) / torch.pi * setup.GRID.cos()  # E A = sum / 2, and E sin(x - phase) = -2 / pi cos x
+    off = (maml(draw)(setup.GRID).detach() - mean).square().mean() / mean.square().mean()
+    return off < 0.05, {"off": off}
+
+
+def push(network: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean of K(x, x) over x, and that of K(x, x + pi) in parts of it."""
+    kernel = tangent_width.layer_kernels(network, setup.GRID).sum(0)
+    half_period = ((setup.GRID - setup.GRID.T).abs() - torch.pi).abs() < 0.03
+    height = kernel.diagonal().mean()
+    return height, kernel[half_period].mean() / height
+
+
 @claim("A push at one point pulls down the points half a period away, less than the family would")
 def the_trough_is_shallow(draw: int):
     """The mean of K(x, x + pi) over x, in parts of that of K(x, x): below zero and above -1, the family's own."""
-    network = maml(draw)
-    kernel = tangent_width.layer_kernels(network, setup.GRID).sum(0)
-    half_period = ((setup.GRID - setup.GRID.T).abs() - torch.pi).abs() < 0.03
-    depth = -kernel[half_period].mean() / kernel.diagonal().mean()
+    depth = -push(maml(draw))[1]
     return 0 < depth < 1, {"depth": depth}
+
+
+@claim("Random weights answer a push with a fifth of MAML's answer or less, and lift the points half a period away")
+def random_weights_hardly_answer(draw: int):
+    """ "times": the mean of K(x, x) over MAML's; "lift": that of K(x, x + pi) in parts of it, at random weights."""
+    height, lift = push(untrained(draw))
+    times = height / push(maml(draw))[0]
+    return times < 0.2 and lift > 0, {"times": times, "lift": lift}
+
+
+@claim("After 300 iterations of MAML a push still moves the output near the ends four times as far as in the middle")
+def the_ends_learn_first(draw: int):
+    """The mean of K(x, x) about |x| = 4 over that about 0, after 300 iterations and, "before", at random weights."""
+    snapshots = tangent_training.train((0, 300), [draw], progress=False)
+    networks = [with_parameters(MLP(), {name: p[i, 0] for name, p in snapshots.items()}).double() for i in (0, 1)]
+    heights = [tangent_width.layer_kernels(network, setup.GRID).sum(0).diagonal() for network in networks]
+    at = lambda height, place: height[(setup.GRID[:, 0].abs() - place).abs() < 0.3].mean()
+    before, after = (at(height, 4) / at(height, 0) for height in heights)
+    return after > 4, {"before": before, "after": after}
 
 
 @claim("Meta-training turns the tangent kernel towards the family's own, ordinary training hardly", draws=8)
 def the_kernel_turns(draw: int):
     """Alignment: MAML's is above twice ordinary training's and three times that of random weights."""
     after, plain = trained(draw), trained(draw, "plain", inner_lr=0.0)
-    found = {
-        "maml": after["after"]["aligned"],
-        "plain": plain["after"]["aligned"],
-        "random": after["before"]["aligned"],
-    }
+    found = {"maml": after["after"]["aligned"], "plain": plain["after"]["aligned"]}
+    found["random"] = after["before"]["aligned"]
     return found["maml"] > max(2 * found["plain"], 3 * found["random"]), found
 
 
-@claim(
-    "After meta-training the first layer holds most of the tangent features' length",
-    draws=8,
-)
+@claim("After meta-training the first layer holds most of the tangent features' length", draws=8)
 def the_first_layer_takes_over(draw: int):
     """Its share is above one half after, and below a twentieth before."""
     row = trained(draw)
@@ -249,6 +273,18 @@ def beyond_the_border(draw: int):
     return linear.mean() > 100 and real.median() < flow.median(), numbers
 
 
+@claim("On most tasks that begin above the border the real network's curvature falls until they are below it")
+def the_real_border_moves_away(draw: int):
+    """alpha lambda_max at 0.01, medians of those tasks before and after 50 steps; "below": how many of them, in %."""
+    network, (batch, _) = maml(draw), setup.test_tasks(50, 10, draw)
+    x, y = batch.support_x, batch.support_y
+    start, *_, end = trajectory(network, stack_params(network, 50), x, y, loss_fn=mse, steps=50, lr=0.01)
+    before, after = (0.01 * Curvature(network, at, x, y, mse).extreme_eigenvalues(10)[1] for at in (start, end))
+    above = before > 2
+    below = 100 * (after[above] < 2).double().mean()
+    return below > 85, {"before": before[above].median(), "after": after[above].median(), "below": below}
+
+
 # Overparameterised ------------------------------------------------------------------------------------------------
 
 
@@ -307,15 +343,5 @@ def three_tasks_suffice(draw: int):
 @claim("Few-shot tasks alone teach the weights, in closed form or by the gradient through the solve", draws=8)
 def few_shot_tasks_teach_the_weights(draw: int):
     """1,000 noisy tasks of 24 points: both expected errors are below twice that with the family's own spectrum."""
-    noisy = fourier.FourierFamily(feature_weights.SPECTRUM, noise=0.1)
-    generator = torch.Generator().manual_seed(draw)
-    tasks = noisy.sample(1000, 12, 12, generator)
-    x, y = (torch.cat(pair, 1) for pair in ((tasks.support_x, tasks.query_x), (tasks.support_y, tasks.query_y)))
-    weights = {
-        "closed": fourier.spectrum_from_tasks(x, y, 50),
-        "gradient": fourier.meta_learn(tasks, 50, ridge=0.01, steps=200).weights,
-        "spectrum": noisy.spectrum,
-    }
-    new_x = torch.pi * (2 * torch.rand(100, 12, generator=generator, dtype=fourier.FLOAT) - 1)
-    error = {name: fourier.expected_error(noisy, new_x, w, ridge=0.01).mean() for name, w in weights.items()}
+    error = feature_weights.few_shot_errors(draw)
     return max(error["closed"], error["gradient"]) < 2 * error["spectrum"], error

@@ -62,6 +62,21 @@ def median_errors(kind: str, num_tasks: int, points: int, noisy: bool, draw: int
     return torch.stack(rows).median(1).values
 
 
+def few_shot_errors(draw: int) -> dict[str, Tensor]:
+    """Expected errors on 12 points with weights learnt from 1,000 noisy tasks of 12 + 12 points, and the true ones."""
+    family = fourier.FourierFamily(SPECTRUM, NOISE)
+    generator = torch.Generator().manual_seed(draw)
+    tasks = family.sample(1000, 12, 12, generator)
+    x, y = (torch.cat(pair, 1) for pair in ((tasks.support_x, tasks.query_x), (tasks.support_y, tasks.query_y)))
+    weights = {
+        "closed": fourier.spectrum_from_tasks(x, y, FREQUENCIES),
+        "gradient": fourier.meta_learn(tasks, FREQUENCIES, ridge=NOISE**2, steps=200).weights,
+        "spectrum": family.spectrum,
+    }
+    new_x = pi * (2 * torch.rand(100, 12, generator=generator, dtype=fourier.FLOAT) - 1)
+    return {name: fourier.expected_error(family, new_x, w, ridge=NOISE**2).mean() for name, w in weights.items()}
+
+
 @lru_cache(maxsize=16)
 def one_task(seed: int, noisy: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Points [60], labels [60] and the true curve [400]; the first points stay when their number grows."""

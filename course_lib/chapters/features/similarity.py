@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from course_lib.analysis.tangent import linear_cka
 from course_lib.chapters.features import feature_reuse, setup
@@ -31,13 +31,16 @@ class Seen(NamedTuple):
 
 @lru_cache(maxsize=4)
 def measure(start: str) -> Seen:
+    return see(setup.network_at(start))
+
+
+def see(network: nn.Module, draw: int = 0) -> Seen:
     """About half a second."""
-    network = setup.network_at(start)
-    x, y, grid, _ = feature_reuse.points(0)
+    x, y, grid, _ = feature_reuse.points(draw)
     before = {name: p.detach() for name, p in stack_params(network, len(x)).items()}
     walk = trajectory(network, before, x, y, loss_fn=mse, steps=MAX_STEPS, lr=feature_reuse.INNER_LR)
     seen = torch.stack([features(network, after, grid.expand(len(x), -1, -1)).detach() for after in walk])
-    errors = feature_reuse.tuned(start).errors[0, : MAX_STEPS + 1]
+    errors = feature_reuse.tune(network, draw, MAX_STEPS).errors[0]
     return Seen(seen.float(), linear_cka(seen[:1], seen), errors)
 
 

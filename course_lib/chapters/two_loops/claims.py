@@ -172,6 +172,12 @@ def held_out_at_5_shots(draw: int):
     return held_out_ahead(draw, 5)
 
 
+@claim("With 10 shots too", draws=8)
+def held_out_at_10_shots(draw: int):
+    """As above."""
+    return held_out_ahead(draw, 10)
+
+
 @claim("With 20 shots too", draws=8)
 def held_out_at_20_shots(draw: int):
     """As above."""

@@ -272,9 +272,10 @@ check_open = model_answer(
     "02",
     "where do the arrows agree?",
     "The angle between MAML and the union changes from place to place, from nearly none to almost opposite, and from "
-    "one set of tasks to the next. What hardly changes: from a tall wave (amplitude 2 or more) MAML's arrow is much "
-    "the shorter, about a fifth of the union's. A tall wave is easy to move, so the inner loop mends most by itself, "
-    "and the outer loop has little left to ask for.",
+    "one set of tasks to the next. What hardly changes: from a tall wave MAML's arrow is the shorter "
+    "(at phase 1.5, amplitude 2.5 in 19 of 20 draws<!--two_loops.tall_waves_leave_less--> of tasks, "
+    "0.23<!--two_loops.tall_waves_leave_less.times--> times the union's). A tall wave is easy to move, so the inner "
+    "loop mends most by itself, and the outer loop has little left to ask for.",
 )
 
 

@@ -277,3 +277,17 @@ def any_inner_loop_prepares(draw):
     """Twenty noisy tasks of two query points, the test rate fixed."""
     found = network_errors(draw, 20, 2, 1.0, "after_1", 0.01)
     return found["negative"] < found["zero"], found
+
+
+@claim("Judged after one step of 0.003 it does, too", draws=8)
+def a_shorter_step_is_kinder(draw):
+    """The same networks; for either the outer rate that suits this step."""
+    found = network_errors(draw, 20, 2, 1.0, "after_1", 0.003)
+    return found["negative"] < found["zero"], found
+
+
+@claim("After one step of 0.01 it does with twenty tasks of ten query points, too", draws=8)
+def more_data_are_kinder(draw):
+    """No noise: 200 query points in all."""
+    found = network_errors(draw, 20, 10, 0.0, "after_1", 0.01)
+    return found["negative"] < found["zero"], found
