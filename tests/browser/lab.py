@@ -43,10 +43,11 @@ SECOND = 1000  # playwright counts milliseconds
 
 
 class LabServer:
-    """JupyterLab of the running environment on ``folder``, with settings and kernels' files of its own."""
+    """JupyterLab of the running environment on ``folder``, with settings and kernels' files of its own, and with
+    ``progress`` a file in which its kernels keep what a reader has solved."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.token = Path(folder), secrets.token_hex(16)
+    def __init__(self, folder: Path, progress: Path | None = None):
+        self.folder, self.token, self.progress = Path(folder), secrets.token_hex(16), progress
         self._home = tempfile.TemporaryDirectory(prefix="lab-home-")
 
     def __enter__(self) -> LabServer:
@@ -68,6 +69,7 @@ class LabServer:
             "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
         }
         environment = os.environ | {name: str(home / place) for name, place in places.items()}
+        environment |= {"COURSE_PROGRESS": str(self.progress)} if self.progress else {}
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.log = home / "lab.log"
         with self.log.open("w") as log:

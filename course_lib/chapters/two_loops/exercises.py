@@ -298,11 +298,12 @@ def check_bug(loop: int, answer: int) -> Verdict:
 def check_repaired(loop) -> Verdict:
     """A repaired ``loop(model, batch, steps, inner_lr)`` must equal the library's for any k."""
     model, batch = small_model(), meta_batch(4)
-    as_it_was = callable(loop) and _has_line(loop, "loss.backward(retain_graph=True)")
+    lines = "loss.backward(retain_graph=True)", "grads = torch.autograd.grad(loss, params.values(), create_graph=True)"
+    as_it_was = callable(loop) and all(_has_line(loop, line) for line in lines)
     if as_it_was and source_of(loop).count("zero_grad") < 2:
         return Verdict(None, "This is loop two as it was: mend the line in its own cell, and run both cells again.")
     for steps in (1, 2, 5):
-        result = _gradient_of(loop, model, batch, steps, {"second time": ONE_LINE})
+        result = _gradient_of(loop, model, batch, steps, {"second time": ONE_LINE, "'grads'": LINE_8})
         expected = gradient(batch, steps)
         mistakes = [(gradient(batch, steps, False), _STILL["first order"]), (gradient(batch, 0), _STILL["before"])]
         mistakes += [(4 * expected, _STILL["sum"]), (gradient(batch[3:], steps) / 4, _STILL["last"])]
@@ -319,6 +320,7 @@ def _has_line(loop, line: str) -> bool:
     return any(own.strip().startswith(line) for own in source_of(loop).splitlines())
 
 
+LINE_8 = "Line 8 was innocent: it takes the inner gradient, and leaves `.grad` alone. Which line fills `.grad` beside it?"
 ONE_LINE = "One line takes the inner gradient, `torch.autograd.grad`; a `backward` beside it uses up the graph."
 _STILL = {
     "sum": "That is the sum over the tasks: line 10 divided by their number.",

@@ -30,7 +30,6 @@ def fine_tune(theta, x, y, steps, alpha, *, total=False, sign=-1, once=False, mo
         ({}, True, "inner loop"),
         ({"once": True}, False, "Repeat it"),
         ({"sign": 1}, False, "uphill"),
-        ({"total": True}, False, "their mean"),
         ({"phase": 1, "amplitude": 0}, False, "theta[0] is the phase"),
         ({"shift": 1}, False, "The phase is taken off"),
         ({"more": -1}, False, "one step too few"),
@@ -48,14 +47,6 @@ def test_fine_tune_unanswered_and_broken():
     assert verdict.passed is False and "raised RuntimeError" in str(verdict)
 
 
-def in_place(theta, x, y, steps, alpha):
-    for _ in range(steps):
-        (grad,) = torch.autograd.grad(error(theta, x, y).mean(), theta)
-        with torch.no_grad():
-            theta -= alpha * grad
-    return theta
-
-
 def from_the_start_only(theta, x, y, steps, alpha):
     return theta - steps * (theta - fine_tune(theta, x, y, 1, alpha))
 
@@ -68,13 +59,6 @@ def by_backward(theta, x, y, steps, alpha, forget=True, own_copy=True):
         with torch.no_grad():
             theta -= alpha * theta.grad
         theta.grad = None if forget else theta.grad
-    return theta
-
-
-def new_tensor_by_backward(theta, x, y, steps, alpha):
-    for _ in range(steps):
-        error(theta, x, y).mean().backward()
-        theta = theta - alpha * theta.grad
     return theta
 
 
@@ -137,10 +121,8 @@ def by_numpy(theta, x, y, steps, alpha):
         (by_backward, True, "inner loop"),
         (lambda *a: by_backward(*a, forget=False), False, "begin each step with `theta.grad = None`"),
         (lambda *a: by_backward(*a, own_copy=False), False, "changed the initialisation"),
-        (new_tensor_by_backward, False, "its `.grad` stays None"),
         (new_tensor_under_no_grad, False, "needs no `no_grad`"),
         (in_place_of_a_leaf, False, "Make a new one"),
-        (in_place, False, "changed the initialisation"),
         (from_the_start_only, False, "at the newest theta"),
         (lambda theta, *rest: theta, False, "have not moved"),
         (the_tuple_itself, False, "returns a tuple"),
@@ -166,11 +148,8 @@ def test_fine_tune_by_every_way_of_taking_a_gradient(answer, passed, message):
         ((1.0, 1.75), True, "1 - alpha"),
         (torch.tensor([1.0, 1.75]), True, "1 - alpha"),
         (np.array([1.0, 1.75]), True, "1 - alpha"),
-        ((2.0, 3.0), False, "factor of two"),
-        ((-1.0, -2.25), False, "Uphill"),
         ((4.0, 4.0), False, "whole way"),
         ((3.0, 2.25), False, "way left to c"),
-        ((1.0, 2.0), False, "second step starts at 1"),
         ((1.0, 1.5), False, "put theta = 1"),
         ((0.5, 1.0), False, "theta - alpha"),
         (1.0, False, "Two numbers"),
@@ -194,12 +173,9 @@ def test_the_solutions_pass():
     [
         (..., None, "Replace the dots"),
         (ZERO_PREDICTOR_MSE, True, "4.2517"),
-        (2 * ZERO_PREDICTOR_MSE, False, r"E[A^2]"),
-        (2.55**2 / 2, False, "mean amplitude"),
         (5**2 / 6, False, "begins at 0.1"),
         (4.9**2 / 24, False, "variance"),
         (0, False, "mean of its *square*"),
-        (12.5, False, "largest amplitude"),
         (4.3, False, "integrate"),
         (7.0, False, "Average"),
     ],
@@ -216,19 +192,11 @@ def test_oracle():
 
     assert adapting.check_oracle(oracle).passed
 
-    def solved(x, y, new_x):
-        basis = lambda x: torch.stack([x.sin(), x.cos()], 1)
-        return basis(new_x) @ torch.linalg.solve(basis(x), y)
+    def in_rows(x, y, new_x):
+        return torch.linalg.lstsq(torch.stack([x.sin(), x.cos()]), y[:, None]).solution
 
-    def short(x, y, new_x, rows=False):
-        basis = torch.stack([x.sin(), x.cos()], 0 if rows else 1)
-        return torch.linalg.lstsq(basis, y[:, None]).solution
-
-    assert "lstsq" in str(adapting.check_oracle(solved))
-    assert "These are a and b" in str(adapting.check_oracle(lambda *a: short(*a)[:, 0]))
-    assert "at the support points" in str(adapting.check_oracle(lambda x, y, new_x: oracle(x, y, x)))
     assert "is a column" in str(adapting.check_oracle(lambda *a: oracle(*a)[:, None]))
-    assert "dim=1" in str(adapting.check_oracle(lambda *a: short(*a, rows=True)))
+    assert "dim=1" in str(adapting.check_oracle(in_rows))
     assert "predicts zero" in str(adapting.check_oracle(lambda x, y, new_x: 0 * new_x))
     assert "least squares" in str(adapting.check_oracle(lambda x, y, new_x: new_x.sin()))
     assert adapting.check_oracle(lambda x, y, new_x: ...).passed is None

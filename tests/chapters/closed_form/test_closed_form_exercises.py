@@ -12,10 +12,7 @@ from course_lib.chapters.closed_form import solutions
     ("answer", "passed", "message"),
     [
         (lambda p: [n for n in p if n.startswith("head.")], True, "outer loop's list"),
-        (lambda p: list(p), False, "that is MAML"),
         (lambda p: [n for n in p if n.startswith("features")], False, "Those are the features"),
-        (lambda p: ["head.weight"], False, "bias, too"),
-        (lambda p: [n for n in p if "head" in n], False, "how the name begins"),
         (lambda p: [], False, "union of tasks"),
         (lambda p: "head", False, "letter by letter"),
         (lambda p: 3, False, "not `int`"),
@@ -51,14 +48,11 @@ def woodbury(z, y, lam):
         (lambda z, y, lam: solve(z, y, lam**2), False, "not lambda^2"),
         (lambda z, y, lam: solve(z, y, 2 * lam), False, "factor of 2"),
         (lambda z, y, lam: solve(z, y, -lam), False, "sign of lambda"),
-        (lambda z, y, lam: torch.linalg.solve(z.mT @ z + lam, z.mT @ y), False, "diagonal only"),
         (lambda z, y, lam: z.mT @ y, False, "not solved"),
         (lambda z, y, lam: solve(z, y, lam).mT, False, "[T, W, D]"),
         (lambda z, y, lam: z @ y @ z, False, "z.mT transposes"),
-        (lambda z, y, lam: z.mT @ z + lam * torch.eye(z.shape[1]), False, "on a diagonal of D"),
         (lambda z, y, lam: z @ z.mT + lam * torch.eye(z.shape[2]), False, "on a diagonal of S"),
         (lambda z, y, lam: z.mT @ z + lam * torch.eye(len(z)), False, "for each of the 3 tasks"),
-        (lambda z, y, lam: z.permute(2, 1, 0) @ z + lam * torch.eye(z.shape[2]), False, "use `.mT`"),
         (lambda z, y, lam: torch.linalg.solve(z.mT @ y, z.mT @ z), False, "the square system first"),
         (lambda z, y, lam: solve(z, y, lam).detach(), False, "go through the solve"),
         (lambda z, y, lam: torch.linalg.solve(z.mT @ z + lam * torch.eye(4), y), False, "goes with the system"),
@@ -81,10 +75,7 @@ def test_ridge(answer, passed, message):
     ("answer", "passed", "message"),
     [
         ((5, 65), True, "5 x 5"),
-        ((257, 65), False, "primal, one unknown"),
         ((1, 65), False, "five classes"),
-        ((5, 100), False, "primal is smaller"),
-        ((5, 64), False, "column of ones"),
         ((6, 65), False, "one more feature"),
         ((5, 101), False, "one more feature"),
         ((7, 7), False, "as many unknowns"),
@@ -112,10 +103,7 @@ def squares(c):
         (lambda z, y: [2 * centers(z, y), -squares(centers(z, y))], True, "no system"),
         (lambda z, y: (2 * centers(z, y), -centers(z, y).norm(dim=1)), False, "SQUARE"),
         (lambda z, y: (centers(z, y), torch.zeros(3)), False, "bias is missing"),
-        (lambda z, y: (2 * centers(z, y), torch.zeros(3)), False, "bias is missing"),
         (lambda z, y: (centers(z, y), -squares(centers(z, y)) / 2), False, "softmax is softer"),
-        (lambda z, y: (centers(z, y), -squares(centers(z, y))), False, "twice the mean"),
-        (lambda z, y: (2 * centers(z, y), squares(centers(z, y))), False, "sign of the bias"),
         (lambda z, y: (-2 * centers(z, y), squares(centers(z, y))), False, "Those are distances"),
         (
             lambda z, y: (2 * (s := torch.stack([z[y == w].sum(0) for w in range(3)])), -squares(s)),
@@ -164,15 +152,15 @@ def in_the_same_dictionary(model, params, x, y, lam):
     return params
 
 
-def solved(ones=1, features=None, strength=lambda lam, n: lam, detach=False, keep=False, flat=False, split=False):
+def solved(ones=1, strength=lambda lam, n: lam, detach=False, keep=False, flat=False):
     """The model solution, spoilt in one way."""
 
     def head(model, params, x, y, lam):
-        z = features(model, params, x) if features else closed_form._features(model, params, x)
+        z = closed_form._features(model, params, x)
         z = torch.cat([z, torch.ones_like(z[:, :ones])], 1)
         w = torch.linalg.solve(z.T @ z + strength(lam, len(z)) * torch.eye(z.shape[1], dtype=z.dtype), z.T @ y)
         w = w.detach() if detach else w
-        weight, bias = (w[:-1].T, w[-1]) if ones or split else (w.T, torch.zeros(1, dtype=z.dtype))
+        weight, bias = (w[:-1].T, w[-1]) if ones else (w.T, torch.zeros(1, dtype=z.dtype))
         new = {"head.weight": w[:-1] if flat else weight, "head.bias": bias}
         return new if keep else params | new
 
@@ -185,16 +173,13 @@ def solved(ones=1, features=None, strength=lambda lam, n: lam, detach=False, kee
         (solutions.solved_head, True, "where the k steps were"),
         (solved(), True, "where the k steps were"),
         (solved(ones=0), False, "bias is missing"),
-        (solved(ones=0, split=True), False, "column of ones is missing"),
         (solved(ones=4), False, "One column of ones"),
-        (solved(features=lambda model, params, x: functional_call(model, params, (x,))), False, "network's output"),
         (solved(strength=lambda lam, n: 0), False, "add lambda on the diagonal"),
         (into_data, False, "`.data`"),
         (lambda model, params, x, *rest: functional_call(model.features, params, (x,)), False, "without `features.`"),
         (in_the_same_dictionary, True, "return a new dictionary"),
         (lambda model, params, *rest: params["head.weight"].mul_(2), False, "return a new dictionary"),
         (lambda model, params, x, y, lam: torch.cat([x, torch.ones(7)], 1), False, "one more feature"),
-        (solved(features=lambda model, params, x: model.features(x)), False, "features of `model`"),
         (solved(strength=lambda lam, n: lam * n), False, "took their mean"),
         (solved(strength=lambda lam, n: lam**2), False, "not lambda^2"),
         (solved(detach=True), False, "go through the solve"),

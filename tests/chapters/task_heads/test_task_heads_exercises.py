@@ -15,11 +15,6 @@ def remembering(heads, task, learn):
     return heads
 
 
-def in_place(heads, task, learn):
-    heads[task] = learn(heads[task])
-    return heads
-
-
 def from_zero(heads, task, learn):
     heads = heads.clone()
     heads[task] = learn(torch.zeros_like(heads[task]))
@@ -70,11 +65,9 @@ def into(row, learnt):
         (unlearnt, False, "No head has learnt"),
         (stored_too_soon, False, "before it learnt"),
         (remembering, True, "remembering"),
-        (in_place, False, "clone"),
         (added, False, "You added"),
         (from_zero, False, "began at zero"),
         (lambda heads, task, learn: heads, False, "as before"),
-        (lambda heads, task, learn: learn(heads[task]), False, "whole table"),
         (lambda heads, task, learn: learn(heads), False, "Only the task"),
         (into(lambda task: task - 1, lambda heads, task, learn: learn(heads[task - 1])), False, "another task's head"),
         (into(lambda task: task, lambda heads, task, learn: learn(heads[0])), False, "another task's head"),
@@ -97,10 +90,7 @@ def test_revisit(revisit, passed, message):
     [
         ((1.6, math.exp(-1.6)), True, "A fifth"),
         ((1.6, (1 - 1 / 5000) ** 8000), True, "A fifth"),
-        ((0.16, 0.2), False, "Ten tasks"),
         ((16, 0.2), False, "in all"),
-        ((1.6, 1 - math.exp(-1.6)), False, "WERE"),
-        ((1.6, 0), False, "by chance"),
         ((1.6, 20.2), False, "not in percent"),
         ((1.6, 1009), False, "not a number of tasks"),
         ((1.6, 0.5), False, "8000"),
@@ -125,11 +115,8 @@ def by_autograd(z, w, y):
         (lambda z, w, y: by_autograd(z, w, y) / 2, False, "factor of two"),
         (lambda z, w, y: len(z) * by_autograd(z, w, y), False, "mean over the points"),
         (lambda z, w, y: -by_autograd(z, w, y), False, "sign"),
-        (lambda z, w, y: (z @ w - y)[:, None] * w, False, "Two factors"),
         (lambda z, w, y: 2 / z.numel() * (z @ w - y)[:, None] * w, False, "not over the features"),
         (lambda z, w, y: 2 / len(w) * (z @ w - y)[:, None] * w, False, "number of features"),
-        (lambda z, w, y: 2 / len(y) * (z @ w - y) * w, False, "residual[:, None]"),
-        (lambda z, w, y: 2 / len(z) * (z @ w - y)[:, None] * z, False, "for the HEAD"),
         (lambda z, w, y: 2 / len(z) * z.T @ (z @ w - y), False, "the shape of z"),
         (lambda z, w, y: by_autograd(z, w, y).T, False, "lies on its side"),
         (lambda z, w, y: 2 / len(z) * (z @ w - y), False, "one number for each point"),

@@ -52,7 +52,6 @@ def in_place(place, height, shots):
     [
         (solutions.batch, True, "could have computed"),
         (batch(), True, "could have computed"),
-        (batch(about=lambda h, s: h), False, "a leak"),
         (batch(about=lambda h, s: h[:, s:]), False, "query points, which nobody has"),
         (batch(about=lambda h, s: h.mean().expand(4, 1)), False, "One mean for all"),
         (batch(about=lambda h, s: 0 * h), False, "still in there"),
@@ -62,10 +61,8 @@ def in_place(place, height, shots):
         (all_points_as_queries, False, "none of the support set"),
         (in_place, True, "could have computed"),
         (batch(unit=1), False, "divide"),
-        (batch(place=lambda p: p), False, "still in 0 to 1"),
         (batch(place=lambda p: p - 0.5), False, "stretch"),
         (batch(place=lambda p: p - 1), False, "-1 to 0"),
-        (batch(last=False), False, "y[..., None]"),
         (divided_first, False, "mind the brackets"),
         (upside_down, False, "ABOVE the mean"),
         (lambda p, h, s: TaskBatch(p[:, :s], p[:, s:], h[:, :s, None], h[:, s:, None]), False, "The order is"),
@@ -84,11 +81,8 @@ def test_batch(answer, passed, message):
     [
         (("R2D2", "MAML", "Reptile"), True, "measure"),
         (("r2d2", "maml", "reptile"), True, "measure"),
-        (("MAML", "MAML", "Reptile"), False, "no gradient step at test time"),
         (("R2D2", "R2D2", "Reptile"), False, "squared errors only"),
-        (("R2D2", "Reptile", "Reptile"), False, "what MAML is made for"),
         (("R2D2", "MAML", "MAML"), False, "keeps all fifty"),
-        (("R2D2", "MAML", "R2D2"), False, "shared with the first"),
         (("R2D2", "MAML", "SGD"), False, "not one of"),
         ("R2D2", False, "Three names"),
         ((..., ..., ...), None, "Replace the dots"),
@@ -103,8 +97,6 @@ def test_choice(answer, passed, message):
     ("answer", "passed", "message"),
     [
         (solutions.claim, True, "It can fail"),
-        (lambda e, d: (e("trained", 0) < e("untrained", 0), {"mine": 1.0}), False, "Pass the draw on"),
-        (lambda e, d: (e("trained", d) > e("untrained", d), {"mine": 1.0}), False, "other way round"),
         (lambda e, d: (e("trained", d) < 1, {"mine": 1.0}), False, "in this very draw"),
         (
             lambda e, d: [e("trained", d) < e("untrained", d), {"mine": torch.tensor(e("trained", d))}],
@@ -112,7 +104,6 @@ def test_choice(answer, passed, message):
             "It can fail",
         ),
         (lambda e, d: (e("trained", d) < e("untrained", d), {}), False, "Give the numbers"),
-        (lambda e, d: e("trained", d) < e("untrained", d), False, "Return two things"),
         (lambda e, d: (e("r2d2", d), {}), False, "The names are"),
         (lambda e, d: (e("trained") < e("untrained"), {}), False, "A function of the name"),
         (lambda e, d: (e["trained"] < e["untrained"], {}), False, "A function of the name"),
