@@ -123,6 +123,12 @@ def check_fine_tune(fine_tune) -> Verdict:
         (_descent(start.flip(0), x, y, 4, 0.1).flip(0), "theta[0] is the phase, and theta[1] the amplitude."),
         (_descent(start * MIRROR, x, y, 4, 0.1) * MIRROR, "The phase is taken off: `torch.sin(x - theta[0])`."),
         (
+            _descent(start, x, y, 4, 0.1, torch.ones_like),
+            "Square the errors first: here those of opposite sign cancel.",
+        ),
+        (_descent(start, x, y, 4, 0.1, torch.sign), "That is the absolute error; the loss is the mean of the squares."),
+        (_descent(start, x, y, 4, 0.1, _of_root), "No root: the loss is the mean of the squared errors itself."),
+        (
             _descent(start, x, y, 4, 0.1, piled_up=True),
             "`backward` adds to `.grad` what was there before: begin each step with `theta.grad = None`.",
         ),
@@ -130,15 +136,22 @@ def check_fine_tune(fine_tune) -> Verdict:
     return compare(result, _descent(start, x, y, 4, 0.1), mistakes, "This is the inner loop of every notebook to come.")
 
 
-def _descent(theta: Tensor, x: Tensor, y: Tensor, steps: int, alpha: float, piled_up: bool = False) -> Tensor:
+def _descent(
+    theta: Tensor, x: Tensor, y: Tensor, steps: int, alpha: float, slope=lambda error: 2 * error, piled_up: bool = False
+) -> Tensor:
+    """Where ``steps`` lead; ``slope`` [S] of the loss for each error, of the squared one if not said."""
     before = torch.zeros_like(theta)
     for _ in range(steps):
         phase, amplitude = theta
         error = amplitude * torch.sin(x - phase) - y  # [S]
         slopes = torch.stack([-amplitude * torch.cos(x - phase), torch.sin(x - phase)])  # [2, S]
-        grad = 2 * (slopes * error).mean(1) + before
+        grad = (slopes * slope(error)).mean(1) + before
         theta, before = theta - alpha * grad, grad if piled_up else before
     return theta
+
+
+def _of_root(error: Tensor) -> Tensor:
+    return error / error.square().mean().sqrt()
 
 
 @exercise(

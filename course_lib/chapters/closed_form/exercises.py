@@ -127,6 +127,7 @@ def check_ridge(ridge) -> Verdict:
         (solution(lam**2 * eye), "The penalty is lambda |w|^2, not lambda^2 |w|^2."),
         (solution(2 * lam * eye), "A factor of 2 too many: both terms have it in the gradient, so it cancels."),
         (solution(-lam * eye), "Mind the sign of lambda: a penalty adds to the diagonal."),
+        (solution(eye), "Lambda is missing on the diagonal: lam times the identity."),
         (solution(torch.full_like(eye, lam)), "Lambda goes on the diagonal only: lam * torch.eye(D)."),
         (z.mT @ y, "The system was not solved: that is its right-hand side."),
         ((z.mT @ z + lam * eye) ** -1 @ z.mT @ y, "`** -1` inverts every entry by itself: use `torch.linalg.solve`."),
@@ -193,7 +194,9 @@ def check_solved_head(solved_head) -> Verdict:
     solve = lambda z, penalty: torch.linalg.solve(z.T @ z + lam * torch.diag(penalty), z.T @ y).flatten()
     ones, all_five = torch.ones_like(z[:, :1]), torch.ones(5, dtype=z.dtype)
     no_ones, ones_first = solve(z, all_five[:4]), solve(torch.cat([ones, z], 1), all_five)
-    free_bias = solve(torch.cat([z, ones], 1), torch.tensor([1.0, 1, 1, 1, 0], dtype=z.dtype))
+    wide = torch.cat([z, ones], 1)
+    everywhere = torch.linalg.solve(wide.T @ wide + lam, wide.T @ y).flatten()
+    free_bias = solve(wide, torch.tensor([1.0, 1, 1, 1, 0], dtype=z.dtype))
     no_bias = "The bias is missing: give the features a column of ones."
     mistakes = [
         (head(model.features(x), lam), "Those are the features of `model`; the task's own are those with `params`."),
@@ -201,10 +204,11 @@ def check_solved_head(solved_head) -> Verdict:
         (head(z, lam**2), "The penalty is lambda |w|^2, not lambda^2 |w|^2."),
         (torch.cat([no_ones, 0 * no_ones[:1]]), no_bias),
         (torch.cat([no_ones, params["head.bias"]]), no_bias),
+        (everywhere, "Lambda goes on the diagonal only: lam * torch.eye(D + 1)."),
         (ones_first, "The column of ones comes first in your features, so the bias is the first entry of W."),
         (free_bias, "Lambda goes on the whole diagonal here, that of the bias included."),
         (torch.cat([old[name].flatten() for name in ("head.weight", "head.bias")]), "The head is the old one still."),
-        ((torch.linalg.pinv(torch.cat([z, ones], 1)) @ y).flatten(), "That is least squares: lambda is missing."),
+        ((torch.linalg.pinv(wide) @ y).flatten(), "That is least squares: lambda is missing."),
     ]
     flat = torch.cat([part.flatten() for part in got])
     verdict = compare(flat, head(z, lam), mistakes)

@@ -127,6 +127,14 @@ def check_energy_share(answer) -> Verdict:
         ),
         *((share * (40 / other) ** 2, by_points) for other in (6, 12)),
         *((share * scale, "Over the curves take both as sums, or both as means.") for scale in (6, 1 / 6)),
+        (
+            (coordinates.square().sum() / total.sum()),
+            "That is the share of all the functions: take the first r columns.",
+        ),
+        (1 / share, "Turned round: what the functions hold, divided by the whole energy."),
+        (energy.sum(), "That is the energy itself; the share divides it by the curves' own."),
+        (share / (6 * r), "Sum the energies over functions and curves; a mean stands over the points alone."),
+        (energy.sum() / curves.square().mean(0).sum(), "A curve's energy is the mean over its points: `mean(1)`."),
         (share.sqrt(), "Energy is the square; no root is taken."),
         (coordinates[:, :r].abs().sum() / total.sum(), "Square the coordinates."),
         (coordinates[:, :r].sum() / total.sum(), "Square the coordinates."),
@@ -198,6 +206,7 @@ def check_border(answer) -> Verdict:
     mistakes = [
         (2 / largest, "That forgets the loss: with the mean over n points a step leaves 1 - 2 alpha lambda / n."),
         (2 * 8 / largest, "The square's derivative brings a 2: a step leaves 1 - 2 alpha lambda / n. When is it -1?"),
+        (largest / 8, "Turned round: a steep direction wants a small rate."),
         (1 / largest, "Mind both: the factor's size may reach 1 on the negative side too, and the loss is a mean."),
         (8 / (2 * largest), "At this rate the largest error is gone in one step. It shrinks up to twice that rate."),
         (8 / largest.sqrt(), "Eigenvalues of K are needed; singular values of J are their roots."),
@@ -237,6 +246,7 @@ def check_feature_weights(answer) -> Verdict:
         (1 / expected, "The weight divides in the sum: a *large* one makes a frequency cheap. No 1 / is needed."),
         (expected.sqrt(), root),
         (coefficients[:, :10].square().mean(0), "You used the cosines alone; the sines tell as much."),
+        (coefficients[:, 10:].square().mean(0), "You used the sines alone; the cosines tell as much."),
         (
             coefficients.var(0).view(2, 10).mean(0),
             "That measures from the tasks' own mean. Take the mean square as it is.",

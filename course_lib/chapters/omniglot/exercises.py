@@ -162,6 +162,10 @@ def check_nearest(my_labels) -> Verdict:
         (distance.argmax(1), "That is the farthest mean."),
         (y[torch.cdist(query_x, x).argmin(1)], "That is the nearest drawing; take the nearest class mean."),
         (torch.cdist(query_x, x).argmin(1), "That is the number of a support drawing, not its label."),
+        (
+            torch.cdist(query_x, means[y]).argmin(1),
+            "One mean for each CLASS, in the order of the labels: `support_y.unique()`.",
+        ),
         ((query_x @ means.T).argmax(1), "That is the largest inner product; far means have an advantage there."),
         (distance.min(1).values, "Those are the distances; the label is the place of the least, `argmin(1)`."),
         (torch.cdist(query_x, means, 1).argmin(1), "Those are sums of absolute differences; square them (Euclid)."),

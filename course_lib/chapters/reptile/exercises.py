@@ -232,6 +232,9 @@ def check_pull(pull) -> Verdict:
         (2 * alpha * k * length**2, "That is the first order in alpha; the power is exact."),
         (alpha * k * length**2, "That is the first order in alpha, and the SQUARE brings a factor of 2."),
         (1 - left ** (k - 1), "k steps, so the k-th power of what one of them leaves."),
+        (1 - k * left, "The steps multiply: what one of them leaves, to the power k and not k times."),
+        (left**k - 1, "Mind the sign: the part gone is one minus what is left."),
+        (1 - (1 - left) ** k, "What k steps multiply is what is LEFT, 1 - 2 alpha |x|^2."),
         ((1 - left) ** k, "What k steps multiply is what is LEFT, not the part gone."),
         ((1 - alpha * length**2) ** k, "That is what is LEFT of the distance; and the SQUARE brings a factor of 2."),
         (1 - (2 - left) ** k, "Mind the sign: a step takes 2 alpha |x|^2 of the distance away."),
@@ -289,6 +292,11 @@ def check_mended(outer_step) -> Verdict:
         (theta - EPSILON * (ends.mean(0) - theta), "That walks away from the ends: the sign is turned around."),
         (theta + EPSILON * (ends - theta).sum(0), "You summed over the tasks; take their mean."),
         (ends.mean(0), "That goes all the way to the mean; epsilon is missing."),
+        (EPSILON * (ends.mean(0) - theta), "That is the step alone; add it to theta."),
+        (
+            theta + EPSILON * ends.mean(0),
+            "Move by epsilon times the DIFFERENCE between the mean of the ends and theta.",
+        ),
         (flat(stepped), "theta moves after each task there; all tasks start from one theta, which then moves once."),
     ]
     verdict = compare(result, between(ends.mean(0)), mistakes, "theta is a copy, every task starts from it.")

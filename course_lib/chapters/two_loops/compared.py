@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -44,6 +46,14 @@ def all_pairs(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets.mT).square().mean((1, 2))
 
 
+def mean_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - targets).mean((1, 2))
+
+
+def absolute_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - targets).abs().mean((1, 2))
+
+
 def adapted_on_query(batch: TaskBatch) -> tuple[TaskBatch, TaskBatch]:
     """The tasks adapted on their query set, and judged there too, or on their support set."""
     query, support = (batch.query_x, batch.query_y), (batch.support_x, batch.support_y)
@@ -83,3 +93,25 @@ def chained(batch: TaskBatch) -> Tensor:
         outputs = functional_call(model, {name: p[0] for name, p in params.items()}, (task.query_x[0],))
         total = total + (outputs - task.query_y[0]).square().mean() / batch.num_tasks
     return torch.cat([g.flatten() for g in torch.autograd.grad(total, model.parameters())])
+
+
+FIRST_ORDER = (
+    "That is first order: the derivative with respect to the adapted weights. Differentiate with respect to theta, "
+    "through the inner loop: were the adapted weights detached, or is a create_graph=True missing?"
+)
+
+
+def flawed(batch: TaskBatch) -> list[tuple[Tensor, str]]:
+    """The gradients with one, two or all of three flaws, and what to say to each."""
+    on_support = TaskBatch(batch.support_x, batch.support_y, batch.support_x, batch.support_y)
+    found = []
+    for total, support, first in product((False, True), repeat=3):
+        hints = {
+            "That is the sum over the tasks. Take the mean, as the library does.": total,
+            "You judged on the support set. The query set judges.": support,
+            FIRST_ORDER: first,
+        }
+        flawed = gradient(on_support if support else batch, second_order=not first)
+        hint = " And another thing: ".join(words for words, holds in hints.items() if holds)
+        found.append((flawed * batch.num_tasks if total else flawed, hint))
+    return found[1:]

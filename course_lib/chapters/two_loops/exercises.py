@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -13,14 +11,17 @@ from course_lib.chapters.two_loops.bugs import BUGS, SHARED
 from course_lib.chapters.two_loops.compared import (
     INNER_LR,
     STEPS,
+    absolute_error,
     adapted,
     adapted_on_query,
     all_pairs,
     as_one,
     chained,
     flat,
+    flawed,
     gradient,
     joined,
+    mean_error,
     meta_batch,
     small_model,
     through_last_step,
@@ -58,6 +59,7 @@ def check_scalar(scalar_meta_gradient) -> Verdict:
     for theta, c, q, alpha, k in ((3.0, 1.0, 0.5, 0.1, 3), (3.0, 1.0, 0.5, 0.1, 1), (-2.0, 1.0, 2.0, 0.4, 5)):
         result = run(scalar_meta_gradient, theta, c, q, alpha, k, hints={"float": BY_HAND})
         shrink, end = (1 - alpha) ** k, c + (1 - alpha) ** k * (theta - c)
+        up = c + (1 + alpha) ** k * (theta - c)
         once, before = theta - alpha * (theta - c), c + (1 - alpha) ** (k - 1) * (theta - c)
         mistakes = {
             shrink / (1 - alpha) * (end - q): f"For k = {k} you have {k - 1} factors 1 - alpha. Each step gives one.",
@@ -74,6 +76,10 @@ def check_scalar(scalar_meta_gradient) -> Verdict:
             theta - q: "You judged theta before it adapted.",
             shrink * (theta - q): "The factors are right, but the query loss is taken at theta, before the steps.",
             shrink * (end - c): "You judged on the support point c. The query point q judges.",
+            shrink: "Those are the factors. What is multiplied by them is the slope of the query loss, theta_k - q.",
+            alpha**k * (end - q): "What is left of theta - c after a step is 1 - alpha of it, not alpha.",
+            shrink * (up - q): "The steps go uphill: theta - alpha (theta - c).",
+            shrink * shrink * (theta - q): "You adapted to the query point q. The support point c adapts; q judges.",
             end: "That is the adapted theta itself; the derivative of its query loss is asked for.",
             (end - q) ** 2 / 2: "That is the query loss; its derivative for theta is asked for.",
             k * (1 - alpha) * (end - q): "The factors multiply: (1 - alpha) to the power k, not k times.",
@@ -143,6 +149,8 @@ def check_inner_loop(inner_loop) -> Verdict:
             "All your gradients are taken at the start: `model(x)` does not know the newest `params`.",
         ),
         (before, "Nothing changed: return the new weights."),
+        (adapted(batch, STEPS, INNER_LR, mean_error), "Square the errors first: here those of opposite sign cancel."),
+        (adapted(batch, STEPS, INNER_LR, absolute_error), "That is the absolute error; the loss is the mean square."),
     ]
     verdict = compare(flat(result), adapted(batch, STEPS, INNER_LR), mistakes)
     return _check_graph(result, start, batch) if verdict.passed else verdict
@@ -179,7 +187,7 @@ def check_meta_gradient(meta_gradient) -> Verdict:
     result = _gradient_of(meta_gradient, model, batch, STEPS, hints, (solutions.inner_loop,))
     expected, last = gradient(batch), "That is the last task alone. Every task of the batch counts."
     mistakes = [
-        *_flawed(batch),
+        *flawed(batch),
         (-expected, "The sign is turned. Return the gradient; descending it comes later."),
         (gradient(batch, steps=0), "You judged the weights before they adapted. Predict with the adapted ones."),
         *((gradient(other), "You adapted on the query set, which only judges.") for other in adapted_on_query(batch)),
@@ -228,28 +236,6 @@ JOINED = "You judged on support and query points together. The query set alone j
 _INCOMPLETE = (
     "Return a dictionary {name: gradient} with the names of model.named_parameters(), none of them None. "
     "(A None says that the loss does not depend on that parameter: was it detached?)"
-)
-
-
-def _flawed(batch: TaskBatch) -> list[tuple[Tensor, str]]:
-    """The gradients with one, two or all of three flaws, and what to say to each."""
-    on_support = TaskBatch(batch.support_x, batch.support_y, batch.support_x, batch.support_y)
-    found = []
-    for total, support, first in product((False, True), repeat=3):
-        hints = {
-            "That is the sum over the tasks. Take the mean, as the library does.": total,
-            "You judged on the support set. The query set judges.": support,
-            FIRST_ORDER: first,
-        }
-        flawed = gradient(on_support if support else batch, second_order=not first)
-        hint = " And another thing: ".join(words for words, holds in hints.items() if holds)
-        found.append((flawed * batch.num_tasks if total else flawed, hint))
-    return found[1:]
-
-
-FIRST_ORDER = (
-    "That is first order: the derivative with respect to the adapted weights. Differentiate with respect to theta, "
-    "through the inner loop: were the adapted weights detached, or is a create_graph=True missing?"
 )
 
 
@@ -320,7 +306,9 @@ def _has_line(loop, line: str) -> bool:
     return any(own.strip().startswith(line) for own in source_of(loop).splitlines())
 
 
-LINE_8 = "Line 8 was innocent: it takes the inner gradient, and leaves `.grad` alone. Which line fills `.grad` beside it?"
+LINE_8 = (
+    "Line 8 was innocent: it takes the inner gradient, and leaves `.grad` alone. Which line fills `.grad` beside it?"
+)
 ONE_LINE = "One line takes the inner gradient, `torch.autograd.grad`; a `backward` beside it uses up the graph."
 _STILL = {
     "sum": "That is the sum over the tasks: line 10 divided by their number.",

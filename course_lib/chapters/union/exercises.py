@@ -67,6 +67,10 @@ def check_union_loss(union_loss) -> Verdict:
             (z * heads[task_id][:, None] - y[..., None]).square().mean(),
             "An output is a sum over the D features: `.sum(-1)`.",
         ),
+        (
+            ((z * heads[task_id][:, None]).mean(-1) - y).square().mean(),
+            "An output is a sum over the D features, no mean.",
+        ),
         ((own.mean() / 2), "That is half the loss: here it is the mean square itself."),
         (own.sum(), "That is a sum; take means."),
         (own.mean(1).sum(), "You summed the tasks; the outer loss is their mean."),
@@ -109,6 +113,8 @@ def check_weight(weight) -> Verdict:
             (curvature * left.square(), "That is the gradient itself; divide by what it is at alpha = 0."),
             (1 - 2 * alpha * curvature, "That is the first order in alpha; the square is exact."),
             (curvature * left.square() / 2, "That is the loss after the step; its derivative by theta is wanted."),
+            (2 * left, "The factor 1 - alpha h comes twice as a product, its square; not two times."),
+            ((alpha * curvature).square(), "That is what the step takes away, squared; what it leaves is 1 - alpha h."),
             (-left.square(), "No sign: relative to alpha = 0 the meta-gradient keeps its direction."),
         ]
         if isinstance(result, Tensor) and result.shape == (3,) and result[0].isnan():
@@ -177,6 +183,19 @@ def check_share(share) -> Verdict:
         (step @ step @ hq @ error, "Matrices do not commute: the query set's Hessian stands in the middle."),
         (hq @ step @ step @ error, "Matrices do not commute: the query set's Hessian stands in the middle."),
         ((eye + alpha * h) @ hq @ (eye + alpha * h) @ error, "Mind the sign: the step goes against the gradient."),
+        (
+            step @ hq @ (eye + alpha * h) @ error,
+            "Mind the sign of the inner step: theta' - w = (I - alpha H)(theta - w).",
+        ),
+        ((eye + alpha * h) @ hq @ step @ error, "Mind the sign on the way back: the step's Jacobian is I - alpha H."),
+        (
+            (eye - alpha * hq) @ hq @ step @ error,
+            "The way back goes through the step, so with the support set's Hessian.",
+        ),
+        (
+            step @ hq @ (eye - alpha * hq) @ error,
+            "The inner step descends the support loss: its Hessian is the support set's.",
+        ),
         (-step @ hq @ step @ error, "Mind the sign: the error is theta - w, and the gradient grows with it."),
         (hq @ error, "That is the gradient without an inner step, at alpha = 0."),
         (step @ hq @ step @ error / 2, "The derivative of the square brings a 2, which cancels the half."),

@@ -72,6 +72,18 @@ def check_stretch(stretch) -> Verdict:
             (k * factors.abs().max(), MULTIPLY),
             (factors.abs().sum() ** k, "The norm is the LARGEST stretch of any direction, not their sum."),
             (factors.abs().prod() ** k, "That is the determinant, the product over all directions."),
+            (
+                factors.abs().mean() ** k,
+                "That is the mean stretch. A vector along the worst direction gets the largest.",
+            ),
+            (
+                factors.square().max() ** k,
+                "That is the norm squared: no square is needed where absolute values are taken.",
+            ),
+            (
+                (1 - eigenvalues).abs().max() ** k,
+                "The rate is missing: the factor along a direction is 1 - alpha lambda.",
+            ),
             ((factors**k).norm(), FROBENIUS),
             (factors.norm() ** k, FROBENIUS),
         ]
@@ -106,6 +118,7 @@ def check_clip(my_clip) -> Verdict:
             (g / norm, "That divides by max_norm. Multiply by max_norm over the norm that g has."),
             (g * norm / g.abs().max(), "That is the largest entry. The norm is the root of the sum of squares."),
             (g - (g.norm() - norm), "Taking the same off each entry turns the gradient. Multiply it by one number."),
+            (g * g.norm() / norm, "Turned round: multiply by max_norm over the norm that g has."),
             (g * norm, "That multiplies by max_norm. Multiply by max_norm over the norm that g has."),
             (g * norm / g.abs().sum(), "That is the sum of the sizes. The norm is the root of the sum of squares."),
         ]

@@ -62,6 +62,8 @@ def check_batch(batch) -> Verdict:
             [
                 (place, "The places are still in 0 to 1; the network wants -1 to 1."),
                 (place - 0.5, "That is -0.5 to 0.5; the network wants -1 to 1: stretch, then shift."),
+                (2 * place, "That is 0 to 2; the network wants -1 to 1: shift it."),
+                (2 * place + 1, "That is 1 to 3; the network wants -1 to 1: mind the sign of the shift."),
                 (place - 1, "That is -1 to 0; the network wants -1 to 1: stretch, then shift."),
             ],
         ),

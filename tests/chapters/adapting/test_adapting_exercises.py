@@ -12,14 +12,17 @@ from course_lib.chapters.adapting import solutions
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE, sinusoid
 
 
-def error(theta, x, y, phase=0, amplitude=1, shift=-1):
-    return (theta[amplitude] * torch.sin(x + shift * theta[phase]) - y).square()
+def residual(theta, x, y, phase=0, amplitude=1, shift=-1):
+    return theta[amplitude] * torch.sin(x + shift * theta[phase]) - y
 
 
-def fine_tune(theta, x, y, steps, alpha, *, total=False, sign=-1, once=False, more=0, **places):
+def error(*arguments):
+    return residual(*arguments).square()
+
+
+def fine_tune(theta, x, y, steps, alpha, *, size=torch.square, sign=-1, once=False, more=0, **places):
     for _ in range(1 if once else steps + more):
-        loss = error(theta, x, y, **places)
-        (grad,) = torch.autograd.grad(loss.sum() if total else loss.mean(), theta)
+        (grad,) = torch.autograd.grad(size(residual(theta, x, y, **places)).mean(), theta)
         theta = theta + sign * alpha * grad
     return theta
 
@@ -32,6 +35,9 @@ def fine_tune(theta, x, y, steps, alpha, *, total=False, sign=-1, once=False, mo
         ({"sign": 1}, False, "uphill"),
         ({"phase": 1, "amplitude": 0}, False, "theta[0] is the phase"),
         ({"shift": 1}, False, "The phase is taken off"),
+        ({"size": lambda errors: errors}, False, "Square the errors"),
+        ({"size": torch.abs}, False, "absolute error"),
+        ({"size": lambda errors: errors.square().mean().sqrt()}, False, "No root"),
         ({"more": -1}, False, "one step too few"),
         ({"more": 1}, False, "one step too many"),
     ],

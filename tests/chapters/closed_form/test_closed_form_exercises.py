@@ -47,6 +47,7 @@ def woodbury(z, y, lam):
         (lambda z, y, lam: solve(z, y, lam / z.shape[1]), False, "divided by the number"),
         (lambda z, y, lam: solve(z, y, lam**2), False, "not lambda^2"),
         (lambda z, y, lam: solve(z, y, 2 * lam), False, "factor of 2"),
+        (lambda z, y, lam: solve(z, y, 1), False, "lam times the identity"),
         (lambda z, y, lam: solve(z, y, -lam), False, "sign of lambda"),
         (lambda z, y, lam: z.mT @ y, False, "not solved"),
         (lambda z, y, lam: solve(z, y, lam).mT, False, "[T, W, D]"),
@@ -137,6 +138,13 @@ def free_bias(model, params, x, y, lam):
     return params | {"head.weight": w[:-1].T, "head.bias": w[-1]}
 
 
+def lambda_everywhere(model, params, x, y, lam):
+    z = closed_form._features(model, params, x)
+    z = torch.cat([z, torch.ones_like(z[:, :1])], 1)
+    w = torch.linalg.solve(z.T @ z + lam, z.T @ y)
+    return params | {"head.weight": w[:-1].T, "head.bias": w[-1]}
+
+
 def old_bias(model, params, x, y, lam):
     return params | {"head.weight": solutions.ridge(closed_form._features(model, params, x), y, lam).T}
 
@@ -184,6 +192,7 @@ def solved(ones=1, strength=lambda lam, n: lam, detach=False, keep=False, flat=F
         (solved(strength=lambda lam, n: lam**2), False, "not lambda^2"),
         (solved(detach=True), False, "go through the solve"),
         (ones_first, False, "comes first in your features"),
+        (lambda_everywhere, False, "on the diagonal only"),
         (free_bias, False, "the whole diagonal"),
         (old_bias, False, "bias is missing"),
         (solved(keep=True), False, "same names"),

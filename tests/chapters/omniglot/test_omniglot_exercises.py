@@ -75,6 +75,7 @@ def means(x, y):
         (lambda x, y, q: torch.cdist(q, means(x, y)).argmin(1), True, "this is ProtoNet"),
         (lambda x, y, q: torch.cdist(q, means(x, y)).argmax(1), False, "farthest"),
         (lambda x, y, q: torch.cdist(q, x).argmin(1), False, "not its label"),
+        (lambda x, y, q: torch.cdist(q, means(x, y)[y]).argmin(1), False, "One mean for each CLASS"),
         (lambda x, y, q: (q @ means(x, y).T).argmax(1), False, "inner product"),
         (lambda x, y, q: torch.cdist(q, means(x, y)).argmin(1).tolist(), True, "this is ProtoNet"),
         (lambda x, y, q: torch.cdist(q, x.view(5, 3, -1).mean(1)).argmin(1), False, "class by class"),

@@ -35,8 +35,8 @@ def test_update(answer, passed, message):
     assert verdict.passed is passed and message in str(verdict)
 
 
-def outer_step(keep, restart, collect, part):
-    """An outer step with each of its four decisions as a function, right or wrong."""
+def outer_step(keep, restart, collect, part, arrive=torch.add):
+    """An outer step with each of its five decisions as a function, right or wrong."""
 
     def step(model, batch, inner_loop, epsilon):
         theta = {name: keep(p) for name, p in model.named_parameters()}
@@ -48,7 +48,8 @@ def outer_step(keep, restart, collect, part):
             ends.append({name: p.detach().clone() for name, p in model.named_parameters()})
         with torch.no_grad():
             for name, p in model.named_parameters():
-                p.copy_(theta[name] + part(epsilon) * collect(torch.stack([end[name] for end in ends]) - theta[name]))
+                way = part(epsilon) * collect(torch.stack([end[name] for end in ends]) - theta[name])
+                p.copy_(arrive(theta[name], way))
         return model
 
     return step
@@ -113,6 +114,8 @@ def outside_no_grad(model, batch, inner_loop, epsilon):
         (outer_step(copied, True, mean, whole), False, "epsilon is missing"),
         (outer_step(copied, True, mean, lambda epsilon: -epsilon), False, "sign is turned around"),
         (outer_step(copied, True, mean, lambda epsilon: 1 - epsilon), False, "exchanged"),
+        (outer_step(copied, True, mean, same, lambda theta, way: way), False, "the step alone"),
+        (outer_step(copied, True, mean, same, lambda theta, way: 1.3 * theta + way), False, "DIFFERENCE"),
         (on_the_queries, False, "the inner loop sees the support set"),
         (not_written_back, False, "`p.copy_(...)`, not `p = ...`"),
         (outside_no_grad, False, "inside `with torch.no_grad():`"),
@@ -174,6 +177,9 @@ def test_coefficients(answers, passed, message):
         (lambda a, x, k: 2 * a * k * x**2, False, "first order"),
         (lambda a, x, k: a * k * x**2, False, "and the SQUARE"),
         (lambda a, x, k: 1 - (1 - 2 * a * x**2) ** (k - 1), False, "k-th power"),
+        (lambda a, x, k: 1 - k * (1 - 2 * a * x**2), False, "not k times"),
+        (lambda a, x, k: (1 - 2 * a * x**2) ** k - 1, False, "Mind the sign: the part gone"),
+        (lambda a, x, k: 1 - (2 * a * x**2) ** k, False, "is what is LEFT, 1 - 2"),
         (lambda a, x, k: (2 * a * x**2) ** k, False, "not the part gone"),
         (lambda a, x, k: (1 - a * x**2) ** k, False, "LEFT of the distance; and"),
         (lambda a, x, k: 1 - (1 + 2 * a * x**2) ** k, False, "Mind the sign"),

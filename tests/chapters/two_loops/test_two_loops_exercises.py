@@ -11,12 +11,12 @@ from course_lib.chapters.two_loops import solutions, wrong_loops
 
 def inner_loop(
     model, params, x, y, steps, lr, *, sign=-1, total=False, graph=True, once=False, stale=False, times=1.0, more=0,
-    squeezed=False,
+    squeezed=False, size=torch.square,
 ):  # fmt: skip
     lr, first = times * lr, None
     y = y.squeeze() if squeezed else y
     for _ in range(1 if once else steps + more):
-        error = (functional_call(model, params, (x,)) - y).square()
+        error = size(functional_call(model, params, (x,)) - y)
         grads = torch.autograd.grad(error.sum() if total else error.mean(), params.values(), create_graph=graph)
         first = first or grads
         params = {n: p + sign * lr * g for (n, p), g in zip(params.items(), first if stale else grads)}
@@ -48,6 +48,8 @@ def in_place(model, params, *rest):
         ({"times": 20}, False, "The rate is missing"),
         ({"more": -1}, False, "too few or too many"),
         ({"more": 1}, False, "too few or too many"),
+        ({"size": lambda errors: errors}, False, "Square the errors"),
+        ({"size": torch.abs}, False, "absolute error"),
         ({"squeezed": True}, False, "is [S, S]"),
         ({"stale": True}, False, "taken at the start"),
     ],
@@ -226,6 +228,10 @@ def test_rate_of_a_sum():
         (lambda t, c, q, a, k: (1 - a) ** (k - 1) * (end(t, c, a, k) - q), False, "you have 2 factors"),
         (lambda t, c, q, a, k: (1 - a) * (end(t, c, a, 1) - q), False, "the answer for one step"),
         (lambda t, c, q, a, k: (1 - a) ** k * (end(t, c, a, 1) - q), False, "after one step, not after k"),
+        (lambda t, c, q, a, k: (1 - a) ** k, False, "Those are the factors"),
+        (lambda t, c, q, a, k: a**k * (end(t, c, a, k) - q), False, "1 - alpha of it, not alpha"),
+        (lambda t, c, q, a, k: (1 - a) ** k * (end(t, c, -a, k) - q), False, "The steps go uphill"),
+        (lambda t, c, q, a, k: (1 - a) ** k * (end(t, q, a, k) - q), False, "adapted to the query point"),
         (lambda t, c, q, a, k: (1 - a) ** k * ((1 - a) ** k * t - q), False, "toward c, not toward 0"),
     ],
 )

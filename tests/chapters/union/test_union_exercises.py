@@ -30,6 +30,7 @@ def squares(z, y, rows):
         (lambda z, y, heads, i: squares(z, y, heads[i])[-1].mean(), False, "last task alone"),
         (lambda z, y, heads, i: ((z * heads[i][:, None]).sum(-1) - y).mean(), False, "Square the errors"),
         (lambda z, y, heads, i: squares(z, y, heads[i]).sqrt().mean(), False, "absolute error"),
+        (lambda z, y, heads, i: ((z * heads[i][:, None]).mean(-1) - y).square().mean(), False, "no mean"),
         (lambda z, y, heads, i: squares(z, y, heads[i]).mean() / 2, False, "half the loss"),
         (lambda z, y, heads, i: (z * heads[i][:, None] - y[..., None]).square().mean(), False, "sum over the D"),
         (lambda z, y, heads, i: squares(z, y, heads[i]).mean(1).sum(), False, "summed the tasks"),
@@ -53,6 +54,8 @@ def test_union_loss(answer, passed, message):
         (lambda alpha, h: (1 - alpha * h) ** 2, True, "always weighs 1"),
         (lambda alpha, h: h * (1 - alpha * h), False, "chain rule repeats"),
         (lambda alpha, h: h.mul_(-alpha).add_(1).square_(), True, "always weighs 1"),
+        (lambda alpha, h: 2 * (1 - alpha * h), False, "not two times"),
+        (lambda alpha, h: (alpha * h) ** 2, False, "what the step takes away"),
         (lambda alpha, h: 1 - 2 * alpha * h, False, "first order"),
         (lambda alpha, h: h / 2 * (1 - alpha * h) ** 2, False, "the loss after the step"),
         (lambda alpha, h: -((1 - alpha * h) ** 2), False, "keeps its direction"),
@@ -81,10 +84,12 @@ def test_rate_for_weight(answer, passed, message):
 
 
 def quadratic(order):
-    """The share with its factors, "s" for I - alpha H, "q" for the query set's Hessian, in an order of one's own."""
+    """The share with its factors in an order of one's own: "s" for I - alpha H ("u" uphill, "r" with the query set's
+    Hessian), "q" for the query set's Hessian."""
 
     def share(theta, w, h, hq, alpha):
-        factors = {"s": torch.eye(4, dtype=h.dtype) - alpha * h, "q": hq, "h": h}
+        eye = torch.eye(4, dtype=h.dtype)
+        factors = {"s": eye - alpha * h, "q": hq, "h": h, "u": eye + alpha * h, "r": eye - alpha * hq}
         error = theta - w
         for factor in reversed(order):
             error = factors[factor] @ error
@@ -107,6 +112,10 @@ def by_autograd(theta, w, h, hq, alpha):
         (by_autograd, True, "task's weight"),
         (quadratic("sqs"), True, "task's weight"),
         (quadratic("sq"), False, "taken at theta'"),
+        (quadratic("squ"), False, "sign of the inner step"),
+        (quadratic("uqs"), False, "sign on the way back"),
+        (quadratic("rqs"), False, "way back goes through the step"),
+        (quadratic("sqr"), False, "descends the support loss"),
         (quadratic("ssq"), False, "do not commute"),
         (quadratic("qss"), False, "do not commute"),
         (lambda theta, w, h, hq, alpha: quadratic("sqs")(theta, w, h, hq, -alpha), False, "Mind the sign"),

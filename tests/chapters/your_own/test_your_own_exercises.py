@@ -61,6 +61,8 @@ def in_place(place, height, shots):
         (all_points_as_queries, False, "none of the support set"),
         (in_place, True, "could have computed"),
         (batch(unit=1), False, "divide"),
+        (batch(place=lambda p: 2 * p), False, "0 to 2"),
+        (batch(place=lambda p: 2 * p + 1), False, "1 to 3"),
         (batch(place=lambda p: p - 0.5), False, "stretch"),
         (batch(place=lambda p: p - 1), False, "-1 to 0"),
         (divided_first, False, "mind the brackets"),
