@@ -8,9 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from course_lib.chapters.omniglot import draw_your_own, episode_steps
+from course_lib import checkpoints
+from course_lib.analysis.transduction import accuracies
+from course_lib.chapters.omniglot import draw_your_own, episode_steps, league
 from course_lib.chapters.omniglot.experiments import dont_match
 from course_lib.chapters.omniglot.experiments.dont_match import ALPHA, MAML, SOLVED, Rules
+from course_lib.engine import recipes
 from course_lib.evaluation import interval95
 from course_lib.kit import characters
 from course_lib.kit.claim import claim
@@ -142,3 +145,24 @@ def reports_agree_within_half_a_point(draw: int):
     one, two = percent(SOLVED, 2 * draw, REPORT), percent(SOLVED, 2 * draw + 1, REPORT)
     difference, half = float((one.mean() - two.mean()).abs()), float(interval95(one))
     return difference < 0.5, {"difference": difference, "half": half, "half_10000": half * (REPORT / 10_000) ** 0.5}
+
+
+PUBLISHED = {"maml": 98.7, "fomaml": 98.3}  # 5-way 1-shot: MAML's table 1, Reptile's table 2
+
+
+@claim("The papers' networks are within a point of the published value, and lose one by the league's rules", draws=10)
+def rules_are_worth_points(draw: int):
+    """MAML and FOMAML of the paper's recipe, 300 tasks by its rules ("maml", in %) and 300 by the league's.
+
+    Holds if by the first both are within a point of what is published, and by the second both are a point lower.
+    """
+    of_the_paper = recipes.find("omniglot", "paper-maml-5way1shot").build_tasks("omniglot", test=True)
+    rules = {"": of_the_paper, "_league": league.episodes("papers", league.Cell(5, 1))}
+    found = {}
+    for name in PUBLISHED:
+        network, learner, _ = checkpoints.load(f"papers/{name}_5way1shot")
+        for which, tasks in rules.items():
+            right = accuracies(learner, network.eval(), tasks, True, 300, [3], draw)
+            found[name + which] = 100 * float(right.mean())
+    met = all(abs(found[name] - value) < 1 for name, value in PUBLISHED.items())
+    return met and all(found[name] - found[f"{name}_league"] >= 1 for name in PUBLISHED), found
