@@ -35,6 +35,7 @@ DOORS = {  # from the textbook and the kit to the engine
     ("course_lib.kit.many_seeds", "course_lib.engine.sweep"): "the seeds of an experiment train as one run",
     ("course_lib.kit.experiment", "course_lib.engine.provenance"): "how a table came about",
     ("course_lib.kit.experiment", "course_lib.engine.files"): "a table of results is written whole",
+    ("course_lib.kit.experiment", "course_lib.engine.pool"): "processes that end with the experiment",
     ("course_lib.inner_loop", "course_lib.engine.fast_layers"): "predict asks for a fast layer",
     ("course_lib.algorithms.base", "course_lib.engine.pieces"): "a meta-gradient of a few tasks at a time",
     ("course_lib.algorithms.heads", "course_lib.engine.run"): "what is drawn, a resumed run draws again",

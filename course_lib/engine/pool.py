@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
@@ -16,7 +15,9 @@ def processes(jobs: int) -> ProcessPoolExecutor:
 
 
 def begin() -> None:
-    importlib.import_module("torch").set_num_threads(1)  # the networks are tiny; who makes the pool may need no torch
+    import torch  # here: who makes the pool may need none
+
+    torch.set_num_threads(1)  # the networks are tiny
     Thread(target=end_with_parent, daemon=True).start()
 
 
