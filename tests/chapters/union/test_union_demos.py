@@ -17,6 +17,7 @@ from course_lib.chapters.union import (
     union_gradient,
 )
 from course_lib.chapters.union.experiments import baseline, equal_compute_images, rate_sign
+from course_lib.engine import recipes
 from course_lib.kit.demo import check
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -143,3 +144,8 @@ def test_on_images_both_methods_have_both_budgets():
         assert run["operations"] == run["iterations"] * table["operations"][run["method"]]
         spent[run["method"]].append(run["operations"])
     assert sorted(spent["maml"]) == pytest.approx(sorted(spent["union"]), rel=1e-3)
+
+
+def test_on_images_the_steps_at_test_time_are_those_of_training():
+    settings = {name: recipes.find("omniglot", name).settings for name in images.METHODS}  # the union's have no steps
+    assert images.STEPS == {name: str(of.get("inner_steps", 0)) for name, of in settings.items()}
