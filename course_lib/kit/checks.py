@@ -241,7 +241,8 @@ def _explain(error: BaseException, hints: Mapping[str, str]) -> str:
     hint = next((hint for key, hint in hints.items() if re.search(key, f"{name}: {words}")), "")
     if isinstance(error, SystemExit):
         hint = "End it with a return: this would end Python."
-    return f"Your function raised {name}{line}{words and ': '}{code(words.rstrip('.'))}. {hint}".strip()
+    words = code(words.rstrip("."), 130 if hint else 300)  # the hint should not come late
+    return f"Your function raised {name}{line}{words and ': '}{words}. {hint}".strip()
 
 
 def _own_line(error: BaseException) -> str:

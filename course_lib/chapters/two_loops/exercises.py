@@ -102,10 +102,15 @@ CUT_OFF = (
 MISCOUNTED = "That is one step too few or too many: `range(steps)` counts from 0 to steps - 1."
 SQUEEZED = "[S, 1] minus [S] is [S, S], every target off every output. Leave outputs and targets as they are, [S, 1]."
 STEP_HINTS = {
-    "not have been used in the graph|NoneType": (
+    "not have been used in the graph": (
         "The loss and what it is differentiated for must be the same weights, those in `params`: "
         "`functional_call(model, params, (x,))` and `torch.autograd.grad(loss, params.values(), ...)`. `model(x)` and "
-        "`model.parameters()` are the model's own, and `.grad` is kept for the first weights only."
+        "`model.parameters()` are the model's own."
+    ),
+    "NoneType": (
+        "`.grad` is kept for the first weights only, and is None at the second step. "
+        "`torch.autograd.grad(loss, params.values(), create_graph=True)` works at every step, if the loss is that of "
+        "`params`."
     ),
     "does not require grad": f"The weights of the step before are {CUT_OFF}",
     "in-place operation": "All other tasks start from `params`. Build a new dictionary: new = old - lr * grad.",

@@ -160,7 +160,7 @@ OWN, GIVEN = (lambda model, params: model.parameters()), (lambda model, params: 
     [
         (differentiated(of_params, GIVEN), True, "gradient through them"),
         (differentiated(of_params, OWN), False, "must be the same weights, those in `params`"),
-        (differentiated(of_params, OWN, allow_unused=True), False, "must be the same weights, those in `params`"),
+        (differentiated(of_params, OWN, allow_unused=True), False, "if the loss is that of `params`"),
         (differentiated(lambda model, params, x: model(x), GIVEN), False, "`model(x)` and"),
         (differentiated(of_params, GIVEN, detached=True), False, "cut off from `params`"),
         (lambda *a: list(inner_loop(*a).values()), False, "Return a dictionary"),
