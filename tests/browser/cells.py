@@ -10,22 +10,26 @@ RAN = """index => {
     const cell = panel.content.widgets[index];
     return cell.model.executionCount !== null && !cell.promptNode.textContent.includes('*')
         && panel.sessionContext.session?.kernel?.status === 'idle'; }"""
+UNFOLDED = """() => panel.content.widgets.every(cell => cell.node.offsetHeight)
+    || void jupyterapp.commands.execute('notebook:expand-all-headings')"""
 OUTPUTS = """index => {
     const {outputs} = panel.content.widgets[index].model;
     return Array.from({length: outputs.length}, (_, at) => outputs.get(at).toJSON()); }"""
 HIDDEN = """index => {
     const area = panel.content.widgets[index].outputArea.node, hidden = [];
+    const NOT_PROSE = 'mjx-container, style, script, .jp-OutputPrompt', BLOCK = 'p, li, td, th, pre, div';
     const texts = document.createTreeWalker(area, NodeFilter.SHOW_TEXT);
     for (let text; (text = texts.nextNode());) {
-        if (!text.textContent.trim() || text.parentElement.closest('mjx-container, style, script')) continue;
+        if (!text.textContent.trim() || text.parentElement.closest(NOT_PROSE)) continue;
         text.parentElement.scrollIntoView({block: 'center'});
         const range = document.createRange();
         for (const word of text.textContent.matchAll(/\\S+/g)) {
             range.setStart(text, word.index);
             range.setEnd(text, word.index + word[0].length);
             for (const {left, right, top, bottom} of range.getClientRects())
-                for (const x of [left + 1, right - 1])
-                    if (!area.contains(document.elementFromPoint(x, (top + bottom) / 2))) hidden.push(word[0]); } }
+                for (const [x, y] of [[left + 1, top], [right - 1, top], [left + 1, bottom], [right - 1, bottom]]) {
+                    const at = document.elementFromPoint(x, (y + (top + bottom) / 2) / 2);
+                    if (!text.parentElement.closest(BLOCK).contains(at)) hidden.push(word[0]); } } }
     return hidden; }"""
 
 
@@ -34,6 +38,7 @@ class Cells:
 
     def __init__(self, notebook: NotebookPage):
         self.page = notebook.page
+        self.page.wait_for_function(UNFOLDED, polling=SECOND, timeout=90 * SECOND)
 
     def cell(self, index: int):
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)

@@ -31,8 +31,10 @@ def lab(chromium, tmp_path_factory):
 
 @pytest.fixture
 def open_cells(lab):
-    """``open_cells(number)`` closes what was open, ends its kernel, and opens a notebook of the course."""
+    """``open_cells(number)`` closes what was open, ends its kernel, and opens a notebook of the course; a test begins
+    with nothing solved."""
     server, browser = lab
+    server.progress.unlink(missing_ok=True)
     opened = []
 
     def close():
