@@ -87,8 +87,11 @@ def _demos(notebook: Path) -> list[Demo]:
     names = re.findall(r"(\w+)\.demo\(", "\n".join(cell.source for cell in cells if cell.cell_type == "code"))
     files = [next(Path(chapters.__path__[0]).glob(f"*/{name}.py")) for name in dict.fromkeys(names)]
     made = [importlib.import_module(f"{chapters.__name__}.{f.parent.name}.{f.stem}").demo for f in files]
-    alone = [all(p.default is not p.empty for p in inspect.signature(make).parameters.values()) for make in made]
-    return [make() for make, able in zip(made, alone) if able]
+    return [make() for make in made if not any(map(_is_asked_for, inspect.signature(make).parameters.values()))]
+
+
+def _is_asked_for(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
 
 
 def _kernel_times(demo: Demo, name: str, changes: int, redraw: bool = False) -> np.ndarray:

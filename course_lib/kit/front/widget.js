@@ -2,16 +2,15 @@
 
 export default {
   render({model, el}) {
-    const bytes = view => view.buffer ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : view;
+    const bytes = view => new Uint8Array(view.buffer ?? view, view.byteOffset ?? 0, view.byteLength);
     const picture = pngPicture(), paint = () => picture.show(bytes(model.get("png")), model.get("state").words);
     paint();
-    const close = mount(el, {
+    return mount(el, {
       declaration: model.get("declaration"),
       picture: picture.element,
       state: () => model.get("state"),
       send: message => model.send(message),
       onChange: callback => model.on("change:state", () => { paint(); callback(); }),
     });
-    return () => { close(); picture.show(null, ""); };
   },
 };

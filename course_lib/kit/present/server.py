@@ -32,7 +32,7 @@ from course_lib.kit.site.words import markdown
 HERE = Path(__file__).parent
 KEPT = 3  # demos that a page keeps ready: the one on show, the next, and the last
 SECURE = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
     "connect-src 'self' ws:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
