@@ -69,13 +69,14 @@ def _close_earlier_runs(demo: Any) -> None:
     if not cell:
         return
     _end_runs_at_interrupt(shell)
-    run, demos = _shown.get(cell, (0, []))
-    if run != shell.execution_count:
+    this, (run, demos) = shell.displayhook.prompt_count, _shown.get(cell, (0, []))
+    if run != this:
         for earlier in demos:
             if earlier is not demo:
                 earlier.close()
+        getattr(shell.history_manager, "outputs", {}).pop(run, None)  # IPython keeps every picture ever shown
         demos = []
-    _shown[cell] = shell.execution_count, [*demos, demo]
+    _shown[cell] = this, [*demos, demo]
 
 
 @lru_cache(maxsize=1)
