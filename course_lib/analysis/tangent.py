@@ -145,12 +145,23 @@ def linear_finetune(
     Returns:
         J d_t [steps + 1, ..., N]; add f(x; theta0).
     """
-    values, vectors = torch.linalg.eigh(support_features @ support_features.mT)  # [..., n], [..., n, n]
-    weights = (flow_weights if flow else finetune_weights)(values, steps, 2 * lr / residual.shape[-1])
-    coordinates = (vectors.mT @ residual.unsqueeze(-1)).squeeze(-1)  # [..., n]
-    duals = vectors @ (weights * coordinates).movedim(0, -1)  # [..., n, steps + 1]
-    cross = features @ support_features.mT  # [..., N, n]
-    return (cross @ duals).movedim(-1, 0)
+    return Duals(support_features, residual, features).moved(steps, lr, flow)
+
+
+class Duals:
+    """``linear_finetune`` for many rates: what does not depend on the rate is found once."""
+
+    def __init__(self, support_features: Tensor, residual: Tensor, features: Tensor):
+        self._points = residual.shape[-1]
+        kernel = support_features @ support_features.mT
+        self.values, self._vectors = torch.linalg.eigh(kernel)  # [..., n], [..., n, n]
+        self._coordinates = (self._vectors.mT @ residual.unsqueeze(-1)).squeeze(-1)  # [..., n]
+        self._cross = features @ support_features.mT  # [..., N, n]
+
+    def moved(self, steps: int, lr: float, flow: bool = False) -> Tensor:
+        weights = (flow_weights if flow else finetune_weights)(self.values, steps, 2 * lr / self._points)
+        duals = self._vectors @ (weights * self._coordinates).movedim(0, -1)  # [..., n, steps + 1]
+        return (self._cross @ duals).movedim(-1, 0)
 
 
 class Linearised(nn.Module):

@@ -143,12 +143,11 @@ class Live:
                 waiting = data if self._version == version else None
                 if waiting is None or self._stopped:
                     return
-                if time.perf_counter() - shown_at < FRAME:
-                    continue
-                self._show(data)
-                waiting, shown_at, self._running = None, time.perf_counter(), True
-                if number:
-                    self._publish()
+                if time.perf_counter() - shown_at >= FRAME:
+                    self._show(data)
+                    waiting, shown_at, self._running = None, time.perf_counter(), True
+                    if number:
+                        self._publish()
                 await asyncio.sleep(0)  # let the loop hear the page
         finally:
             frames.close()

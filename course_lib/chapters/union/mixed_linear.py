@@ -36,7 +36,7 @@ rate is -1.06. A sweep over 21 rates, 100 runs, 10 test tasks takes 0.2 s on one
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import torch
@@ -122,15 +122,16 @@ def adapt(theta: Tensor, x: Tensor, y: Tensor, lrs: Tensor) -> Tensor:
     return theta - lrs.unsqueeze(-1) * gradient
 
 
-def outer_system(tasks: LinearTasks, lrs) -> Iterator[tuple[Tensor, Tensor]]:
-    """B [R, T*Q, P] and c [R, T*Q] of the outer least-squares problem, for each inner rate in `lrs` in turn.
-
-    Both are linear in the rate: B = Xq - lr * Xq H.
-    """
+def outer_parts(tasks: LinearTasks) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """B0, B1 [R, T*Q, P] and c0, c1 [R, T*Q] of B = B0 - lr B1 and c = c0 - lr c1; B0 is Xq, and B1 is Xq H."""
     x, y, xq, yq, _ = tasks
     cross = xq @ x.mT / x.shape[-2]  # [R, T, Q, S]
-    B0, B1 = xq.flatten(1, 2), (cross @ x).flatten(1, 2)  # [R, T*Q, P]
-    c0, c1 = yq.flatten(1), (cross @ y.unsqueeze(-1)).flatten(1)  # [R, T*Q]
+    return xq.flatten(1, 2), (cross @ x).flatten(1, 2), yq.flatten(1), (cross @ y.unsqueeze(-1)).flatten(1)
+
+
+def outer_system(tasks: LinearTasks, lrs) -> Iterator[tuple[Tensor, Tensor]]:
+    """B [R, T*Q, P] and c [R, T*Q] of the outer least-squares problem, for each inner rate in `lrs` in turn."""
+    B0, B1, c0, c1 = outer_parts(tasks)
     for lr in lrs:
         yield B0 - lr * B1, c0 - lr * c1
 
@@ -152,9 +153,8 @@ def meta_train(tasks: LinearTasks, lrs, start: Tensor | None = None) -> Tensor:
                 f"do not determine {min(N, P)} directions; use another rate or distinct points."
             )
         residual = (c - B @ theta).unsqueeze(-1)  # [R, N, 1]
-        step = (
-            B.mT @ torch.cholesky_solve(residual, factor) if N <= P else torch.cholesky_solve(B.mT @ residual, factor)
-        )  # [R, P, 1]
+        solve = partial(torch.cholesky_solve, input2=factor)
+        step = B.mT @ solve(residual) if N <= P else solve(B.mT @ residual)  # [R, P, 1]
         solutions.append(theta + step.squeeze(-1))
     return torch.stack(solutions, dim=1)
 

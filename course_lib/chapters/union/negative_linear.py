@@ -24,7 +24,7 @@ from course_lib.chapters.union.mixed_linear import (
     expected_loss,
     mean_and_interval,
     meta_train,
-    test_losses,
+    outer_parts,
 )
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Notches, Slider, declare
@@ -39,50 +39,56 @@ RUNS = {True: 250, False: 40}  # over-parameterised or not; the latter takes lon
 TEST_TASKS, POINTS = 10, 50  # new tasks for each run, with adapt_points to adapt on and the rest to score
 
 
-@lru_cache(maxsize=1)  # 60 to 200 MB
-def loud(num_tasks: int, seed: int) -> tuple[LinearTasks, LinearTasks]:
-    """Training tasks whose labels have a noise of 1, and new tasks to test each run on."""
+def without_noise(tasks: LinearTasks) -> LinearTasks:
+    quiet = [(x @ tasks.weights.unsqueeze(-1)).squeeze(-1) for x in (tasks.support_x, tasks.query_x)]
+    return tasks._replace(support_y=quiet[0], query_y=quiet[1])
+
+
+@lru_cache(maxsize=1)  # 150 MB
+def residuals(num_tasks: int, seed: int) -> tuple[Tensor, Tensor]:
+    """``still`` and ``moved`` [2, R, 31, points]: what new tasks' query points miss after MAML's training at each rate.
+
+    After an inner step of rate a it is still - a moved. Both are linear in the noise of the labels, as the solutions
+    are: the first of the two is without noise, the second what a noise of 1 adds.
+    """
     problem = MixedLinear(num_tasks=num_tasks, noise=1.0)
     generator = torch.Generator().manual_seed(seed)
     runs, support = RUNS[problem.overparameterised], problem.adapt_points
-    new = replace(problem, num_tasks=TEST_TASKS, support=support, queries=POINTS - support)
-    return problem.sample(runs, generator), new.sample(runs, generator)
+    train = problem.sample(runs, generator)
+    new = replace(problem, num_tasks=TEST_TASKS, support=support, queries=POINTS - support).sample(runs, generator)
+    missed = []
+    for noisy in (False, True):
+        theta = meta_train(train if noisy else without_noise(train), TRAIN_LRS, problem.start())  # [R, 31, P]
+        B0, B1, c0, c1 = outer_parts(new if noisy else without_noise(new))
+        missed.append([theta @ B.mT - c.unsqueeze(1) for B, c in ((B0, c0), (B1, c1))])  # [R, 31, points]
+    return tuple(torch.stack([quiet, loud - quiet]) for quiet, loud in zip(*missed))
 
 
-def with_noise(tasks: LinearTasks, noise: float) -> LinearTasks:
-    """``loud`` tasks with another noise, so many times theirs."""
-    quiet = [(x @ tasks.weights.unsqueeze(-1)).squeeze(-1) for x in (tasks.support_x, tasks.query_x)]
-    support_y, query_y = (y + noise * (of - y) for y, of in zip(quiet, (tasks.support_y, tasks.query_y)))
-    return tasks._replace(support_y=support_y, query_y=query_y)
-
-
-@lru_cache(maxsize=4)
-def trained(num_tasks: int, noise: float, seed: int) -> tuple[MixedLinear, Tensor, LinearTasks]:
-    """The problem, MAML's solution for every rate of training [R, 31, P], and new tasks to test it on."""
-    problem = MixedLinear(num_tasks=num_tasks, noise=noise)
-    tasks, new = (with_noise(part, noise) for part in loud(num_tasks, seed))
-    return problem, meta_train(tasks, TRAIN_LRS, problem.start()), new
+def losses(num_tasks: int, noise: float, seed: int, trained: slice, adapt_lrs: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Mean loss of new tasks and half its interval, for each of ``adapt_lrs`` [A] (or one of them) and the rates of
+    training in the slice (or the one in it)."""
+    still, moved = (part[0, :, trained] + noise * part[1, :, trained] for part in residuals(num_tasks, seed))
+    mean, half = mean_and_interval((still - adapt_lrs.view(-1, 1) * moved).square().mean(-1).T / 2)  # [A] each
+    return mean.numpy(), half.numpy()
 
 
 @lru_cache(maxsize=128)
 def against_training(num_tasks: int, noise: float, adapt_lr: float, seed: int) -> dict:
     """Loss of new tasks against the rate of training, adapted at ``adapt_lr``: simulated and expected."""
-    problem, theta, new = trained(num_tasks, noise, seed)
-    dots = theta[:, ::EVERY]  # [R, A, P]
-    adapt_lrs = torch.full((dots.shape[1],), adapt_lr, dtype=FLOAT)
-    mean, half = mean_and_interval(test_losses(dots, new, adapt_lrs))
+    problem = MixedLinear(num_tasks=num_tasks, noise=noise)
+    every = slice(None, None, EVERY)
+    mean, half = losses(num_tasks, noise, seed, every, torch.tensor([adapt_lr], dtype=FLOAT))
     curve = np.array([expected_loss(problem, rate, adapt_lr) for rate in TRAIN_LRS])
-    return {"mean": mean.numpy(), "half": half.numpy(), "curve": curve, "best": best_train_lr(problem)}
+    return {"mean": mean, "half": half, "curve": curve, "best": best_train_lr(problem)}
 
 
 @lru_cache(maxsize=128)
 def against_adapting(num_tasks: int, noise: float, train_lr: float, seed: int) -> dict:
     """Loss of new tasks against the rate they adapt with, trained at ``train_lr``, one of TRAIN_LRS."""
-    problem, theta, new = trained(num_tasks, noise, seed)
-    one = theta[:, [TRAIN_LRS.index(train_lr)]].expand(-1, len(ADAPTED), -1)  # [R, A, P]
-    mean, half = mean_and_interval(test_losses(one, new, torch.tensor(ADAPTED, dtype=FLOAT)))
+    problem, at = MixedLinear(num_tasks=num_tasks, noise=noise), TRAIN_LRS.index(train_lr)
+    mean, half = losses(num_tasks, noise, seed, slice(at, at + 1), torch.tensor(ADAPTED, dtype=FLOAT))
     curve = np.array([expected_loss(problem, train_lr, rate) for rate in ADAPT_LRS])
-    return {"mean": mean.numpy(), "half": half.numpy(), "curve": curve, "best": best_adapt_lr(problem, train_lr)}
+    return {"mean": mean, "half": half, "curve": curve, "best": best_adapt_lr(problem, train_lr)}
 
 
 def compute(values: SimpleNamespace) -> dict:

@@ -28,15 +28,9 @@ from course_lib.training import Diverged, meta_train
 def light(monkeypatch):
     """Fewer simulated runs, so that every corner is visited in seconds."""
     monkeypatch.setattr(negative_linear, "RUNS", {True: 8, False: 4})
-    negative_linear.loud.cache_clear()
-    negative_linear.trained.cache_clear()
+    negative_linear.residuals.cache_clear()
     yield
-    for cached in (
-        negative_linear.loud,
-        negative_linear.trained,
-        negative_linear.against_training,
-        negative_linear.against_adapting,
-    ):
+    for cached in (negative_linear.residuals, negative_linear.against_training, negative_linear.against_adapting):
         cached.cache_clear()
 
 
