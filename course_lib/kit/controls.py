@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 
@@ -99,13 +100,7 @@ class Slider(Listed):
         return not self.log and all(isinstance(number, int) for number in given)
 
     def notches(self, most: int | None = None) -> list:
-        low, high = (math.log10(end) if self.log else end for end in (self.low, self.high))
-        step = self.step or (0.1 if self.log else 1 if self.whole else float(f"{(high - low) / 100:.1g}"))
-        places = [low + step * i for i in range(math.floor((high - low) / step + 1e-9) + 1)]
-        if high - places[-1] > 1e-9 * abs(high):
-            places.append(high)
-        values = [self.clean(min(max(10**p if self.log else p, self.low), self.high)) for p in places]
-        return _thinned(values, self.default, most)
+        return _thinned(list(_stops(self)), self.default, most)
 
     def text(self, value: float) -> str:
         return str(value) if self.whole else f"{value:.2g}" if self.log else f"{value:.3g}"
@@ -130,6 +125,17 @@ class Slider(Listed):
 
     def describe(self) -> dict:
         return super().describe() | {"log": self.log}
+
+
+@lru_cache(maxsize=256)
+def _stops(slider: Slider) -> tuple:
+    """Every value that a slider stops at; each picture asks for them."""
+    low, high = (math.log10(end) if slider.log else end for end in (slider.low, slider.high))
+    step = slider.step or (0.1 if slider.log else 1 if slider.whole else float(f"{(high - low) / 100:.1g}"))
+    places = [low + step * i for i in range(math.floor((high - low) / step + 1e-9) + 1)]
+    if high - places[-1] > 1e-9 * abs(high):
+        places.append(high)
+    return tuple(slider.clean(min(max(10**p if slider.log else p, slider.low), slider.high)) for p in places)
 
 
 @dataclass(frozen=True)

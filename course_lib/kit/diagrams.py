@@ -99,7 +99,7 @@ class Canvas:
         self.axes, self.width, self.height = axes, width, height
 
     def text(self, x: float, y: float, words: str, ha: str = "center", va: str = "center", **font) -> None:
-        look = {"color": INK, "linespacing": 1.35, **FONT, **font}
+        look = {"color": INK, "linespacing": 1.35, "in_layout": False, **FONT, **font}
         look["size"] = SIZES.get(look["size"], look["size"])
         self.axes.text(x, y, words, ha=ha, va=va, **look)
 
@@ -214,8 +214,8 @@ class Canvas:
         return box
 
     def _add(self, patch) -> None:
-        patch.set_clip_on(False)
-        self.axes.add_patch(patch)
+        patch.set(clip_on=False, in_layout=False)  # what is in the axes takes no room round them
+        self.axes.add_artist(patch)  # and gives them no limits, which ``add_patch`` would look for
 
 
 def full_canvas(fig: Figure, width: float, height: float) -> Canvas:

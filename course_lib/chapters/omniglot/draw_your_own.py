@@ -131,11 +131,17 @@ def nearest_pixels(drawn: Sequence[Strokes], query: Strokes) -> int:
     return int(np.argmin(far))
 
 
+@lru_cache(maxsize=32)
+def path_of(drawn: tuple[Strokes, ...], query: Strokes, network: str) -> list[Tensor | None]:
+    """The query's probabilities after each of MAML's numbers of steps; of another network once."""
+    steps = range(MAML_STEPS + 1) if network == MAML else (-1,)
+    return [recognise(drawn, query, network, k) for k in steps]  # of [W] each
+
+
 def compute(values: SimpleNamespace) -> dict:
     """Probabilities of the sixth drawing, of MAML after each number of steps; and what the network sees of all six."""
     drawn = tuple(getattr(values, box) for box in BOXES)
-    steps = range(MAML_STEPS + 1) if values.network == MAML else (-1,)
-    path = [recognise(drawn, values.query, values.network, k) for k in steps]  # of [W] each
+    path = path_of(drawn, values.query, values.network)
     probabilities = path[values.steps if values.network == MAML else 0]
     known = probabilities is not None
     return {
