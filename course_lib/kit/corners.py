@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from course_lib.kit.picture import Picture
+
+ONE_AS_SEVERAL = re.compile(r"(?<![\d.,])1 (outer |inner )?(steps|visits|tasks|points|shots|drawings|products)\b")
 
 
 def corners_of(demo: Any) -> list[dict[str, Any]]:
@@ -24,10 +27,11 @@ def corners_of(demo: Any) -> list[dict[str, Any]]:
 def check(demo: Any, frames: int = 3) -> None:
     """Take a demo to all its corners and back; AssertionError says where it fails.
 
-    At each corner: data finite, picture not empty, words not empty, the same data drawn twice gives the same picture.
-    Of a long computation a few frames are drawn, and where the demo opens, its end. At the last corner and back at the
-    start: the picture moved over saved pixels equals one drawn in full, and the words and limits of the figure are
-    those of a fresh figure that never showed anything else. Last, in both print sizes, nothing sticks out of it.
+    At each corner: data finite, picture not empty, words not empty and no "1 steps" in them, the same data drawn twice
+    gives the same picture. Of a long computation a few frames are drawn, and where the demo opens, its end. At the last
+    corner and back at the start: the picture moved over saved pixels equals one drawn in full, and the words and limits
+    of the figure are those of a fresh figure that never showed anything else. Last, in both print sizes, nothing sticks
+    out of it.
     """
     demo.picture = Picture(demo.make_picture, demo.size)
     corners = corners_of(demo)
@@ -43,6 +47,8 @@ def check(demo: Any, frames: int = 3) -> None:
             raise AssertionError(f"{demo.title!r} fails at {corner}: {error}") from error
         picture, shown = demo.picture, demo.picture.pixels.copy()
         assert demo.alt.strip(), f"{demo.title!r} has no alt text at {corner}"
+        several = ONE_AS_SEVERAL.search(f"{demo.alt} {picture.words()}")
+        assert not several, f"{demo.title!r} says {several[0]!r} at {corner}"
         colours = shown.view(np.uint32)
         drawn = colours[colours != colours[0, 0]]
         assert (drawn != drawn[:1]).any(), f"{demo.title!r} shows an empty picture at {corner}"

@@ -17,6 +17,7 @@ from course_lib.evaluation import Evaluation, evaluate, interval95, test_start, 
 from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Slider, declare
+from course_lib.kit.words import several
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import X_RANGE, ZERO_PREDICTOR_MSE, sinusoid
 
@@ -107,7 +108,7 @@ def picture(fig, show) -> None:
     grid = GRID[0, :, 0]
     show.line(right, grid, "truth", **plots.TRUTH, end="true curve")
     look = {"color": lambda d: color_of(d, d.cell), "linewidth": 2.6, "linestyle": "-"}
-    show.line(right, grid, "fit", **look, end=lambda d: f"after {d.steps} steps", pin=True)
+    show.line(right, grid, "fit", **look, end=lambda d: f"after {several(d.steps, 'step')}", pin=True)
     show.points(right, "support", **plots.SUPPORT)
     show.title(right, lambda d: CELLS[d.cell].capitalize())
 

@@ -12,6 +12,7 @@ from course_lib.chapters.adapting import adapting
 from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Slider, declare
+from course_lib.kit.words import several
 from course_lib.losses import mse
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
@@ -91,7 +92,7 @@ def picture(fig, show) -> None:
 
 def words(d) -> str:
     return (
-        f"{adapting.STARTS[d.start]}, {d.shots} shots, k = {d.steps}: median support error "
+        f"{adapting.STARTS[d.start]}, {several(d.shots, 'shot')}, k = {d.steps}: median support error "
         f"{d.support_curve[d.steps]:.2g}, median query error {d.query_curve[d.steps]:.2g}; the query error "
         f"is the larger one in {d.worse} of {NUM_TASKS} tasks. On {NUM_TASKS} other tasks k = {d.stop} has the lowest "
         f"median query error. Errors above {WORST:g} count as that."

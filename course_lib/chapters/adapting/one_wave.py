@@ -19,6 +19,7 @@ from course_lib.chapters.adapting import solutions
 from course_lib.kit import plots
 from course_lib.kit import two_parameters as plane
 from course_lib.kit.demo import Button, Demo, Slider, declare
+from course_lib.kit.words import several
 from course_lib.tasks.sinusoid import X_RANGE
 
 MOST_STEPS, SHOTS, QUERIES = 20, 10, 50
@@ -112,7 +113,7 @@ def picture(fig, show) -> None:
     show.line(left, "path", color=plots.ORANGE, linestyle="-", marker=".", markersize=7, linewidth=1.6)
     show.points(left, lambda d: d.path[-1:], color=plots.ORANGE, markersize=9, markeredgecolor="white")
     show.handle(left, lambda d: d.path[:1], moves="theta", label="theta before the first step", color=plots.BLUE)
-    show.title(left, lambda d: f"k = {d.steps} steps on the loss of ten points")
+    show.title(left, lambda d: f"k = {several(d.steps, 'step')} on the loss of ten points")
 
     right.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-4, 4))
     show.line(right, GRID, "truth", **plots.TRUTH, end="true wave")
@@ -129,9 +130,9 @@ def ending(d) -> str:
 def words(d) -> str:
     (phase, amplitude), (right_phase, right_amplitude) = d.path[-1].tolist(), d.solved.tolist()
     return (
-        f"From phase {d.theta[0]:.2f} and amplitude {d.theta[1]:.2f}, k = {d.steps} steps of {d.inner_lr:g} lead to "
-        f"phase {phase:.2f} and amplitude {amplitude:.2f}; the wave has {right_phase:.2f} and {right_amplitude:.2f}. "
-        f"Held-out error {d.first:.2g} before, {ending(d)}."
+        f"From phase {d.theta[0]:.2f} and amplitude {d.theta[1]:.2f}, k = {several(d.steps, 'step')} of {d.inner_lr:g} "
+        f"lead to phase {phase:.2f} and amplitude {amplitude:.2f}; the wave has {right_phase:.2f} and "
+        f"{right_amplitude:.2f}. Held-out error {d.first:.2g} before, {ending(d)}."
     )
 
 

@@ -19,6 +19,7 @@ from course_lib.chapters.closed_form.experiments import anil_and_maml, images
 from course_lib.engine.recipes import STRIDED
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, Several, declare
+from course_lib.kit.words import several
 from course_lib.losses import cross_entropy, mse
 from course_lib.models import MLP, Conv4
 from course_lib.tasks import GlyphTasks, SinusoidTasks
@@ -152,7 +153,7 @@ def verdict(d) -> str:
     unit, digits = (" %", 1) if d.problem == "omniglot" else ("", 2)
     shown = [row for row in ("MAML", "ANIL", "BOIL", "head", "body") if row in d.rows and row in d.scores]
     ends = [f"{ROWS[row][2]} {middle(d, row)[d.steps]:.{digits}f}{unit}" for row in shown[:2]]
-    return f"After {d.steps} step{'s' * (d.steps > 1)}: {', '.join(ends)}"
+    return f"After {several(d.steps, 'step')}: {', '.join(ends)}"
 
 
 def words(d) -> str:
@@ -162,7 +163,7 @@ def words(d) -> str:
     )
     memory = ", ".join(f"{name} {value:.2g}" for name, value in d.megabytes.items())
     return (
-        f"{PROBLEMS[d.problem]}: {kind} after {d.steps} steps: {rows}; ridge head without a step "
+        f"{PROBLEMS[d.problem]}: {kind} after {several(d.steps, 'step')}: {rows}; ridge head without a step "
         f"{middle(d, 'ridge')[0]:.3g}. One meta-gradient with k = {d.steps} saves {memory} MB."
     )
 

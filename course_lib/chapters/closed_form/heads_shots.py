@@ -13,6 +13,7 @@ from course_lib.chapters.closed_form.experiments import heads_and_shots
 from course_lib.evaluation import interval95
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, Several, declare
+from course_lib.kit.words import several
 
 BODIES = {
     "r2d2": "ridge head (R2D2)",
@@ -86,9 +87,7 @@ def picture(fig, show) -> None:
     )
     show.title(
         left,
-        lambda d: (
-            f"{d.shots} shot{'s' * (d.shots > 1)}: heads {apart(d):.1f} points apart, bodies {bodies_apart(d):.0f}"
-        ),
+        lambda d: f"{several(d.shots, 'shot')}: heads {apart(d):.1f} points apart, bodies {bodies_apart(d):.0f}",
     )
 
     right.set(xlabel="shots", xscale="log", xlim=(0.93, 10.6), ylabel="right more often than ridge (points)")
@@ -126,8 +125,8 @@ def reach(d) -> float:
 def words(d) -> str:
     rows = "; ".join(f"{BODIES[b]} {', '.join(f'{d.wrong[b, h][0]:.1f}' for h in HEADS)}" for b in BODIES)
     return (
-        f"Wrong answers in % with {d.shots} shots of 5 characters of one alphabet of Omniglot, under a ridge head, an "
-        f"SVM and class means, by body: {rows}. MAML itself after one step: {d.maml[0]:.1f}."
+        f"Wrong answers in % with {several(d.shots, 'shot')} of 5 characters of one alphabet of Omniglot, under a "
+        f"ridge head, an SVM and class means, by body: {rows}. MAML itself after one step: {d.maml[0]:.1f}."
     )
 
 

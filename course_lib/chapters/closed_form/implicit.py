@@ -22,6 +22,7 @@ from course_lib.analysis.memory import meta_gradient_bytes
 from course_lib.inner_loop import Params, adapt, per_task
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Notches, declare
+from course_lib.kit.words import several
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
@@ -125,19 +126,20 @@ def verdict(d) -> str:
     bad = LAMBDAS[~(d.implicit >= 0.99)]
     lam = "\N{GREEK SMALL LETTER LAMDA}"
     if not len(bad):
-        return f"k = {d.steps}, {d.cg_steps} products: right for every {lam} here"
+        return f"k = {d.steps}, {several(d.cg_steps, 'product')}: right for every {lam} here"
     if bad[-1] == LAMBDAS[-1]:
-        return f"k = {d.steps}, {d.cg_steps} products: never over 0.99"
+        return f"k = {d.steps}, {several(d.cg_steps, 'product')}: never over 0.99"
     first = LAMBDAS[LAMBDAS > bad[-1]][0]
-    return f"k = {d.steps}, {d.cg_steps} products: over 0.99 from {lam} = {float(f'{first:.2g}'):g}"
+    return f"k = {d.steps}, {several(d.cg_steps, 'product')}: over 0.99 from {lam} = {float(f'{first:.2g}'):g}"
 
 
 def words(d) -> str:
     pairs = ", ".join(f"{lam:.2g}: {c:.3f}" for lam, c in zip(LAMBDAS, d.implicit))
     return (
-        f"Cosine between the implicit and the unrolled meta-gradient after {d.steps} inner steps with {d.cg_steps} "
-        f"products, by lambda: {pairs}. I + H / lambda is not positive definite up to lambda = {d.fails:.2g}. Memory "
-        f"of the implicit one is {d.flat[0]:.2g} MB for any k, of the unrolled one up to {d.growing[-1]:.2g} MB."
+        f"Cosine between the implicit and the unrolled meta-gradient after {several(d.steps, 'inner step')} with "
+        f"{several(d.cg_steps, 'product')}, by lambda: {pairs}. I + H / lambda is not positive definite up to lambda = "
+        f"{d.fails:.2g}. Memory of the implicit one is {d.flat[0]:.2g} MB for any k, of the unrolled one up to "
+        f"{d.growing[-1]:.2g} MB."
     )
 
 

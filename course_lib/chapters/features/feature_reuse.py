@@ -17,6 +17,7 @@ from course_lib.chapters.features.setup import GRID
 from course_lib.inner_loop import predict, stack_params, trajectory
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Notches, Slider, declare
+from course_lib.kit.words import several
 from course_lib.losses import mse
 
 NUM_TASKS, SHOTS, INNER_LR = 40, 10, 0.01
@@ -132,7 +133,7 @@ def picture(fig, show) -> None:
     show.line(left, grid, "everything", **LOOKS["everything"] | {"linewidth": 2}, end="everything")
     show.line(left, grid, "solved", color=plots.PINK, linestyle="-", end="ridge head", pin=True)
     show.points(left, "support", **plots.SUPPORT)
-    show.title(left, lambda d: f"From {STARTS[d.start]}: everything, {d.full} steps")
+    show.title(left, lambda d: f"From {STARTS[d.start]}: everything, {several(d.full, 'step')}")
     right.set(xlabel="steps", ylabel=f"held-out error, median of {NUM_TASKS} tasks", xscale="log", yscale="log")
     right.set(xlim=(0.9, 1150), ylim=(0.03, 8))
     right.set_xticks(STEPS, [f"{k:,}" for k in STEPS], fontsize=8.5)
@@ -147,16 +148,16 @@ def picture(fig, show) -> None:
     here = lambda d: d.medians["alone"][d.steps - 1]
     show.points(right, "steps", here, **plots.HERE)
     show.points(right, "full", lambda d: d.medians["everything"][d.full - 1], **plots.HERE)
-    show.title(right, lambda d: f"Head alone, rate {d.rate:.2g}: error {here(d):#.2g} after {d.steps:,} steps")
+    show.title(right, lambda d: f"Head alone, rate {d.rate:.2g}: error {here(d):#.2g} after {several(d.steps, 'step')}")
 
 
 def words(d) -> str:
     now = {part: curve[(d.full if part in KEPT else d.steps) - 1] for part, curve in d.medians.items()}
     return (
-        f"From {STARTS[d.start]}. Median held-out error before {d.before:.2g}; after {d.full} steps of 0.01 on "
-        f"everything {now['everything']:.2g}, its body's change alone {now['body']:.2g}, its head's change alone "
-        f"{now['head']:.2g}; the head alone for {d.steps:,} steps of {d.rate:.2g}: {now['alone']:.2g}; a ridge head "
-        f"({LAMBDA} = {d.penalty:g}) {d.ridge:.2g}; predicting zero {d.zero:.2g}."
+        f"From {STARTS[d.start]}. Median held-out error before {d.before:.2g}; after {several(d.full, 'step')} of 0.01 "
+        f"on everything {now['everything']:.2g}, its body's change alone {now['body']:.2g}, its head's change alone "
+        f"{now['head']:.2g}; the head alone for {several(d.steps, 'step')} of {d.rate:.2g}: {now['alone']:.2g}; a "
+        f"ridge head ({LAMBDA} = {d.penalty:g}) {d.ridge:.2g}; predicting zero {d.zero:.2g}."
     )
 
 

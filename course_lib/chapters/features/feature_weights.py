@@ -12,6 +12,7 @@ from torch import Tensor
 from course_lib.chapters.features import fourier
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Notches, Slider, Switch, declare
+from course_lib.kit.words import several
 
 FREQUENCIES, CENTRE, NOISE = 50, 5.0, 0.1
 SPECTRUM = fourier.bump_spectrum(FREQUENCIES, CENTRE)  # of the family; its power is 1
@@ -124,7 +125,7 @@ def picture(fig, show) -> None:
     power = {"color": plots.INK, "linestyle": "none", "marker": "_", "markersize": 6, "markeredgewidth": 1.2}
     show.points(bars, range(1, FREQUENCIES + 1), lambda d: SPECTRUM, **power)
     bars.text(CENTRE + 4, 0.45, "dashes: power of the family", fontsize=9)
-    learned_from = lambda d: f", {d.tasks:,} task{'s' * (d.tasks > 1)}" if d.weights == "learned" else ""
+    learned_from = lambda d: f", {several(d.tasks, 'task')}" if d.weights == "learned" else ""
     show.title(bars, lambda d: f"Weights: {d.weights}{learned_from(d)}")
 
     right.set(xlabel="frequencies kept, r (2r features)", ylabel="expected error", xscale="log", yscale="log")

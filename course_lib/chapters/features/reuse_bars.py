@@ -9,6 +9,7 @@ import numpy as np
 from course_lib.chapters.features.experiments import reuse
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, declare
+from course_lib.kit.words import several
 
 NAMES = {
     "sinusoid/maml_k1": "sinusoids, trained with k = 1",
@@ -62,7 +63,7 @@ def verdict(d) -> str:
 
 def words(d) -> str:
     how = ", ".join(
-        f"{PARTS[part]} {np.median(d.scores[part]):.3g} (rate times {m}, {steps} steps)"
+        f"{PARTS[part]} {np.median(d.scores[part]):.3g} (rate times {m}, {several(steps, 'step')})"
         for part, (m, steps) in d.how.items()
     )
     kind = "error" if d.error else "accuracy in %"

@@ -14,6 +14,7 @@ from course_lib.chapters.features import setup as setup
 from course_lib.chapters.features.setup import GRID, STARTS
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Notches, Several, Slider, declare
+from course_lib.kit.words import several
 
 NUM_TASKS, MOST_SHOTS = 60, 20
 RANKS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 17, 20, 25, 30, 40, 60, 100, 200)
@@ -107,7 +108,7 @@ def picture(fig, show) -> None:
 
 
 def _features(rank: int) -> str:
-    return "all features" if rank == RANKS[-1] else f"top {rank} feature{'s' * (rank > 1)}"
+    return "all features" if rank == RANKS[-1] else f"top {several(rank, 'feature')}"
 
 
 def words(d) -> str:

@@ -21,6 +21,7 @@ from course_lib.chapters.features.tangent_layers import layer_kernels
 from course_lib.inner_loop import predict, stack_params, trajectory
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Notches, Slider, declare
+from course_lib.kit.words import several
 from course_lib.losses import mse
 from course_lib.models import MLP
 
@@ -127,9 +128,9 @@ def words(d) -> str:
     before = ", ".join(f"{width}: {share:.0%}" for width, share in zip(WIDTHS, d.before))
     after = ", ".join(f"{width}: {share:.0%}" for width, share in zip(meta_features.WIDTHS, d.after))
     return (
-        f"A random network of width {d.width} and its linearisation after {d.steps} steps: {d.gap:.0%} apart at the "
-        f"median. The gap by width, over {SEEDS} networks and {NUM_TASKS} tasks: {gaps}. Energy of the sinusoids in "
-        f"the top two eigenfunctions: random weights {before}; after MAML {after}."
+        f"A random network of width {d.width} and its linearisation after {several(d.steps, 'step')}: {d.gap:.0%} "
+        f"apart at the median. The gap by width, over {SEEDS} networks and {NUM_TASKS} tasks: {gaps}. Energy of the "
+        f"sinusoids in the top two eigenfunctions: random weights {before}; after MAML {after}."
     )
 
 

@@ -8,6 +8,7 @@ import torch
 
 from course_lib.kit.characters import PLAIN, RIGHT, WRONG, Sheet, episode, labels, name, pool
 from course_lib.kit.demo import Button, Choice, Slider, Switch, declare
+from course_lib.kit.words import several
 
 MOST_WAYS, MOST_SHOTS, QUERIES = 20, 5, 25  # about so many query pictures are shown
 JUDGES = {"nobody": "nobody: you try", "truth": "the truth", "pixels": "nearest pixels", "omniglot/r2d2": "R2D2"}
@@ -62,10 +63,9 @@ def result(d) -> str:
 
 def words(d) -> str:
     named = "; ".join(f"{i + 1}: {words}" for i, words in enumerate(d.names[:5])) + " and others" * (d.ways > 5)
-    drawings = "1 drawing" if d.shots == 1 else f"{d.shots} drawings"
     return (
-        f"An episode of {d.pictures}: on the left {d.ways} characters, {drawings} of each, numbered ({named}). On the "
-        f"right the query set, shuffled. {result(d)}."
+        f"An episode of {d.pictures}: on the left {d.ways} characters, {several(d.shots, 'drawing')} of each, numbered "
+        f"({named}). On the right the query set, shuffled. {result(d)}."
     )
 
 

@@ -14,6 +14,7 @@ from course_lib.inner_loop import predict, trajectory
 from course_lib.kit import plots
 from course_lib.kit.characters import PLAIN, RIGHT, WRONG, Sheet, episode, name
 from course_lib.kit.demo import Button, Choice, Notches, Slider, declare
+from course_lib.kit.words import several
 from course_lib.models import Conv4
 
 WAYS, EACH = 5, 3  # classes, and queries of each
@@ -101,9 +102,9 @@ def counted(d) -> str:
 def words(d) -> str:
     shares = ", ".join(f"{i + 1}: {share:.0%}" for i, share in enumerate(d.shares[d.steps]))
     return (
-        f"A 5-way 1-shot episode of {d.pictures} from {STARTS[d.start]}, alpha {d.inner_lr:g}. After k = {d.steps} "
-        f"steps {counted(d)} in this step. Query {d.watch} is a drawing of character {d.watched + 1}; its "
-        f"probabilities: {shares}."
+        f"A 5-way 1-shot episode of {d.pictures} from {STARTS[d.start]}, alpha {d.inner_lr:g}. After k = "
+        f"{several(d.steps, 'step')} {counted(d)} in this step. Query {d.watch} is a drawing of character "
+        f"{d.watched + 1}; its probabilities: {shares}."
     )
 
 

@@ -14,6 +14,7 @@ from course_lib.chapters.omniglot.experiments.dont_match import ALPHA, MAML, SOL
 from course_lib.kit import plots
 from course_lib.kit.characters import name, pool
 from course_lib.kit.demo import Choice, Notches, Run, Switch, declare
+from course_lib.kit.words import several
 
 FEW, MANY = 16, 120  # tasks judged at once, and after a press of the button
 FIRST, EVERY = 2, 4  # tasks to the first frame of a measurement, and to each further one
@@ -218,7 +219,7 @@ def worth(d) -> str:
     networks = {label.partition(",")[0] for label in d.labels}
     of = lambda network: [m for label, m in zip(d.labels, d["mean"]) if label.startswith(network)]
     most = max(max(of(network)) - min(of(network)) for network in networks)
-    return f"up to {most:.0f} points" if most >= 1 else "less than a point"
+    return f"up to {several(round(most), 'point')}" if most >= 1 else "less than a point"
 
 
 def reach(d) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from course_lib.evaluation import evaluate
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, Run, Several, declare
 from course_lib.kit.experiment import middle, middle_and_ends
+from course_lib.kit.words import several
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
@@ -167,9 +168,9 @@ def standing(d) -> str:
 def words(d) -> str:
     rows = (f"{text} {d.ends[m]:.2f} (outer rate {d.rates[m][0]:g})" for m, text in NAMES.items())
     return (
-        f"{'One live run' if d.live else 'Medians over 8 seeds'}: error on new tasks after {d.test_steps} steps, the "
-        f"same time of training for each, k = 5: {'; '.join(rows)}. Reptile with the outer loop of its paper "
-        f"{d.published:.2f}. Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
+        f"{'One live run' if d.live else 'Medians over 8 seeds'}: error on new tasks after "
+        f"{several(d.test_steps, 'step')}, the same time of training for each, k = 5: {'; '.join(rows)}. Reptile with "
+        f"the outer loop of its paper {d.published:.2f}. Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
     )
 
 

@@ -26,6 +26,7 @@ from torch import nn
 
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Notches, Point, Several, Slider, declare
+from course_lib.kit.words import several
 from course_lib.tasks import TaskBatch
 
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100)  # k
@@ -157,9 +158,9 @@ def gap(d, point: np.ndarray) -> float:
 def words(d) -> str:
     shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(NAMES, d.now))
     return (
-        f"Three lines in the plane, each the solutions of a task. After {d.outer} outer steps of Reptile, k = "
-        f"{d.steps}, alpha = {d.inner_lr:.2g}, theta is {gap(d, d.path[-1]):.2f} from its place of rest. Shares in the "
-        f"outer step: {shares}. That place is {gap(d, d.joint):.2f} from that of joint training, "
+        f"Three lines in the plane, each the solutions of a task. After {several(d.outer, 'outer step')} of Reptile, "
+        f"k = {d.steps}, alpha = {d.inner_lr:.2g}, theta is {gap(d, d.path[-1]):.2f} from its place of rest. Shares in "
+        f"the outer step: {shares}. That place is {gap(d, d.joint):.2f} from that of joint training, "
         f"{gap(d, d.nearest):.2f} from the point nearest to all lines and {gap(d, d.maml):.2f} from MAML's."
     )
 

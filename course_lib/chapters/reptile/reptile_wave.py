@@ -14,6 +14,7 @@ import numpy as np
 from course_lib.kit import plots
 from course_lib.kit import two_parameters as plane
 from course_lib.kit.demo import Button, Notches, Slider, declare
+from course_lib.kit.words import several
 from course_lib.tasks import TaskBatch
 
 STEPS = (1, 2, 5, 10, 20, 50, 100)  # k
@@ -124,10 +125,11 @@ def gap(d) -> float:
 
 def words(d) -> str:
     return (
-        f"{NUM_TASKS} waves in the plane of phase and amplitude, each solved by its star. After {d.outer} outer steps "
-        f"of Reptile, k = {d.steps}, alpha = {d.inner_lr:.2g}, theta is at ({d.path[-1][0]:.2f}, {d.path[-1][1]:.2f}). "
-        f"It comes to rest at ({d.rest[0]:.2f}, {d.rest[1]:.2f}), {gap(d):.2f} from the middle of the stars at "
-        f"({d.middle[0]:.2f}, {d.middle[1]:.2f}); joint training rests at ({d.joint[0]:.2f}, {d.joint[1]:.2f})."
+        f"{NUM_TASKS} waves in the plane of phase and amplitude, each solved by its star. After "
+        f"{several(d.outer, 'outer step')} of Reptile, k = {d.steps}, alpha = {d.inner_lr:.2g}, theta is at "
+        f"({d.path[-1][0]:.2f}, {d.path[-1][1]:.2f}). It comes to rest at ({d.rest[0]:.2f}, {d.rest[1]:.2f}), "
+        f"{gap(d):.2f} from the middle of the stars at ({d.middle[0]:.2f}, {d.middle[1]:.2f}); joint training "
+        f"rests at ({d.joint[0]:.2f}, {d.joint[1]:.2f})."
     )
 
 

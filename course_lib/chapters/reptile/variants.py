@@ -15,6 +15,7 @@ from course_lib.chapters.reptile.experiments.race import JUDGES, PARTS, TEST_STE
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, declare
 from course_lib.kit.experiment import middle, middle_and_ends
+from course_lib.kit.words import several
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 QUESTIONS = {"points": "which points an inner step sees", "schedule": "the outer rate, one task an iteration"}
@@ -99,8 +100,8 @@ def picture(fig, show) -> None:
 def words(d) -> str:
     ends = ", ".join(f"{LINE[n]} {d.ends[n]:.2f} (at {d.best[n]:g})" for n in d.ends)
     return (
-        f"Reptile with k = 5 inner steps; median error over 8 seeds on new tasks after {d.test_steps} steps at test "
-        f"time, each line at its best outer rate: {ends}. Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
+        f"Reptile with k = 5 inner steps; median error over 8 seeds on new tasks after {several(d.test_steps, 'step')} "
+        f"at test time, each line at its best outer rate: {ends}. Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
     )
 
 

@@ -22,6 +22,7 @@ from course_lib.evaluation import interval95
 from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Notches, Slider, declare
+from course_lib.kit.words import several
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -153,8 +154,8 @@ def gained(d) -> str:
 
 def words(d) -> str:
     return (
-        f"{body_in_words(d.body, d.iteration)}; {NUM_TASKS} tasks, {d.steps} steps a visit. Mean cosine with the "
-        f"fitted head's gradient. {gained(d)}. Averaged over tasks first, the gradients have cosines "
+        f"{body_in_words(d.body, d.iteration)}; {NUM_TASKS} tasks, {several(d.steps, 'step')} a visit. Mean cosine "
+        f"with the fitted head's gradient. {gained(d)}. Averaged over tasks first, the gradients have cosines "
         f"{d.of_means['kept']:.2f} and {d.of_means['fresh']:.2f}."
     )
 

@@ -19,6 +19,7 @@ from course_lib.algorithms.heads import BIAS, WEIGHT, random_heads
 from course_lib.algorithms.solvers import ridge_head
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Notches, Several, Slider, declare
+from course_lib.kit.words import several
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import X_RANGE, ZERO_PREDICTOR_MSE, sinusoid
@@ -193,9 +194,9 @@ def overtakes(errors: dict[str, np.ndarray]) -> int:
 def words(d) -> str:
     fresh, kept, solved_visit, solved_all = (d.errors[name][d.visit - 1] for name in HEADS)
     return (
-        f"Visit {d.visit}, {d.steps} steps on {len(d.now)} new points each. Mean held-out error of {NUM_TASKS} tasks: "
-        f"fresh {fresh:.2g}, stored {kept:.2g}; a ridge head (lambda = {d.penalty:g}) on this visit's points "
-        f"{solved_visit:.2g}, on all points so far {solved_all:.2g}. {beaten(d)}."
+        f"Visit {d.visit}, {several(d.steps, 'step')} on {len(d.now)} new points each. Mean held-out error of "
+        f"{NUM_TASKS} tasks: fresh {fresh:.2g}, stored {kept:.2g}; a ridge head (lambda = {d.penalty:g}) on this "
+        f"visit's points {solved_visit:.2g}, on all points so far {solved_all:.2g}. {beaten(d)}."
     )
 
 

@@ -23,6 +23,7 @@ from course_lib.inner_loop import adapt, predict
 from course_lib.kit import plots
 from course_lib.kit import two_parameters as plane
 from course_lib.kit.demo import Button, Several, Slider, declare
+from course_lib.kit.words import several
 from course_lib.losses import mse
 
 NUM_TASKS, OUTER_STEPS = 12, 40  # tasks, the same at every outer step
@@ -131,7 +132,7 @@ def picture(fig, show) -> None:
     show.handle(left, "theta", moves="theta", label="start of theta", color=plots.BLACK)
     beside |= {"ha": "right", "va": "center"}
     show.text(left, lambda d: np.add(d.theta, (-0.12, 0)), None, r"drag $\theta$", **beside)
-    show.title(left, lambda d: f"Query loss after k = {d.steps} step{'s' * (d.steps != 1)} from here")
+    show.title(left, lambda d: f"Query loss after k = {several(d.steps, 'step')} from here")
     show.title(right, lambda d: "Lowest now: {}, {:.2f}".format(*lowest(d)))
 
 
@@ -152,9 +153,9 @@ def words(d) -> str:
         for m, name in plane.METHODS.items()
     ]
     return (
-        f"The mean query loss of {NUM_TASKS} tasks after k = {d.steps} steps of rate {d.inner_lr:.2g} over the plane "
-        f"of initial weights (phase, amplitude); its lowest point on the grid is {d.lowest:.2f}. After "
-        f"{len(d.paths['maml']) - 1} outer steps: {'; '.join(ends)}."
+        f"The mean query loss of {NUM_TASKS} tasks after k = {several(d.steps, 'step')} of rate {d.inner_lr:.2g} over "
+        f"the plane of initial weights (phase, amplitude); its lowest point on the grid is {d.lowest:.2f}. After "
+        f"{several(len(d.paths['maml']) - 1, 'outer step')}: {'; '.join(ends)}."
     )
 
 

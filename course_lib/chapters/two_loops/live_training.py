@@ -18,6 +18,7 @@ from course_lib.algorithms import MAML
 from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Demo, Run, Slider, Switch, declare
+from course_lib.kit.words import several
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -163,12 +164,13 @@ def watch(network: MLP, losses: list[float], inner_lr: float = 0.01) -> Demo:
         show.line(right, x, "before", color=plots.BLUE, linestyle=":", linewidth=1.6, end="before")
         show.line(right, x, "after", color=plots.BLUE, linestyle="-", linewidth=2.6, end="adapted", pin=True)
         show.points(right, "support", **plots.SUPPORT)
-        show.title(right, lambda d: f"After {d.steps} inner step{'s' * (d.steps != 1)}: error {d.error:.2f}")
+        show.title(right, lambda d: f"After {several(d.steps, 'inner step')}: error {d.error:.2f}")
 
     def in_words(d) -> str:
         return (
             f"A network after {len(losses)} outer steps of the loop of this page; the last {WINDOW} cost "
-            f"{np.mean(losses[-WINDOW:]):.2f}. On a new curve its error is {d.error:.2f} after {d.steps} inner steps."
+            f"{np.mean(losses[-WINDOW:]):.2f}. On a new curve its error is {d.error:.2f} after "
+            f"{several(d.steps, 'inner step')}."
         )
 
     controls = [Slider("steps", 0, 10, 1, "inner steps k"), Button("new_task", "another curve")]
@@ -181,14 +183,14 @@ def progress(d) -> str:
         return "Not trained: press the button"
     if d.diverged:
         return f"Diverged at outer step {count + 1}"
-    when = f"Outer step {count}" if d.live else f"A run of {count} outer steps"
+    when = f"Outer step {count}" if d.live else f"A run of {several(count, 'outer step')}"
     return f"{when}: loss {running_mean(d.losses)[-1]:.2f}"
 
 
 def words(d) -> str:
     return (
         f"{progress(d)}; predicting zero costs {ZERO_PREDICTOR_MSE:.2f}. On a new curve the network's error after "
-        f"k = {d.steps} steps of rate {d.inner_lr:.2g} on ten points is {d.error:.2f}."
+        f"k = {several(d.steps, 'step')} of rate {d.inner_lr:.2g} on ten points is {d.error:.2f}."
     )
 
 

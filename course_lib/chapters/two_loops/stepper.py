@@ -17,6 +17,7 @@ from course_lib.inner_loop import predict, stack_params, trajectory
 from course_lib.kit import plots
 from course_lib.kit import two_parameters as plane
 from course_lib.kit.demo import Button, Choice, Slider, declare
+from course_lib.kit.words import several
 from course_lib.losses import mse
 from course_lib.tasks.sinusoid import X_RANGE
 
@@ -249,8 +250,7 @@ def status(d) -> str:
             return f"Task {task}: k = 0, so nothing adapts.\nSupport loss {first:.2f}."
         if stage % 2:
             return f"Task {task}: the gradient of its support loss,\n{first:.2f} at θ."
-        steps = f"{k} step{'s' * (k > 1)}"
-        return f"Task {task}: {steps}, from θ. Its support\nloss went from {first:.2f} to {last:.2f}."
+        return f"Task {task}: {several(k, 'step')}, from θ. Its support\nloss went from {first:.2f} to {last:.2f}."
     where = "θ′" if k else "θ"
     if stage == ARROW_STAGE:
         return f"Mean query loss at {where}: {d.query_loss:.2f}.\nThe thick arrow is the outer step."

@@ -20,6 +20,7 @@ from course_lib.analysis.curvature import random_like
 from course_lib.inner_loop import Params, predict, stack_params
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Notches, Slider, declare
+from course_lib.kit.words import several
 from course_lib.losses import accuracy, cross_entropy
 from course_lib.models import MLP
 from course_lib.tasks import TaskBatch
@@ -158,9 +159,9 @@ def picture(fig, show) -> None:
 
 def words(d) -> str:
     return (
-        f"Initial weights at t = {d.t:.2f}, adapted in {d.steps} steps: {d.mistakes.sum()} of {2 * QUERIES} query "
-        f"points are wrong, a share that moves in steps and has slope 0; the cross-entropy is {d.loss:.3f}, a smooth "
-        f"curve with slope {d.slope:+.3f}. Magnified {d.zoom} times."
+        f"Initial weights at t = {d.t:.2f}, adapted in {several(d.steps, 'step')}: {d.mistakes.sum()} of {2 * QUERIES} "
+        f"query points are wrong, a share that moves in steps and has slope 0; the cross-entropy is {d.loss:.3f}, a "
+        f"smooth curve with slope {d.slope:+.3f}. Magnified {d.zoom} times."
     )
 
 

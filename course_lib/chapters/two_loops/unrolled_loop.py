@@ -22,6 +22,7 @@ from course_lib.chapters.two_loops.lecture_figures import draw_unrolled
 from course_lib.inner_loop import stack_params
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Slider, declare
+from course_lib.kit.words import several
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -125,9 +126,9 @@ def lengths(d) -> str:
 
 def words(d) -> str:
     if d.diverged:
-        return f"{d.steps} steps of rate {d.inner_lr:.2g} from {STARTS[d.start]}: the loop diverges."
+        return f"{several(d.steps, 'step')} of rate {d.inner_lr:.2g} from {STARTS[d.start]}: the loop diverges."
     return (
-        f"The inner loop unrolled over {d.steps} step{'s' * (d.steps != 1)} from {STARTS[d.start]}, rate "
+        f"The inner loop unrolled over {several(d.steps, 'step')} from {STARTS[d.start]}, rate "
         f"{d.inner_lr:.2g}. The query gradient is {d.norms[-1]:.3g} long at theta {d.steps} and {d.norms[0]:.3g} at "
         f"theta 0, with a cosine of {d.cosines[0]:.2f} between the two. The product of (I - alpha H_t) and autograd "
         f"differ by {d.difference:.0e} of its length."

@@ -14,6 +14,7 @@ from course_lib.chapters.what_k_costs.experiments.train_k_test_k import TEST_STE
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, declare
 from course_lib.kit.many_seeds import OUTER_LRS, tuned
+from course_lib.kit.words import several
 
 BUDGETS = {"compute": "the same compute", "iterations": "the same number of updates"}
 RATES = {"tuned": "the best for each k"} | {str(rate): f"{rate:g} for all" for rate in OUTER_LRS}
@@ -98,8 +99,8 @@ def words(d) -> str:
     best = ", ".join(f"{TRAIN_STEPS[r]} for {k}" for r, k in zip(d.middle.argmin(0), TEST_STEPS))
     return (
         f"Median error of new tasks, every network trained with {BUDGETS[d.budget]}, outer rate {RATES[d.outer_lr]}: "
-        f"trained with k = {d.train_steps} and given {d.test_steps} steps, {d.here:.2g}. The best training k for each "
-        f"number of steps at test time: {best}."
+        f"trained with k = {d.train_steps} and given {several(d.test_steps, 'step')}, {d.here:.2g}. The best training "
+        f"k for each number of steps at test time: {best}."
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from course_lib.kit import links
 from course_lib.kit.controls import Choice, Notches, Run, Slider
 from course_lib.kit.lesson import Lesson, Question, Showing, Task
+from course_lib.kit.words import several
 
 LECTURE, AROUND, EACH = 80, 8, 4  # minutes: a lecture, its first and last words, a demo with its question
 SECTIONS, SECTION = 5, 50  # of a week; minutes
@@ -170,7 +171,7 @@ def _task(task: Task) -> str:
 
 
 def _minutes(count: int) -> str:
-    return f"{count} minute{'s' * (count != 1)}"
+    return several(count, "minute")
 
 
 def _line(markdown: str) -> str:

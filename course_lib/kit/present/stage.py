@@ -15,6 +15,7 @@ from course_lib.kit import links, plots
 from course_lib.kit.demo import Demo
 from course_lib.kit.live import Live, loop
 from course_lib.kit.picture import Picture
+from course_lib.kit.words import several
 
 __all__ = ["Stage", "loop", "pdf"]
 
@@ -96,7 +97,7 @@ def pdf(demos: Iterable[Demo], path: Path, tell: Callable[[str], None] = print) 
                 demo.accept(values)
                 demo.show_last_frame()
                 _page(demo, name, pages)
-            tell(f"{demo.key}: {len(seen)} page{'s' * (len(seen) > 1)}")
+            tell(f"{demo.key}: {several(len(seen), 'page')}")
             demo.close()
         return pages.get_pagecount()
 

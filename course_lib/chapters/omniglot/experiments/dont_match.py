@@ -34,6 +34,7 @@ from course_lib.engine.files import write_whole
 from course_lib.engine.provenance import provenance
 from course_lib.evaluation import DRAW_AT_ONCE, evaluate, interval95, test_start
 from course_lib.inner_loop import predict, trajectory
+from course_lib.kit.words import several
 from course_lib.losses import accuracy
 from course_lib.tasks import OmniglotTasks, TaskBatch
 from course_lib.tasks.episodes import CharacterTasks
@@ -84,7 +85,7 @@ def both(**changes) -> dict[str, Rules]:
 
 
 QUESTIONS: dict[str, dict[str, Rules]] = {
-    "evaluation steps": {f"MAML, {k} steps": replace(MAML, steps=k) for k in (1, 3, 5, 10)},
+    "evaluation steps": {f"MAML, {several(k, 'step')}": replace(MAML, steps=k) for k in (1, 3, 5, 10)},
     "sum or mean in the inner loss": {
         f"MAML, alpha {lr:g}": replace(MAML, lr=lr) for lr in (ALPHA / 5, ALPHA, 5 * ALPHA)
     },
