@@ -34,7 +34,7 @@ at 0.2 after training at -0.8 / 0 / 0.2 / 0.5 gives 0.687 / 0.709 / 0.731 / 0.75
 rate is -1.06. A sweep over 21 rates, 100 runs, 10 test tasks takes 0.2 s on one core, the curve beside it 0.1 s.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -129,34 +129,34 @@ def outer_parts(tasks: LinearTasks) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return xq.flatten(1, 2), (cross @ x).flatten(1, 2), yq.flatten(1), (cross @ y.unsqueeze(-1)).flatten(1)
 
 
-def outer_system(tasks: LinearTasks, lrs) -> Iterator[tuple[Tensor, Tensor]]:
-    """B [R, T*Q, P] and c [R, T*Q] of the outer least-squares problem, for each inner rate in `lrs` in turn."""
-    B0, B1, c0, c1 = outer_parts(tasks)
-    for lr in lrs:
-        yield B0 - lr * B1, c0 - lr * c1
-
-
 def meta_train(tasks: LinearTasks, lrs, start: Tensor | None = None) -> Tensor:
     """What gradient descent on MAML's outer loss converges to from `start` [P] (zero if not given), for
     each inner rate of `lrs` (a sequence of A floats): [R, A, P].
 
     Raises ValueError where the outer problem is singular (the same query point twice, say).
     """
+    return meta_train_relabelled([tasks], lrs, start)[0]
+
+
+def meta_train_relabelled(labelled: Sequence[LinearTasks], lrs, start: Tensor | None = None) -> Tensor:
+    """`meta_train` for each of K sets of tasks that differ in their labels alone: [K, R, A, P]."""
+    B0, B1, *_ = outer_parts(labelled[0])
+    c0, c1 = (torch.stack(c, -1) for c in zip(*(outer_parts(tasks)[2:] for tasks in labelled)))  # [R, N, K] each
+    N, P = B0.shape[-2:]
+    theta = (B0.new_zeros(P) if start is None else start).unsqueeze(-1)  # [P, 1]
     solutions = []
-    for lr, (B, c) in zip(lrs, outer_system(tasks, lrs)):
-        N, P = B.shape[-2:]
-        theta = B.new_zeros(P) if start is None else start
+    for lr in lrs:
+        B, c = B0 - lr * B1, c0 - lr * c1
         factor, failed = torch.linalg.cholesky_ex(B @ B.mT if N <= P else B.mT @ B)  # on the smaller side
         if failed.any():
             raise ValueError(
                 f"the outer problem is singular at inner rate {float(lr)}: {N} query points "
                 f"do not determine {min(N, P)} directions; use another rate or distinct points."
             )
-        residual = (c - B @ theta).unsqueeze(-1)  # [R, N, 1]
+        residual = c - B @ theta  # [R, N, K]
         solve = partial(torch.cholesky_solve, input2=factor)
-        step = B.mT @ solve(residual) if N <= P else solve(B.mT @ residual)  # [R, P, 1]
-        solutions.append(theta + step.squeeze(-1))
-    return torch.stack(solutions, dim=1)
+        solutions.append(theta + (B.mT @ solve(residual) if N <= P else solve(B.mT @ residual)))  # [R, P, K]
+    return torch.stack(solutions, dim=1).movedim(-1, 0)
 
 
 def direction_weights(support_x: Tensor, lr: float) -> tuple[Tensor, Tensor]:

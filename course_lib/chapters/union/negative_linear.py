@@ -23,7 +23,7 @@ from course_lib.chapters.union.mixed_linear import (
     best_train_lr,
     expected_loss,
     mean_and_interval,
-    meta_train,
+    meta_train_relabelled,
     outer_parts,
 )
 from course_lib.kit import plots
@@ -57,9 +57,9 @@ def residuals(num_tasks: int, seed: int) -> tuple[Tensor, Tensor]:
     train = problem.sample(runs, generator)
     new = replace(problem, num_tasks=TEST_TASKS, support=support, queries=POINTS - support).sample(runs, generator)
     missed = []
-    for noisy in (False, True):
-        theta = meta_train(train if noisy else without_noise(train), TRAIN_LRS, problem.start())  # [R, 31, P]
-        B0, B1, c0, c1 = outer_parts(new if noisy else without_noise(new))
+    thetas = meta_train_relabelled([without_noise(train), train], TRAIN_LRS, problem.start())  # [R, 31, P] each
+    for theta, tasks in zip(thetas, (without_noise(new), new)):
+        B0, B1, c0, c1 = outer_parts(tasks)
         missed.append([theta @ B.mT - c.unsqueeze(1) for B, c in ((B0, c0), (B1, c1))])  # [R, 31, points]
     return tuple(torch.stack([quiet, loud - quiet]) for quiet, loud in zip(*missed))
 

@@ -58,11 +58,21 @@ def test_meta_training_ends_where_gradient_descent_on_the_maml_loss_ends(setting
 @pytest.mark.parametrize("setting", [SMALL_OVER, SMALL_UNDER])
 def test_meta_training_is_the_pseudo_inverse(setting):
     tasks = setting.sample(3, generator(2))
-    ((B, c),) = mixed_linear.outer_system(tasks, [0.3])
+    B0, B1, c0, c1 = mixed_linear.outer_parts(tasks)
+    B, c = B0 - 0.3 * B1, c0 - 0.3 * c1
     start = setting.start()
     expected = start + (torch.linalg.pinv(B) @ (c - B @ start).unsqueeze(-1)).squeeze(-1)
     found = mixed_linear.meta_train(tasks, [0.3], start)[:, 0]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+def test_sets_of_other_labels_are_solved_with_one_factor():
+    tasks = SMALL_OVER.sample(3, generator(2))
+    other = tasks._replace(support_y=-tasks.support_y, query_y=2 * tasks.query_y)
+    together = mixed_linear.meta_train_relabelled([tasks, other], [0.3, -0.1], SMALL_OVER.start())
+    for found, alone in zip(together, (tasks, other), strict=True):
+        expected = mixed_linear.meta_train(alone, [0.3, -0.1], SMALL_OVER.start())
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 def test_direction_weights_are_what_the_error_meets_on_its_way_into_the_outer_gradient():
