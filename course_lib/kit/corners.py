@@ -27,11 +27,11 @@ def corners_of(demo: Any) -> list[dict[str, Any]]:
 def check(demo: Any, frames: int = 3) -> None:
     """Take a demo to all its corners and back; AssertionError says where it fails.
 
-    At each corner: data finite, picture not empty, words not empty and no "1 steps" in them, the same data drawn twice
-    gives the same picture. Of a long computation a few frames are drawn, and where the demo opens, its end. At the last
-    corner and back at the start: the picture moved over saved pixels equals one drawn in full, and the words and limits
-    of the figure are those of a fresh figure that never showed anything else. Last, in both print sizes, nothing sticks
-    out of it.
+    At each corner: data finite, picture not empty, words not empty and no "1 steps" in them. Of a long computation a
+    few frames are drawn, and where the demo opens, its end. There and at the last two corners the same data drawn twice
+    gives the same picture. At the last corner and back at the start: the picture moved over saved pixels equals one
+    drawn in full, and the words and limits of the figure are those of a fresh figure that never showed anything else.
+    Last, in both print sizes, nothing sticks out of it.
     """
     demo.picture = Picture(demo.make_picture, demo.size)
     corners = corners_of(demo)
@@ -52,8 +52,9 @@ def check(demo: Any, frames: int = 3) -> None:
         colours = shown.view(np.uint32)
         drawn = colours[colours != colours[0, 0]]
         assert (drawn != drawn[:1]).any(), f"{demo.title!r} shows an empty picture at {corner}"
-        picture.draw(demo.data)
-        assert (picture.pixels == shown).all(), f"{demo.title!r}: drawing twice at {corner} changes the picture"
+        if index == 1 or index >= len(corners) - 1:
+            picture.draw(demo.data)
+            assert (picture.pixels == shown).all(), f"{demo.title!r}: drawing twice at {corner} changes the picture"
         if index >= len(corners):
             picture.paint(afresh=True)
             picture.paint(afresh=True)  # the second lets the layout settle

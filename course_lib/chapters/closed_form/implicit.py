@@ -65,7 +65,8 @@ def unrolled(start: str, steps: int, lam: float, draw: int) -> tuple[Tensor, flo
     model, batch = problem(start, draw)
     learner = Unrolled(steps, INNER_LR, lam)
     grads, _ = learner.meta_gradient(model, batch)
-    end = {name: p.detach() for name, p in learner.adapt(model, batch.support_x, batch.support_y).items()}
+    adapted = IMAML.adapt(learner, model, batch.support_x, batch.support_y)  # the same end, no step of it kept
+    end = {name: p.detach() for name, p in adapted.items()}
     lowest = Curvature(model, end, batch.support_x, batch.support_y, mse).extreme_eigenvalues(LANCZOS)[0].min()
     return flat(grads), float(lowest)
 
