@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch comes in, and for the kernels of notebooks
 os.environ.setdefault("OMNIGLOT_DOWNLOAD", "0")  # no test reaches for the network
@@ -21,6 +22,7 @@ torch.set_num_threads(1)
 
 
 LOOKS_FOR_DATA = "00_start_here", "09_omniglot"  # notebooks
+IN_JUPYTERLAB = "tests/browser/test_notebooks_"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,7 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--most", type=int, help="inject no fault more often than this in one test")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     if not config.getoption("--long"):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
         items[:] = [item for item in items if not item.get_closest_marker("long")]
@@ -40,6 +43,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(no_gpu)
+    yield  # of the tests that were asked for (-k, -m), those are left that run
+    run_in_jupyterlab = {item.callspec.id for item in items if IN_JUPYTERLAB in item.nodeid and find_chromium()}
+    for item in items:
+        if item.path.suffix == ".ipynb" and item.path.stem in run_in_jupyterlab:
+            item.add_marker(pytest.mark.skip(reason=f"JupyterLab runs it in {IN_JUPYTERLAB}*"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,21 +1,18 @@
-"""Every demo of some notebooks in a real JupyterLab in a real Chromium: two files of tests share them.
+"""Every notebook in a real JupyterLab in a real Chromium: two files of tests share them.
 
-Of each notebook the cells that show demos, and what they need, are run (nbval runs all cells). With
+All cells are run, and none may fail (nbval runs them where there is no Chromium: see tests/conftest.py). With
 COURSE_SCREENSHOTS=FOLDER set, a picture of every demo goes into that folder, to be looked at.
 """
 
 from __future__ import annotations
 
-import re
+import time
 from pathlib import Path
-
-import nbformat
 
 from tests.browser.lab import FOLDER_OF_SCREENSHOTS, ROOT, NotebookPage
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ROOM = 599  # points of height that JupyterLab leaves a notebook in a window of 1280 x 720
-NEEDED = re.compile(r"^(import |from |def my_)|\bdemo\(", re.MULTILINE)
 CUT_OFF = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"
 IDLE = {  # a control that changes nothing where its demo opens, since it belongs to another of its states
     ("The support set trains, the query set judges", "maml"),  # it opens with random weights
@@ -25,28 +22,26 @@ IDLE = {  # a control that changes nothing where its demo opens, since it belong
 }
 
 
-def write_demos(paths: list[Path], folder: Path) -> Path:
-    """The notebooks with only the cells that show demos, and what they need."""
-    for path in paths:
-        notebook = nbformat.read(path, as_version=4)
-        notebook.cells = [cell for cell in notebook.cells if cell.cell_type == "code" and NEEDED.search(cell.source)]
-        nbformat.write(notebook, folder / path.name)
-    return folder
-
-
 def every_demo_fits_and_moves(notebook: NotebookPage, name: str, every: bool) -> None:
     """Each demo of an open notebook has words and fits the room in both print sizes, and in large print its first
     control, or ``every`` one, changes its picture. (The chapters' tests try all at their ends.)"""
-    for number, demo in enumerate(notebook.demos()):
+    demos = notebook.demos()
+    for demo in demos:
         assert demo.words and not demo.problem
         assert demo.box.locator("label, .demo-button-face, legend").evaluate_all(CUT_OFF) == []
-        for size in ("normal", "large"):
-            if size == "large":
+    for size in ("normal", "large"):
+        if size == "large":
+            for demo in demos:
                 demo.button("large print").click()
-            demo.settled(pause=0.4)  # the room is measured anew 0.3 s after a picture, when its words stand
+        for pause in (0, 0.4):  # the room is measured anew 0.3 s after a picture, when its words stand
+            time.sleep(pause)
+            for demo in demos:
+                demo.settled(pause=0.05)
+        for number, demo in enumerate(demos):
             assert demo.box.bounding_box()["height"] <= ROOM, f"{demo.title} in {size} print"
             if FOLDER_OF_SCREENSHOTS:
                 demo.box.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / f"{name}_{number}_{size}.png")
+    for demo in demos:
         busy = [c for c in demo.controls() if (demo.title, c.get_attribute("class").split("-")[-1]) not in IDLE]
         for before, control in enumerate(busy if every else busy[:1]):
             if before:

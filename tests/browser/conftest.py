@@ -1,32 +1,38 @@
-"""One JupyterLab and one Chromium for all tests of a file."""
+"""One JupyterLab for all tests of a process, on a copy of the notebooks; one Chromium, in which it is loaded once, for
+all tests of a file."""
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
-from tests.browser.lab import Browser, LabServer
+from tests.browser.lab import ROOT, Browser, LabServer
+
+
+@pytest.fixture(scope="session")
+def server(chromium, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab") / "notebooks"
+    shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    with LabServer(folder) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def lab(chromium, folder):
-    """(server, browser) on the notebooks in ``folder``, a fixture of the file."""
-    with LabServer(folder) as server, Browser(chromium, 1280, 720) as browser:
-        yield server, browser
+def browser(chromium):
+    with Browser(chromium, 1280, 720) as browser:
+        yield browser
 
 
 @pytest.fixture
-def open_notebook(lab):
-    """``open_notebook(path)`` opens and runs one; afterwards its page is closed and its kernel ended."""
-    server, browser = lab
-    opened = []
+def open_notebook(server, browser):
+    """``open_notebook(path)`` opens and runs one; afterwards its kernel is ended."""
 
     def open_and_run(path, wait=True):
-        opened.append(browser.open(server, path))
-        opened[-1].page.evaluate("void jupyterapp.commands.execute('application:toggle-left-area')")
-        opened[-1].run_all(wait=wait)
-        return opened[-1]
+        notebook = browser.open(server, path)
+        notebook.page.evaluate("jupyterapp.shell.collapseLeft()")
+        notebook.run_all(wait=wait)
+        return notebook
 
     yield open_and_run
-    for notebook in opened:
-        notebook.close()
     server.end_kernels()

@@ -24,6 +24,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 from playwright.sync_api import Locator, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,8 +39,15 @@ CHROMIUM_FLAGS = [
 ]
 OVERRIDES = json.loads((ROOT / "tools" / "jupyterlab_overrides.json").read_text())  # what `make lab` sets
 SETTINGS = OVERRIDES | {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}  # all cells in the page
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
 FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
 SECOND = 1000  # playwright counts milliseconds
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    """A notebook with these code cells."""
+    cells = [nbformat.v4.new_code_cell(source) for source in cells]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), path)
 
 
 class LabServer:
@@ -141,20 +149,28 @@ class Browser:
 
     def __enter__(self) -> Browser:
         self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch(executable_path=self.executable, args=CHROMIUM_FLAGS)
+        self.chromium = self._playwright.chromium.launch(executable_path=self.executable, args=CHROMIUM_FLAGS)
+        self._page = None
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._browser.close()
+        self.chromium.close()
         self._playwright.stop()
 
     def open(self, server: LabServer, path: str) -> NotebookPage:
-        page = self._browser.new_page(viewport=self.size)
-        page.goto(
-            f"{server.url}/lab/tree/{urllib.parse.quote(path)}?token={server.token}&reset",
-            timeout=90 * SECOND,
-        )
-        return NotebookPage(page)
+        """The notebook at ``path``, in place of the one before, unless the page of that was closed."""
+        if self._page is None or self._page.is_closed():
+            self._page = self.chromium.new_page(viewport=self.size)
+            address = f"{server.url}/lab/tree/{urllib.parse.quote(path)}?token={server.token}&reset"
+            self._page.goto(address, timeout=90 * SECOND)
+        else:
+            self._page.evaluate(
+                """path => {
+                [...jupyterapp.shell.widgets('main')].forEach(widget => widget.dispose());
+                void jupyterapp.commands.execute('docmanager:open', {path}); }""",
+                path,
+            )
+        return NotebookPage(self._page)
 
 
 class NotebookPage:
@@ -172,7 +188,7 @@ class NotebookPage:
         )
         self.page.evaluate("void jupyterapp.commands.execute('notebook:expand-all-headings')")  # "Deeper" too
 
-    def run_all(self, patience: float = 180.0, wait: bool = True) -> None:
+    def run_all(self, patience: float = 300.0, wait: bool = True) -> None:
         """Run every cell from a clean page; AssertionError with the error's text if a cell fails. Unless ``wait``, only
         until they have begun."""
         deadline, asked = time.monotonic() + patience, 0.0

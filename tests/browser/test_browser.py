@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nbformat
 import pytest
 
-from tests.browser.lab import FOLDER_OF_SCREENSHOTS
+from tests.browser.lab import FOLDER_OF_SCREENSHOTS, write_notebook
 
 pytestmark = pytest.mark.browser
 CELLS = [
@@ -27,14 +26,10 @@ touch""",
 ]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("notebooks")
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+@pytest.fixture(scope="module", autouse=True)
+def notebooks(server) -> None:
     for name, cells in (("kit", CELLS[:3]), ("busy", [CELLS[0], CELLS[3]]), ("twice", [CELLS[0], CELLS[0]])):
-        cells = [nbformat.v4.new_code_cell(source) for source in cells]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / f"{name}.ipynb")
-    return folder
+        write_notebook(server.folder / f"{name}.ipynb", *cells)
 
 
 def test_the_kit_in_a_browser(open_notebook):
@@ -159,8 +154,7 @@ def test_a_slider_answers_while_a_cell_runs(open_notebook):
     assert notebook.page.locator(".jp-InputPrompt", has_text="[*]").count() == 1
 
 
-def test_a_notebook_that_was_saved_and_closed_shows_its_pictures_again_without_a_kernel(open_notebook, lab):
-    server, browser = lab
+def test_a_notebook_that_was_saved_and_closed_shows_its_pictures_again_without_a_kernel(open_notebook, server, browser):
     notebook = open_notebook("kit.ipynb")
     demo = notebook.demos()[0]
     demo.move(demo.control("slider", "steps"))

@@ -1,7 +1,7 @@
 """The lecture's figures load in a real browser, whichever way the notebooks are opened.
 
-`make lab` serves the project, `jupyter lab notebooks/` serves the notebooks' folder alone, and nbconvert makes pages
-that lie beside them. One notebook holds every text cell that shows a picture.
+`make lab` serves the project, `jupyter lab notebooks/` serves the notebooks' folder alone, as the tests' server does,
+and nbconvert makes pages that lie beside them. One notebook holds every text cell that shows a picture.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import sync_playwright
 
-from tests.browser.lab import CHROMIUM_FLAGS, ROOT, Browser, LabServer
+from tests.browser.lab import KERNEL, ROOT
 
 pytestmark = pytest.mark.browser
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
@@ -25,22 +23,18 @@ READY += " return all.length === count && all.every(image => image.complete); }"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> tuple[Path, list[str]]:
-    """A project folder whose notebooks/ holds the figures and pictures.ipynb, and the names of the pictures in it."""
-    folder = tmp_path_factory.mktemp("project")
-    shutil.copytree(ROOT / "notebooks" / "figures", folder / "notebooks" / "figures")
+def pictures() -> tuple[nbformat.NotebookNode, list[str]]:
+    """The notebook, and the names of the pictures in it."""
     sources = [
         cell.source
         for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
         for cell in nbformat.read(path, as_version=4).cells
         if cell.cell_type == "markdown" and IMAGE.search(cell.source)
     ]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     cells = [nbformat.v4.new_markdown_cell(source) for source in sources]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "notebooks" / "pictures.ipynb")
     names = [target.split("/")[-1] for source in sources for target in IMAGE.findall(source)]
     assert {f"figure_24_{number}.svg" for number in range(1, 8)} <= set(names)
-    return folder, names
+    return nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), names
 
 
 def widths(page, images: str, count: int) -> list[int]:
@@ -49,24 +43,26 @@ def widths(page, images: str, count: int) -> list[int]:
     return page.locator(images).evaluate_all("all => all.map(image => image.naturalWidth)")
 
 
-@pytest.mark.parametrize("root", [".", "notebooks"], ids=["make lab", "jupyter lab notebooks"])
-def test_every_figure_loads_in_jupyterlab(chromium, project, root):
-    folder, names = project
-    path = (folder / "notebooks" / "pictures.ipynb").relative_to(folder / root)
-    with LabServer(folder / root) as server, Browser(chromium) as browser:
-        found = widths(browser.open(server, path.as_posix()).page, ".jp-MarkdownOutput img", len(names))
-        server.end_kernels()
+@pytest.mark.parametrize("place", ["project/notebooks", "."], ids=["make lab", "jupyter lab notebooks"])
+def test_every_figure_loads_in_jupyterlab(server, browser, pictures, place):
+    notebook, names = pictures
+    folder = server.folder / place
+    shutil.copytree(ROOT / "notebooks" / "figures", folder / "figures", dirs_exist_ok=True)
+    nbformat.write(notebook, folder / "pictures.ipynb")
+    page = browser.open(server, f"{place}/pictures.ipynb".removeprefix("./")).page
+    found = widths(page, ".jp-MarkdownOutput img", len(names))
+    server.end_kernels()
     assert min(found) > 100, dict(zip(names, found))
 
 
-def test_every_figure_loads_in_a_page_made_by_nbconvert(chromium, project):
-    folder, names = project
+def test_every_figure_loads_in_a_page_made_by_nbconvert(browser, pictures, tmp_path):
+    notebook, names = pictures
+    shutil.copytree(ROOT / "notebooks" / "figures", tmp_path / "figures")
+    nbformat.write(notebook, tmp_path / "pictures.ipynb")
     convert = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "html", "pictures.ipynb"]
-    subprocess.run(convert, cwd=folder / "notebooks", check=True, capture_output=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        page = browser.new_page()
-        page.goto((folder / "notebooks" / "pictures.html").as_uri(), wait_until="domcontentloaded")
-        found = widths(page, "img", len(names))
-        browser.close()
+    subprocess.run(convert, cwd=tmp_path, check=True, capture_output=True)
+    page = browser.chromium.new_page()
+    page.goto((tmp_path / "pictures.html").as_uri(), wait_until="domcontentloaded")
+    found = widths(page, "img", len(names))
+    page.close()
     assert min(found) > 100, dict(zip(names, found))

@@ -13,22 +13,14 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from course_lib.kit import front, links
-from tests.browser.lab import CHROMIUM_FLAGS, ROOT
+from tests.browser.lab import ROOT
 from tests.kit.test_links import READ, every_kind
 
 pytestmark = pytest.mark.browser
 FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +34,7 @@ def server():
 
 @pytest.fixture
 def page(browser, server):
-    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    context = browser.chromium.new_context(viewport={"width": 1280, "height": 720})
     page, problems = context.new_page(), []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on(
@@ -196,7 +188,7 @@ def test_the_page_reads_and_writes_links_as_python_does(browser):
         "start": {n: c.place(demo.start[n]) for n, c in demo.controls.items() if n != "train"},
         "hidden": [],
     }
-    page = browser.new_page()
+    page = browser.chromium.new_page()
     page.add_script_tag(content=front.script())
     page.evaluate("d => { window.declaration = d; }", declaration)
     for query in READ:

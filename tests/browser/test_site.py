@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import sync_playwright
 
 from course_lib import checkpoints
 from course_lib.chapters.omniglot.draw_your_own import PADS, example, recognise, seen
@@ -21,7 +20,6 @@ from course_lib.kit import two_parameters as plane
 from course_lib.kit.characters import episode
 from course_lib.kit.site.home import RATE
 from course_lib.losses import mse
-from tests.browser.lab import CHROMIUM_FLAGS
 
 pytestmark = pytest.mark.browser
 CHAPTERS = ("01",)
@@ -41,21 +39,13 @@ def test_every_recording_is_light(folder):
     assert len(packed) > 5 and max(packed.values()) < LIMIT, packed
 
 
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(browser, folder):
     """``open_page(name)``; what the page complains of or asks for outside its folder fails the test."""
     said, pages = [], []
 
     def open_page(name: str, **options):
-        page = browser.new_page(**{"viewport": {"width": 1280, "height": 800}} | options)
+        page = browser.chromium.new_page(**{"viewport": {"width": 1280, "height": 800}} | options)
         page.on("pageerror", lambda error: said.append(f"error: {error}"))
         page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
         own = f"file://{folder}/", "data:"
@@ -180,7 +170,7 @@ def test_drawings_are_seen_and_named_as_in_the_notebook(open_page):
 
 
 def test_five_shapes_drawn_by_hand_are_told_apart(open_page):
-    from tests.browser.test_drawing import SHAPES
+    from tests.browser.test_widgets import SHAPES
 
     page = open_page("index.html")
     page.locator(".pads-clear").click()
