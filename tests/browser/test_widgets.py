@@ -158,6 +158,17 @@ def test_five_shapes_drawn_with_the_mouse_are_told_apart(demo):
     demo.wait_until(lambda: "sixth box" in demo.words)
 
 
+def test_the_picture_comes_to_rest_on_a_screen_of_two_pixels_a_point(demo):
+    """With heights rounded it had become a hair wider, smaller, wider, and so on, and no demo of the page answered."""
+    demo.page.evaluate("jupyterapp.shell.collapseLeft()")
+    screen = demo.page.context.new_cdp_session(demo.page)
+    for ratio in (2, 1.5, 1):
+        metrics = {"width": 1280, "height": 720, "deviceScaleFactor": ratio, "mobile": False}
+        screen.send("Emulation.setDeviceMetricsOverride", metrics)
+        demo.settled(pause=1.0, patience=20.0)
+    screen.send("Emulation.clearDeviceMetricsOverride")
+
+
 def test_the_pads_can_be_used_and_left_by_keyboard(demo):
     demo.box.locator(".demo-drawing-query canvas").focus()
     for key in ("Space", *["ArrowRight"] * 6, *["ArrowDown"] * 3, "Space"):

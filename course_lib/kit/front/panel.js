@@ -202,10 +202,11 @@ function mount(root, source, place = IN_JUPYTER) {
 
   // The size: as wide as there is room, as high as the window leaves beside all words, sharp on any screen ----------------
   const [width, height] = declaration.size;
-  let fitted = "", highest = Infinity;  // while controls move, a longer caption may shrink the picture; none lets it grow
+  let fitted = null, highest = Infinity;  // while controls move, a longer caption may shrink the picture; none lets it grow
   function room() {  // [width, height]
     if (place.fill) return [scroll.clientWidth, scroll.clientHeight];
-    const wide = stage.clientWidth, words = title.offsetHeight + pads.offsetHeight + stage.offsetHeight - frame.offsetHeight;
+    const [head, drawn, all, shown] = [title, pads, stage, frame].map(part => part.getBoundingClientRect().height);
+    const wide = stage.clientWidth, words = head + drawn + all - shown;  // exact: rounded, they would hang on the picture
     highest = Math.min(touched ? highest : Infinity, Math.max(210, window.innerHeight - place.around - words));
     const legible = Math.max(wide, 0.55 * width);  // on a phone the picture is moved sideways
     const fits = wide && Math.min(legible, 1.3 * width, highest * width / height);
@@ -215,10 +216,11 @@ function mount(root, source, place = IN_JUPYTER) {
     const [wide, high] = room();
     if (!wide || !high) return;
     const sharp = Math.min(window.devicePixelRatio || 1, 3, Math.sqrt((place.pixels ?? Infinity) / wide / high));
-    const ratio = Math.round(1000 * sharp) / 1000, now = `${wide} ${high} ${ratio}`;
+    const ratio = Math.round(1000 * sharp) / 1000, now = [wide, high, ratio];
+    if (fitted && now.every((size, index) => Math.abs(size - fitted[index]) < (index < 2 ? 2 : 1e-6))) return;  // or for ever
     frame.style.width = `${wide}px`;
     if (place.fill) frame.style.height = `${high}px`;
-    if (now !== fitted) tell({do: "fit", width: wide, ratio, ...(place.fill && {height: high})});
+    tell({do: "fit", width: wide, ratio, ...(place.fill && {height: high})});
     fitted = now;
   }
   let resized = 0;
