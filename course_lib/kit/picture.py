@@ -49,6 +49,7 @@ class Picture:
         for artist in self._moving:
             artist.set_animated(True)  # left out of the background, and no cause to redraw it
         self._background: Any = None
+        self._room: Mapping = {}  # beyond the right side of axes, that was there for words when the layout was found
         self._data: Mapping = {}
         self.redraws = 0  # how many times the background had to be drawn
 
@@ -98,6 +99,9 @@ class Picture:
         if afresh or self._background is None or self.figure.stale:
             self._draw_background()
         self._settle()
+        if any(over > max(self._room[axes], 0) + 1 for axes, over in self._overhang().items()):  # words came out
+            self._draw_background()
+            self._settle()
         self._canvas.restore_region(self._background)
         renderer = self._canvas.get_renderer()
         for artist in self._moving:
@@ -110,8 +114,12 @@ class Picture:
                 self.figure.draw_without_rendering()  # the layout of a new figure settles only at its second drawing
             self._canvas.draw()
         self.redraws += 1
+        self._room = self._overhang()
         self._background = self._canvas.copy_from_bbox(self.figure.bbox)
         self.figure.stale = False
+
+    def _overhang(self) -> Mapping:
+        return self.show.overhang(self._canvas.get_renderer())
 
     def _settle(self) -> None:
         for move in self.show.settled:

@@ -30,7 +30,7 @@ from matplotlib.text import Annotation
 from course_lib.kit import plots
 
 Place = Any  # a constant, a name in the data, or a function of the data
-END_GAP = 5  # points between a line and its words
+END_GAP = 6  # points between a line, or its last marker, and its words
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ class Show:
     def _end(self, axes: Axes, line: Artist, words: Any) -> None:
         """Words at the end of a line; all of one axes keep apart."""
         look = {"fontsize": 9.5, "va": "center", "annotation_clip": False}
-        marker = line.get_markersize() / 2 if line.get_linestyle() == "None" else 0
+        marker = line.get_markersize() / 2 if line.get_marker() != "None" else 0
         shift = {"xytext": (END_GAP + marker, 0), "textcoords": "offset points"}
         text = axes.annotate("", (1, 0.5), xycoords="axes fraction", **shift, **look)
         if axes not in self._ends:
@@ -279,6 +279,11 @@ class Show:
         self._ends[axes].append((line, text))
         self.moves.append(lambda d: (text.set_text(_words(words, d)), text.set_color(_readable(line.get_color()))))
         self.moving.append(text)
+
+    def overhang(self, renderer: Any) -> dict[Axes, float]:
+        """How far the words at lines' ends reach beyond the right side of their axes, in pixels."""
+        right = lambda ends: max((t.get_window_extent(renderer).x1 for _, t in ends if t.get_visible()), default=0.0)
+        return {axes: right(ends) - axes.bbox.x1 for axes, ends in self._ends.items()}
 
 
 def _place_ends(axes: Axes, ends: list[tuple[Artist, Annotation]]) -> None:

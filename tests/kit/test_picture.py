@@ -229,3 +229,12 @@ def test_words_at_lines_ends_keep_apart_and_hide_with_their_lines():
     assert all(lower.y1 <= upper.y0 + 1 for lower, upper in zip(boxes, boxes[1:]))
     picture.draw({"n": 1})
     assert [text.get_visible() for text in texts] == [True, False, False] and not picture.sticking_out()
+
+
+def test_words_at_a_line_that_grows_get_the_room_that_they_had_not_needed():
+    def declare(axes, show):
+        show.line(axes, lambda d: [0, d["until"]], [0, 1], end="a line that grows", marker="o")
+
+    picture = shown(declare, {"until": 0.1})
+    assert picture.draw({"until": 0.2}).redraws == 1
+    assert picture.draw({"until": 1}).redraws == 2 and not picture.sticking_out()
