@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
+from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
+from matplotlib.text import Text
 
 from course_lib.kit.picture import Picture
 
@@ -31,9 +32,10 @@ def check(demo: Any, frames: int = 3) -> None:
     few frames are drawn, and where the demo opens, its end. There and at the last two corners the same data drawn twice
     gives the same picture. At the last corner and back at the start: the picture moved over saved pixels equals one
     drawn in full, and the words and limits of the figure are those of a fresh figure that never showed anything else.
-    Last, in both print sizes, nothing sticks out of it.
+    In large print nothing sticks out of the picture that a view shows, and no words lie over others; nor does anything
+    stick out of the first in normal print.
     """
-    demo.picture = Picture(demo.make_picture, demo.size)
+    demo.picture, large = Picture(demo.make_picture, demo.size), Picture(demo.make_picture, demo.size).fit(large=True)
     corners = corners_of(demo)
     for index, corner in enumerate([*corners, demo.start], 1):
         try:
@@ -52,6 +54,9 @@ def check(demo: Any, frames: int = 3) -> None:
         colours = shown.view(np.uint32)
         drawn = colours[colours != colours[0, 0]]
         assert (drawn != drawn[:1]).any(), f"{demo.title!r} shows an empty picture at {corner}"
+        if index <= 1 + len(demo.views):
+            faults = [*large.draw(demo.data).sticking_out(), *touching(large)]
+            assert not faults, f"{demo.title!r}, large print, at {corner}: {'; '.join(faults)}"
         if index == 1 or index >= len(corners) - 1:
             picture.draw(demo.data)
             assert (picture.pixels == shown).all(), f"{demo.title!r}: drawing twice at {corner} changes the picture"
@@ -66,6 +71,27 @@ def check(demo: Any, frames: int = 3) -> None:
                 f"{demo.title!r}: at {corner} the figure keeps words or limits "
                 f"of an earlier picture:\n{picture.words()}\n{fresh.words()}"
             )
-    for large in (False, True):
-        sticking_out = fresh.fit(large=large).draw(demo.data).sticking_out()
-        assert not sticking_out, f"{demo.title!r}, large print {large}: cut off at the {', '.join(sticking_out)}"
+    sticking_out = fresh.draw(demo.data).sticking_out()
+    assert not sticking_out, f"{demo.title!r}: cut off at the {', '.join(sticking_out)}"
+
+
+def touching(picture: Picture, gap: tuple[float, float] = (2.0, 3.0)) -> list[str]:
+    """Words of a picture that lie over one another; so many pixels are forgiven, across and upward."""
+    figure = picture.figure
+    axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    every = [tick for axis in axes for tick in axis.majorTicks + axis.minorTicks]
+    ticks = {label for tick in every for label in (tick.label1, tick.label2)}
+    shown = {tick.label1 for axis in axes if axis.axes.axison for tick in axis._update_ticks()}  # within the limits
+    words = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    words = [text for text in words if (text not in ticks or text in shown) and figure.bbox.overlaps(box_of(text))]
+    found = []
+    for one, two in combinations(words, 2):
+        a, b = box_of(one), box_of(two)
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > gap[0] and min(a.y1, b.y1) - max(a.y0, b.y0) > gap[1]:
+            found.append(f"{one.get_text()!r} over {two.get_text()!r}")
+    return found
+
+
+def box_of(text: Text) -> Any:
+    """Where the words lie, without an arrow, in pixels."""
+    return Text.get_window_extent(text, text.figure.canvas.get_renderer())

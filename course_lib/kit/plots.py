@@ -41,6 +41,7 @@ SUPPORT = {"color": BLACK, "marker": "o", "linestyle": "none"}
 QUERY = {"color": PINK, "marker": "D", "linestyle": "none", "markerfacecolor": "white"}
 TRUTH = {"color": GREY, "linestyle": "--"}
 REFERENCE = {"color": GREY, "linestyle": ":", "linewidth": 1.5}
+BOXED = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind words that a curve may cross
 HERE = {"color": INK, "marker": "o", "linestyle": "none", "markerfacecolor": "white", "markersize": 9}
 
 LARGE = 1.25  # large print: type and lines that much larger in a picture of the same size

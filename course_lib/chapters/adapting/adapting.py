@@ -95,7 +95,8 @@ def picture(fig, show) -> None:
     show.line(left, grid, "before", color=plots.AMBER, linestyle=":", linewidth=1.8, end="before")
     show.line(left, grid, "fit", color=color, linestyle="-", linewidth=2.6, end="adapted", pin=True)
     show.handle(left, "support", moves="points", label="support point", **plots.SUPPORT, markersize=8)
-    show.title(left, lambda d: f"{STARTS[d.start].split(',')[0]}, k = {d.steps}: {in_words(d).split(',')[0]}")
+    short = lambda d: in_words(d).split(",")[0].removeprefix("held-out ")
+    show.title(left, lambda d: f"{STARTS[d.start].split(',')[0]}, k = {d.steps}: {short(d)}")
 
     right.set(xlabel="inner steps k", ylabel="error on held-out x", yscale="log")
     right.set(xlim=(0, MAX_STEPS), ylim=(3e-3, 40))

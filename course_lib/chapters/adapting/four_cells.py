@@ -93,7 +93,7 @@ def picture(fig, show) -> None:
     left.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
     show.level(left, ZERO_PREDICTOR_MSE, "predicting zero")
     look = {"color": plots.METHODS["union"]["color"], "linestyle": ":"}
-    show.level(left, "union", "union's body, head solved", at=0.98, **look)
+    show.level(left, "union", "union, solved head", at=0.98, **look)
     steps = range(MAX_STEPS + 1)
     for i, cell in enumerate(CELLS):
         ends = [lambda d, i=i, sign=sign: d.mean[i] + sign * d.half[i] for sign in (-1, 1)]

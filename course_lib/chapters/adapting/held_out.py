@@ -77,7 +77,11 @@ def picture(fig, show) -> None:
         at = lambda d, curve=curve: d[curve][d.steps]
         show.points(left, "steps", at, **look | {"markersize": 8}, zorder=5, clip_on=False)
     stop = lambda d: f"k = {d.stop}: best on\nother tasks"
-    show.mark(left, "stop", stop, at=0.2, color=plots.GREEN, linestyle="--", linewidth=1.2)
+    show.mark(left, "stop", color=plots.GREEN, linestyle="--", linewidth=1.2)
+    early = lambda d: d.stop <= MAX_STEPS / 2  # then there is room on the right
+    beside = {"transform": left.get_xaxis_transform(), "va": "bottom", "color": plots.GREEN, "fontsize": 9}
+    beside |= {"bbox": plots.BOXED, "ha": lambda d: "left" if early(d) else "right"}
+    show.text(left, lambda d: d.stop + (0.4 if early(d) else -0.4), 0.64, stop, **beside)
     here = lambda d: f"{d.support_curve[d.steps]:.2g} on the support set, {d.query_curve[d.steps]:.2g} held out"
     show.title(left, lambda d: f"k = {d.steps}: {here(d)}")
 

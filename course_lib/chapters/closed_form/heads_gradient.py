@@ -80,7 +80,7 @@ def picture(fig, show) -> None:
     panel = fig.subplots()
     panel.set(xscale="log", yscale="log", xlim=(0.2, 1e-10), ylim=(FLOOR, 10), xlabel="h")
     panel.set_ylabel("relative difference")
-    plots.name_region(panel, 0.17, 0.12, "the step is too long:\n$h^2$")
+    plots.name_region(panel, 0.02, 0.12, "the step is too long:\n$h^2$", ha="left")
     plots.name_region(panel, 0.85, 0.12, "rounding:\n$1/h$")
     for head, name in HEADS.items():
         look = plots.METHODS[head] | {"marker": ""}

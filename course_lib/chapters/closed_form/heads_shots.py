@@ -87,13 +87,14 @@ def picture(fig, show) -> None:
     )
     show.title(
         left,
-        lambda d: f"{several(d.shots, 'shot')}: heads {apart(d):.1f} points apart, bodies {bodies_apart(d):.0f}",
+        lambda d: f"{several(d.shots, 'shot')}: heads {apart(d):.1f} apart, bodies {bodies_apart(d):.0f}",
     )
 
     right.set(xlabel="shots", xscale="log", xlim=(0.93, 10.6), ylabel="right more often than ridge (points)")
     right.set_xticks(heads_and_shots.SHOTS, heads_and_shots.SHOTS)
     right.minorticks_off()
-    show.level(right, 0, "ridge", color=plots.METHODS["ridge"]["color"], linestyle="-", at=0.01)
+    ridge = {"color": plots.METHODS["ridge"]["color"], "linestyle": "-", "linewidth": 1.5}
+    show.line(right, heads_and_shots.SHOTS, np.zeros(len(heads_and_shots.SHOTS)), **ridge, end="ridge")
     show.limits(right, y=lambda d: (-reach(d), reach(d)))
     shown = lambda d: {head: curve for head, curve in d.paired.items() if head in d.heads}
     show.series(right, heads_and_shots.SHOTS, shown, HEADS)

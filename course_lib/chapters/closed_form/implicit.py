@@ -106,7 +106,7 @@ def picture(fig, show) -> None:
         xlabel="\N{GREEK SMALL LETTER LAMDA}, the stiffness of the spring", ylabel="cosine to the unrolled gradient"
     )
     show.band(left, lambda d: np.array([LAMBDAS[0], d.fails]), 0, 1, color=plots.ORANGE, alpha=0.12)
-    show.text(left, LAMBDAS[0] * 1.15, 0.02, fails, fontsize=9, color=plots.ORANGE, va="bottom")
+    show.text(left, LAMBDAS[0] * 1.15, 0.02, fails, fontsize=9, color=plots.ORANGE, va="bottom", bbox=plots.BOXED)
     show.line(left, LAMBDAS, "first", **plots.METHODS["fomaml"], end="first order")
     show.line(left, LAMBDAS, "implicit", color=plots.BLUE, marker="o", linestyle="-", end="implicit", pin=True)
     show.title(left, verdict)

@@ -22,6 +22,7 @@ from course_lib.losses import mse
 
 NUM_TASKS, SHOTS, INNER_LR = 40, 10, 0.01
 STEPS, FULL_STEPS, MOST_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000), 100, 1000
+NAMED_STEPS, DIVERGED = (1, 5, 20, 100, 1000), 100.0  # what stands at the axis, and an error called so
 EVERY = 2  # one grid point of two is enough here: 100 of them
 PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 KEPT = {"everything": ("features", "head"), "body": ("features",), "head": ("head",)}  # what of the change is kept
@@ -133,10 +134,10 @@ def picture(fig, show) -> None:
     show.line(left, grid, "everything", **LOOKS["everything"] | {"linewidth": 2}, end="everything")
     show.line(left, grid, "solved", color=plots.PINK, linestyle="-", end="ridge head", pin=True)
     show.points(left, "support", **plots.SUPPORT)
-    show.title(left, lambda d: f"From {STARTS[d.start]}: everything, {several(d.full, 'step')}")
+    show.title(left, lambda d: f"After {several(d.full, 'step')} on everything")
     right.set(xlabel="steps", ylabel=f"held-out error, median of {NUM_TASKS} tasks", xscale="log", yscale="log")
     right.set(xlim=(0.9, 1150), ylim=(0.03, 8))
-    right.set_xticks(STEPS, [f"{k:,}" for k in STEPS], fontsize=8.5)
+    right.set_xticks(STEPS, [f"{k:,}" if k in NAMED_STEPS else "" for k in STEPS])
     right.set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2, 5], ["0.05", "0.1", "0.2", "0.5", "1", "2", "5"])
     right.minorticks_off()
     show.level(right, "zero", "predicting zero", at=0.02)
@@ -148,7 +149,8 @@ def picture(fig, show) -> None:
     here = lambda d: d.medians["alone"][d.steps - 1]
     show.points(right, "steps", here, **plots.HERE)
     show.points(right, "full", lambda d: d.medians["everything"][d.full - 1], **plots.HERE)
-    show.title(right, lambda d: f"Head alone, rate {d.rate:.2g}: error {here(d):#.2g} after {several(d.steps, 'step')}")
+    error = lambda d: f"error {here(d):#.2g}" if here(d) < DIVERGED else "diverged"
+    show.title(right, lambda d: f"Head alone: {error(d)} after {several(d.steps, 'step')}")
 
 
 def words(d) -> str:
@@ -177,7 +179,7 @@ demo = declare(
     views={
         "twenty small steps": {},
         "a thousand larger ones": {"rate": 0.2, "steps": 1000},
-        "random weights": {"start": "random", "rate": 0.2, "steps": 1000},
-        "trained to adapt the head": {"start": "anil_k5", "rate": 0.05},
+        "random weights": {"start": "random", "rate": 0.05, "steps": 1000},
+        "trained to adapt the head": {"start": "anil_k5"},
     },
 )

@@ -62,7 +62,8 @@ def picture(fig, show) -> None:
     look = setup.LOOKS["maml"] | {"color": lambda d: setup.LOOKS[d.way]["color"]}
     show.line(push, X, "moved", **look, end="network", pin=True)
     show.handle(push, "x", 1, moves=("x", None), label=X0, color=plots.BLACK)
-    show.text(push, lambda d: min(max(d.x, -3), 3), 1.25, f"drag {X0}: 1 higher", ha="center", fontsize=9)
+    beside = {"ha": "center", "fontsize": 9, "bbox": plots.BOXED}
+    show.text(push, lambda d: min(max(d.x, -3), 3), 1.25, f"drag {X0}: 1 higher", **beside)
     show.title(push, lambda d: f"A push at {d.x:.1f} lifts it by {d.here:.2f}")
 
     values.set(xlabel="index", ylabel="eigenvalue \N{GREEK SMALL LETTER LAMDA}", yscale="log")

@@ -163,7 +163,7 @@ def picture(fig, show) -> None:
     show.image(above, "query", **ink | {"aspect": "equal"}, extent=(0, 1, 0, 1))
     above.set(xlim=(0, 1), ylim=(0, 1))
     above.set_axis_off()
-    above.set_title("what the network sees", color=plots.QUIET, fontsize=10)
+    above.set_title("what it sees", color=plots.QUIET, fontsize=10)
     below.set(xlim=(-0.5, WAYS - 0.5), ylim=(-1.25, 1.25), ylabel="probability")
     below.set_xticks(range(WAYS), [str(i + 1) for i in range(WAYS)])
     below.set_yticks([0, 0.5, 1])

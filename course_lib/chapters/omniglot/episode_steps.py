@@ -62,7 +62,7 @@ def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.25, 1))
     sheet = Sheet(left, WAYS * (EACH + 1), aspect=1.3)
     show.also(lambda d: sheet.show(*labelled(d), columns=EACH + 1, marked=place(d)), *sheet.artists)
-    show.title(left, lambda d: f"{d.pictures.capitalize()}, k = {d.steps}: {counted(d)}")
+    show.title(left, lambda d: f"{d.pictures.capitalize()}: {counted(d)}")
 
     right.set(xlim=(-0.15, MAX_STEPS + 0.15), ylim=(-0.03, 1.03), xlabel="inner steps k", ylabel="probability")
     right.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])

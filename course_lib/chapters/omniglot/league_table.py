@@ -91,7 +91,7 @@ def picture(fig, show) -> None:
         known = lambda d, there=there: plots.INK if there(d) else "#9a9a9a"
         beside = {"ha": "right", "va": "center", "fontsize": 10, "transform": panel.get_yaxis_transform()}
         show.text(panel, -0.015, row, name, color=known, **beside)
-    people = {"at": 0.06, "shown": lambda d: d.people}
+    people = {"at": 0.34, "shown": lambda d: d.people}
     show.mark(panel, PEOPLE / 100, lambda d: "people" * d.people, **people)
     for t, (mark, shift) in MARKS.items():
         papers = lambda d, t=t, shift=shift: places(d, d.papers[t], shift)
@@ -107,7 +107,7 @@ def picture(fig, show) -> None:
     ends = lambda d: np.clip(np.array([[end / 100, at(d)] for end in d.you[1:]]).reshape(-1, 2), 0, (0.9992, np.inf))
     show.line(panel, ends, color=plots.ORANGE, linestyle="-", linewidth=1.4)
     show.points(panel, lambda d: np.array([[min(d.you[0] / 100, 0.9992), at(d)]] if d.you else []), **star)
-    note = "filled: queries normalised together\nhollow: one at a time, or running statistics\ngrey: published"
+    note = "filled: queries normalised together\nhollow: one at a time,\nor running statistics\ngrey: published"
     panel.text(0.99, 0.03, note, transform=panel.transAxes, ha="right", fontsize=9, color=plots.QUIET)
     show.text(panel, 0.5, 0.5, lambda d: d.note, ha="center", transform=panel.transAxes)
     show.title(panel, lambda d: f"{d.task}, {SPLITS[d.networks]}: {leader(d)}")

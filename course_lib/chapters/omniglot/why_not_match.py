@@ -123,7 +123,7 @@ def picture(fig, show) -> None:
         show.line(panel, "tasks", mean, **look, end=lambda d, which=which, words=words: f"{words}: {number(d, which)}")
         show.paths(panel, lambda d, which=which: [whisker(d, which)], color=look["color"], linewidth=1.2)
     panel.text(0.01, 0.03, "upright at the end: 95 % intervals", transform=panel.transAxes, fontsize=9)
-    show.title(panel, verdict)
+    show.title(panel, lambda d: f"{d.pictures.capitalize()}: {verdict(d)}")
 
 
 def whisker(d, which: str) -> np.ndarray:
@@ -144,18 +144,18 @@ def number(d, which: str) -> str:
 
 
 def verdict(d) -> str:
-    head = f"{d.pictures.capitalize()}, {NETWORKS[d.network]}"
     if not d.changed:
-        return f"{head}: the usual rules"
+        return "the usual rules"
     what = d.changed[0] if len(d.changed) == 1 else f"{len(d.changed)} rules changed"
     change = f"{d.difference:+.1f} \N{PLUS-MINUS SIGN} {d.difference_half:.1f} points"
-    return f"{head}: {what}, {change}, {'same' if d.paired else 'other'} tasks"
+    return f"{what}, {change}, {'same' if d.paired else 'other'} tasks"
 
 
 def words(d) -> str:
     changed = f" Changed: {', '.join(d.changed)}." if d.changed else ""
+    head = f"{d.pictures.capitalize()}, {NETWORKS[d.network]}"
     return (
-        f"Running mean of the accuracy over {len(d.tasks)} tasks. {verdict(d)}; by the usual rules "
+        f"Running mean of the accuracy over {len(d.tasks)} tasks. {head}: {verdict(d)}; by the usual rules "
         f"{number(d, 'usual')}, by yours {number(d, 'yours')}.{changed}"
     )
 

@@ -70,7 +70,7 @@ def picture(fig, show) -> None:
         show.level(right, lambda d, m=m: coefficient(m, min(d.steps, 2)), **dotted)
         show.line(right, RATES, lambda d, m=m: d.inner[m].clip(-2.6, 0.6), **look, shown=shown, end=NAMES[m])
     show.title(left, nearest)
-    show.title(right, lambda d: f"Theory off: MAML {percent(d.missed['maml'])}, Reptile {percent(d.missed['reptile'])}")
+    show.title(right, lambda d: f"Missed: MAML {percent(d.missed['maml'])}, Reptile {percent(d.missed['reptile'])}")
 
 
 def nearest(d) -> str:

@@ -13,6 +13,7 @@ from course_lib.chapters.task_heads.experiments import training_heads
 from course_lib.chapters.task_heads.experiments.training_heads import META_BATCH, OUTER_LRS, PENALTIES, STOPS
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, declare
+from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 HEADS = {"random": "fresh random", "written back": "stored", "meta": "meta-learned"}
 LOOKS = {name: plots.METHODS[look] for name, look in zip(HEADS, ("random", "union", "maml"))}
@@ -47,6 +48,7 @@ def picture(fig, show) -> None:
     axes.minorticks_off()
     show.limits(axes, y=lambda d: (FLOORS[d.number], CEILING))
     show.mark(axes, "at")
+    show.level(axes, ZERO_PREDICTOR_MSE, "predicting zero", at=0.95)
     for head, text in HEADS.items():
         color = LOOKS[head]["color"]
         each = lambda d, head=head: [np.stack([np.arange(len(STOPS)), row], 1) for row in d.seeds[head]]
@@ -56,10 +58,11 @@ def picture(fig, show) -> None:
     show.title(axes, lambda d: f"{d.visits:g} visits a task: {leader(d)}")
     bars.set(xlabel="place", ylabel="seeds", xlim=(-0.6, 2.6), ylim=(0, 8.6), yticks=range(0, 9, 2))
     bars.set_xticks(range(3), ["first", "second", "third"])
-    for shift, head in zip((-0.27, 0, 0.27), HEADS):
+    for row, head in enumerate(HEADS):
+        below = lambda d, row=row: sum(list(places(d).values())[:row], np.zeros(3))
         count = lambda d, head=head: places(d)[head]
-        show.bars(bars, np.arange(3) + shift, count, width=0.25, color=LOOKS[head]["color"])
-    show.title(bars, lambda d: f"At iteration {d.iteration:,}")
+        show.bars(bars, range(3), count, base=below, width=0.6, color=LOOKS[head]["color"])
+    show.title(bars, lambda d: f"Places at {d.iteration:,}")
 
 
 def places(d) -> dict[str, np.ndarray]:

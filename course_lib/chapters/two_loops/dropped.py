@@ -85,12 +85,13 @@ def picture(fig, show) -> None:
             value = lambda d, name=name, row=row: float(d[name][row])
             bar = lambda d, value=value, most=most: [min(max(value(d), 0.0), most)]
             show.bars(axes, [row], bar, across=True, color=color, height=0.6)
-            place = lambda d, value=value, most=most: min(max(value(d), 0.0), 0.86 * most)
-            text = lambda d, value=value: f"  {value(d):.2f}"
+            text = lambda d, value=value: f"  {value(d):.2f}  "
             inside = lambda d, value=value, most=most: value(d) > 0.86 * most
-            ink = lambda d, inside=inside: "white" if inside(d) else plots.INK
-            show.text(axes, place, row, text, va="center", color=ink)
-    show.title(left, lambda d: f"What is kept of the Hessian, k = {d.steps}, α = {d.inner_lr:.2g}")
+            light = color == plots.SKY
+            ink = lambda d, inside=inside, light=light: "white" if inside(d) and not light else plots.INK
+            side = lambda d, inside=inside: "right" if inside(d) else "left"
+            show.text(axes, lambda d, bar=bar: bar(d)[0], row, text, va="center", ha=side, color=ink)
+    show.title(left, lambda d: f"Kept of the Hessian, k = {d.steps}")
     most = lambda d: "First derivatives do most of it" if d.missed[0] < d.missed[1] else "Here second ones do more"
     show.title(right, most)
 

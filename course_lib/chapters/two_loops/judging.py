@@ -67,7 +67,7 @@ def picture(fig, show) -> None:
             top = lambda d, value=value: min(value(d), HIGHEST - 0.2) + 0.04
             show.text(right, where, top, lambda d, value=value: f"{value(d):.2f}", ha="center", va="bottom", fontsize=9)
     show.title(left, headline)
-    show.title(right, lambda d: f"Median of {d.seeds} seeds, {d.shots} shots")
+    show.title(right, lambda d: f"Medians, {d.shots} shots")
 
 
 def headline(d) -> str:

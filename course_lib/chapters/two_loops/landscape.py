@@ -117,8 +117,8 @@ def picture(fig, show) -> None:
     right.minorticks_off()
     show.limits(right, y=around)
     show.level(right, "lowest")
-    under = {"fontsize": 9, "ha": "left", "va": "top", "color": plots.QUIET}
-    show.text(right, 0.4, lambda d: 0.96 * d.lowest, "lowest on a grid", **under)
+    under = {"fontsize": 9, "ha": "right", "va": "top", "color": plots.QUIET}
+    show.text(right, OUTER_STEPS, lambda d: 0.96 * d.lowest, "lowest on a grid", **under)
     for method, name in plane.METHODS.items():
         look, shown = plots.METHODS[method], lambda d, method=method: method in d.methods
         path, losses = (lambda d, method=method: d.paths[method]), (lambda d, method=method: d.losses[method])

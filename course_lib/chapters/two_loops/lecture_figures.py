@@ -125,7 +125,7 @@ def draw_unrolled(axes: Axes, k: int) -> None:
     if k:
         canvas.note(end, y - 37, "adapted\n" + r"weights $\theta'$", va="top")
     loss = canvas.box(736, y - 29, 88, 58, "held-out\nloss")
-    query = canvas.box(736, 20, 88, low - 20, "query set")
+    query = canvas.box(726, 20, 108, low - 20, "query set")
     canvas.arrow(query.top, loss.bottom)
     canvas.arrow((end + RADIUS - 2, y), loss.left)
     canvas.arrow(loss.top, (loss.top[0], high), (end + 7, high), (end + 7, y + RADIUS - 3), back=True)

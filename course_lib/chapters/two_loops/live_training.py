@@ -109,7 +109,7 @@ def running_mean(losses: np.ndarray) -> np.ndarray:
 
 def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.15, 1))
-    left.set(xlabel="outer step", ylabel="query loss after the inner loop", yscale="log")
+    left.set(xlabel=f"outer step, of {META_BATCH} tasks", ylabel="query loss after the inner loop", yscale="log")
     left.set(xlim=(0, ITERATIONS), ylim=(0.2, 20))
     left.set_yticks([0.2, 0.5, 1, 2, 5, 10, 20], ["0.2", "0.5", "1", "2", "5", "10", "20"])
     show.level(left, ZERO_PREDICTOR_MSE, "predicting zero")
@@ -119,7 +119,7 @@ def picture(fig, show) -> None:
     mean = lambda d: running_mean(d.losses)
     words = f"mean of\nthe last {WINDOW}"
     show.line(left, steps, mean, color=color, linestyle="-", linewidth=2.6, end=words, pin=True)
-    plots.name_region(left, 0.97, 0.97, f"thin: each meta-batch of {META_BATCH} tasks", ha="right", va="top")
+    plots.name_region(left, 0.97, 0.97, "thin: each meta-batch", ha="right", va="top")
     show.title(left, progress)
 
     right.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-6, 6))
@@ -158,7 +158,7 @@ def watch(network: MLP, losses: list[float], inner_lr: float = 0.01) -> Demo:
         steps = np.arange(1, len(losses) + 1)
         mean = running_mean(np.array(losses)).clip(0, 5)
         show.line(left, steps, mean, color=plots.BLUE, linestyle="-", linewidth=2.6)
-        show.title(left, f"Your loop: the last {WINDOW} steps cost {np.mean(losses[-WINDOW:]):.2f}")
+        show.title(left, f"Your loop: {np.mean(losses[-WINDOW:]):.2f} in its last {WINDOW} steps")
         right.set(xlabel="x", ylabel="y", xlim=X_RANGE, ylim=(-6, 6))
         show.line(right, x, "truth", **plots.TRUTH, end="a new curve")
         show.line(right, x, "before", color=plots.BLUE, linestyle=":", linewidth=1.6, end="before")

@@ -121,7 +121,12 @@ def lengths(d) -> str:
     ratio = float(d.norms[0] / d.norms[-1])
     if d.steps == 0:
         return f"Nothing to go back through: {d.norms[0]:.3g}"
-    return f"From {d.norms[-1]:.3g} to {d.norms[0]:.3g}: {ratio:.2g} times as long"
+    return f"From {short(d.norms[-1], 3)} to {short(d.norms[0], 3)}: {short(ratio, 2)} times"
+
+
+def short(number: float, digits: int) -> str:
+    """So many digits, and no powers of ten."""
+    return f"{float(f'{number:.{digits}g}'):,g}"
 
 
 def words(d) -> str:
@@ -153,6 +158,6 @@ demo = declare(
         "shorter, and turned": {},
         "a small rate: nearly FOMAML": {"inner_lr": 1e-3},
         "from MAML's weights it grows": {"start": "maml"},
-        "too large a rate": {"start": "maml", "inner_lr": 0.1, "steps": 12},
+        "two steps more: it explodes": {"start": "maml", "steps": 6},
     },
 )

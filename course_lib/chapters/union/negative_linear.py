@@ -122,7 +122,7 @@ def picture(fig, show) -> None:
         panel.yaxis.set_major_formatter("{x:.2f}")  # of one width, so that panels keep their place
         show.limits(panel, y=lambda d, part=part: limits(d[part]))
         show.mark(panel, 0, linestyle="-", linewidth=1)
-        show.mark(panel, lambda d, part=part: d[part]["best"], "best", at=0.06, color=plots.BLUE, shown=has_best)
+        show.mark(panel, lambda d, part=part: d[part]["best"], "best", color=plots.BLUE, shown=has_best)
         show.paths(panel, lambda d, part=part, dots=dots: whiskers(dots, d[part]), color=plots.INK, linewidth=1)
         simulated = lambda d, part=part: d[part]["mean"]
         show.points(panel, dots, simulated, color=plots.INK, marker="s", markersize=3)
@@ -152,7 +152,7 @@ def has_best(d) -> bool:
 
 
 def best_in_words(d) -> str:
-    return f"{d.train['best']:+.2f} is best" if has_best(d) else "every rate is as good"
+    return f"{d.train['best']:+.2f} is best" if has_best(d) else "all rates tie"
 
 
 def words(d) -> str:

@@ -86,7 +86,7 @@ def picture(fig, show) -> None:
     of_sign = lambda d: SIGN[int(np.sign(d.best))]
     show.points(left, "best", lambda d: min(d.middle), color=of_sign, markeredgecolor=of_sign, **ring)
     left.text(0.01, 0.03, "grey: one seed each; black: their median", transform=left.transAxes, fontsize=9)
-    show.title(left, lambda d: f"{told(d)}, {HOW[d.how]}: {in_words(d.best)} is best")
+    show.title(left, lambda d: f"{told(d)}: {in_words(d.best)} is best")
 
     places = np.arange(len(DATA))
     right.set(xlim=(-0.4, len(DATA) - 0.6), ylim=(-0.023, 0.013), yticks=list(INNER_LRS))

@@ -100,9 +100,12 @@ def picture(fig, show) -> None:
         show.paths(right, stems, color=color, linewidth=1.2, alpha=0.8)
         show.points(right, lambda d, of=of: d.tasks[of(d)], marker="D", markersize=5, color=color)
     name = lambda d: f"orange: the {SUPERLATIVES[d.against]} fifth of the tasks,\nin both panels"
-    show.text(right, 0.99, 0.02, name, ha="right", va="bottom", fontsize=9, transform=right.transAxes)
+    note = {"fontsize": 9, "transform": right.transAxes}  # above or below the tasks
+    show.text(right, 0.99, lambda d: 0.02 if d.median >= 1 else 0.87, name, ha="right", va="bottom", **note)
     correlation = lambda d: f"rank correlation {d.correlation:+.2f}"
-    show.text(right, 0.02, 0.94, correlation, fontsize=9, transform=right.transAxes)
+    show.text(
+        right, 0.02, lambda d: 0.94 if d.median >= 1 else 0.03, correlation, fontsize=9, transform=right.transAxes
+    )
     show.title(left, lambda d: f"The mean loss times {d.growth:.2f}")
     show.title(right, lambda d: f"The {SUPERLATIVES[d.against]} weigh {d.marked_median:.2f}, all tasks {d.median:.2f}")
 

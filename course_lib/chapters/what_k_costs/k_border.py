@@ -121,12 +121,12 @@ def picture(fig, show) -> None:
     left.grid(False)
     bar = fig.colorbar(image, ax=left, pad=0.02, aspect=30, ticks=[-2, 0, 2, 4, 6, 9])
     bar.ax.set_yticklabels(["0.01", "1", "$10^2$", "$10^4$", "$10^6$", "∞"])
+    bar.set_label("norm of the meta-gradient (1: as at k = 0)", fontsize=9.5)
     log_border = lambda d: np.log10(d.border)
     show.mark(left, log_border, color=plots.BLACK, linestyle="--")
     borders = lambda d: np.log10(within(d.borders, 1e-9, 1e9))
     look = {"color": plots.GREEN, "linestyle": "-", "markeredgecolor": "white"}
     show.line(left, borders, ks, marker="o", markersize=5, **look)
-    boxed = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     for x, y, words, color in (
         (borders, 3, lambda d: r"$2\,/\,\lambda_{max}$ at $\theta_k$", "#00634a"),
         (log_border, -0.25, lambda d: rf"$2\,/\,\lambda_{{max}}$ = {d.border:.2g} at $\theta_0$", plots.BLACK),
@@ -134,7 +134,7 @@ def picture(fig, show) -> None:
         at = lambda d, x=x: float(np.clip(np.atleast_1d(x(d))[min(3, np.size(x(d)) - 1)], -2.9, 0))
         side = {"ha": lambda d, at=at: "right" if at(d) > -1.6 else "left", "va": "center", "fontsize": 9}
         beside = lambda d, at=at: at(d) + (-0.07 if at(d) > -1.6 else 0.07)
-        show.text(left, beside, y, words, color=color, bbox=boxed, **side)
+        show.text(left, beside, y, words, color=color, bbox=plots.BOXED, **side)
     middle = {"ha": "center", "va": "center", "style": "italic", "fontsize": 12}
     show.text(left, lambda d: (extent[0] + log_border(d)) / 2, 5.6, "calm", color="#123a55", **middle)
     show.text(left, extent[1] - 0.14, 8.2, lambda d: "explodes", color="white", rotation=90, **middle)
@@ -146,7 +146,7 @@ def picture(fig, show) -> None:
     for panel in (top, bottom):
         panel.set_xlim(-0.5, len(STEPS) - 0.5)
         panel.set_xticks(ks[LABELLED], labels=np.array(STEPS)[LABELLED])
-    top.set(ylabel="times its norm at k = 0", yscale="log")
+    top.set(ylabel="norm at this α", yscale="log")
     full = lambda d: within(d.times, SHORTEST[True], MOST_TIMES)
     first_order = lambda d: within(d.first_order_times, SHORTEST[True], MOST_TIMES)
     highest = lambda d: next(4 * most for most in (30, 1e4, MOST_TIMES) if full(d).max() <= most)
@@ -156,13 +156,13 @@ def picture(fig, show) -> None:
     show.line(top, ks, first_order, color=plots.SKY, linestyle="--", **look, end="first order")
     show.line(top, ks, full, color=plots.BLUE, linestyle="-", **look, end="exact", pin=True)
     show.points(top, "k", lambda d: full(d)[d.k], **plots.HERE)
-    show.title(top, lambda d: f"α = {d.inner_lr:g}, k = {d.steps}: {in_words(d)}")
+    show.title(top, lambda d: f"k = {d.steps}: {in_words(d)}")
     bottom.set(xlabel="inner steps k", ylabel=r"$\alpha\,\lambda_{max}$ at $\theta_k$", ylim=(0, MOST_STRETCH))
     bottom.axhspan(2, MOST_STRETCH, color=plots.ORANGE, alpha=0.12, linewidth=0)
-    plots.name_region(bottom, 0.62, 0.4, "above 2 a step overshoots", color="#8f3d00")
     stretch = lambda d: within(d.stretch, 0, MOST_STRETCH)
     show.line(bottom, ks, stretch, color=plots.GREEN, linestyle="-", **look)
     show.points(bottom, "k", lambda d: stretch(d)[d.k], **plots.HERE)
+    show.title(bottom, "Above 2 a step overshoots")
 
 
 def within(values: np.ndarray, low: float, high: float) -> np.ndarray:

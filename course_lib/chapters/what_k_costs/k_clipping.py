@@ -105,7 +105,7 @@ def picture(fig, show) -> None:
     for panel in (cosine, share):
         panel.set(xscale="log", xlim=(RATES[0] * 0.85, RATES[-1] * 1.18))
         show.mark(panel, "inner_lr", color=plots.INK, linestyle="-", linewidth=1)
-    cosine.set(ylabel="cosine", ylim=(-1.05, 1.05), xticklabels=[])
+    cosine.set(ylabel="cosine with first order", ylim=(-1.05, 1.05), xticklabels=[])
     show.level(cosine, 0)
     small = {"marker": "o", "markersize": 4}
     show.line(cosine, RATES, "mean", color=plots.BLACK, linestyle="-", **small, end="mean")

@@ -88,7 +88,7 @@ def picture(fig, show) -> None:
 
 
 def headline(d) -> str:
-    return f"Given {d.test_steps}: best trained with {d.best}; trained with {d.train_steps}, {number(d.here)}"
+    return f"Given {several(d.test_steps, 'step')}: best trained with {d.best}"
 
 
 def number(error: float) -> str:
