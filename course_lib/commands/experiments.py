@@ -4,7 +4,7 @@
     python -m course_lib experiments reptile union      of two chapters
     python -m course_lib experiments reptile/race --afresh --jobs 2
 
-Stopped, a run goes on from where it was; --afresh keeps what this very commit has measured. All of them take under an
+Stopped, a run goes on from where it was; --afresh keeps what this very commit has measured. All of them take half an
 hour on two CPU cores.
 """
 
