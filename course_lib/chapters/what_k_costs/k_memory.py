@@ -158,7 +158,7 @@ def cost_of(meta_gradient: Callable, inner_loop: Callable, num_tasks: int = 5) -
     }
 
     def drawn(fig, show) -> None:
-        panels = zip(fig.subplots(1, 2), data, ("saved for backward (MB)", "time of a meta-gradient here (ms)"))
+        panels = zip(fig.subplots(1, 2), data, ("saved for backward (MB)", "time here (ms)"))
         for axes, entry, label in panels:
             axes.set(xlabel="inner steps k", ylabel=label, xlim=(0, steps[-1]), xticks=steps, ylim=(0, None))
             top = max(max(values) for values in data[entry].values())
@@ -167,7 +167,7 @@ def cost_of(meta_gradient: Callable, inner_loop: Callable, num_tasks: int = 5) -
                 values = lambda d, entry=entry, name=name: d[entry][name]
                 show.line(axes, steps, values, color=color, marker=mark, linestyle="-", end=name, clip_on=False)
         first, last = (data["megabytes"]["yours"][at] for at in (0, -1))
-        fig.axes[0].set_title(f"k = {steps[-1]}: {last / first:.0f} times what k = {steps[0]} remembers")
+        fig.axes[0].set_title(f"k = {steps[-1]} keeps {last / first:.0f} times as much")
 
     def told(d) -> str:
         rows = (f"{name}: {', '.join(f'{value:.2g}' for value in d.megabytes[name])} MB" for name in runs)
