@@ -21,7 +21,7 @@ from types import ModuleType
 import torch
 
 from course_lib import chapters
-from course_lib.engine.pool import processes
+from course_lib.engine.pool import process_pool
 from course_lib.engine.provenance import provenance
 from course_lib.kit.claim import Claim, Odds, chance, claims_in, gather, read, table_of, try_once, write
 from course_lib.validation import check_count
@@ -53,7 +53,7 @@ def measure(claims: list[Claim], draws: int | None, first: int, jobs: int) -> It
     if jobs == 1:
         yield from ((c, gather(try_once(c, draw) for draw in its)) for c, its in works)
         return
-    with processes(jobs) as pool:
+    with process_pool(jobs) as pool:
         waiting = [(c, [pool.submit(_try, c.chapter, c.name, draw) for draw in its]) for c, its in works]
         yield from ((c, gather(each.result() for each in its)) for c, its in waiting)
 

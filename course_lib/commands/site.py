@@ -17,7 +17,7 @@ from pathlib import Path
 
 from course_lib.chapters import demo_modules
 from course_lib.chapters.omniglot import draw_your_own
-from course_lib.engine.pool import processes
+from course_lib.engine.pool import process_pool
 from course_lib.kit.drawing_pad import Drawing
 from course_lib.kit.site.build import build
 from course_lib.kit.site.cache import closure, digest
@@ -69,7 +69,7 @@ def recorded(demos: list[Placed], planes: bool, jobs: int) -> dict[str, dict]:
     modules = demo_modules()
     files = {d: KEPT / f"{d.name}-{digest(modules[d.key], d, planes)}.json" for d in demos if d.key in modules}
     missing = [demo for demo, file in files.items() if not file.is_file()]
-    with processes(jobs) as pool:
+    with process_pool(jobs) as pool:
         waiting = {pool.submit(make, demo, modules[demo.key], planes, files[demo]): demo for demo in missing}
         for done in as_completed(waiting):
             print(f"recorded {waiting[done].name}: {done.result()}", flush=True)

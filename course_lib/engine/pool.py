@@ -8,7 +8,7 @@ from multiprocessing import get_context, parent_process
 from threading import Thread
 
 
-def processes(jobs: int) -> ProcessPoolExecutor:
+def process_pool(jobs: int) -> ProcessPoolExecutor:
     """``jobs`` new processes. They end with this one, however it ends: killed, it could not tell them, and each would
     wait for work for ever with a third of a gigabyte."""
     return ProcessPoolExecutor(jobs, get_context("spawn"), begin)

@@ -54,7 +54,7 @@ def meta_train_sweep(
         tasks: has ``sample(num_tasks, generator=g) -> TaskBatch``.
         inner_lrs: alpha of each run [R], any sign. seeds: of each run's stream of tasks [R].
         iterations, meta_batch, outer_lr: as for ``meta_train``.
-        compile: each core's share of the runs as one compiled program (CPU only): less than half the time of a step,
+        compile: each core's share of the runs as one compiled program (CPU only): about half the time of a step,
             after 5 to 60 s of compiling for each shape of batch.
 
     Returns:
@@ -99,10 +99,10 @@ def make_groups(
     check_count("meta_batch", meta_batch, 1)
     check_sweep(learner, models, inner_lrs, seeds)
     on_cpu = next(models[0].parameters()).device.type == "cpu"
+    if compile and not on_cpu:
+        raise ValueError("a sweep compiles for a CPU alone: leave out compile, or move the models there")
     if compile:
         check_compiler()
-        if not on_cpu:
-            raise ValueError("a sweep compiles for a CPU alone: leave out compile, or move the models there")
     at_once = -(-len(models) // (cores() if on_cpu else 1))
     parts = [slice(first, first + at_once) for first in range(0, len(models), at_once)]
     how = meta_batch, outer_lr, compile

@@ -31,7 +31,7 @@ from typing import Any
 import torch
 
 from course_lib.engine.files import write_whole
-from course_lib.engine.pool import processes
+from course_lib.engine.pool import process_pool
 from course_lib.engine.provenance import provenance
 
 
@@ -123,7 +123,7 @@ class Experiment:
         if jobs == 1 or len(work) < 2:
             yield from (self.timed(*piece) for piece in work)
             return
-        with processes(jobs) as pool:
+        with process_pool(jobs) as pool:
             waiting = [pool.submit(self.timed, *piece) for piece in work]
             yield from (each.result() for each in waiting)
 

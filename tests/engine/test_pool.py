@@ -9,14 +9,14 @@ import psutil
 import pytest
 import torch
 
-from course_lib.engine.pool import processes
+from course_lib.engine.pool import process_pool
 
 PARENT = """
 import os, sys, time
-from course_lib.engine.pool import processes
+from course_lib.engine.pool import process_pool
 
 if __name__ == "__main__":
-    with processes(2) as pool:
+    with process_pool(2) as pool:
         first, second = pool.submit(os.getpid), pool.submit(time.sleep, 1)
         print(first.result(), *pool._processes, flush=True)
         pool.submit(time.sleep, 600).result()
@@ -24,7 +24,7 @@ if __name__ == "__main__":
 
 
 def test_the_work_comes_back_from_one_thread_each():
-    with processes(2) as pool:
+    with process_pool(2) as pool:
         assert list(pool.map(abs, [-1, 2, -3])) == [1, 2, 3]
         assert pool.submit(torch.get_num_threads).result() == 1
 
