@@ -94,7 +94,7 @@ function mount(root, source, place = IN_JUPYTER) {
   const pin = declaration.pins ? toggle("pin", "demo-pin", to => tell({do: "pin", to})) : null;
   const large = toggle("large print", "demo-large-print", to => tell({do: "large", to}));
   const tools = [
-    play, pin, stop, button("reset", "demo-reset", () => { halt(); tell({do: "reset"}); }),
+    play, pin, stop, button("reset", "demo-reset", () => { halt(); highest = Infinity; tell({do: "reset"}); }),
     button(place.link ? "copy link" : "copy setting", "demo-copy", copy), large,
   ].filter(Boolean);
   play?.setAttribute("aria-description", `moves ${controls[declaration.play]?.label} to its end and back`);
@@ -202,29 +202,36 @@ function mount(root, source, place = IN_JUPYTER) {
 
   // The size: as wide as there is room, as high as the window leaves beside all words, sharp on any screen ----------------
   const [width, height] = declaration.size;
-  let fitted = null, highest = Infinity;  // while controls move, a longer caption may shrink the picture; none lets it grow
+  let fitted = [], highest = Infinity;  // while controls move, a longer caption may shrink the picture; none lets it grow
   function room() {  // [width, height]
     if (place.fill) return [scroll.clientWidth, scroll.clientHeight];
+    const wide = Math.floor(stage.getBoundingClientRect().width);  // rounded up, it would scroll
     const [head, drawn, all, shown] = [title, pads, stage, frame].map(part => part.getBoundingClientRect().height);
-    const wide = stage.clientWidth, words = head + drawn + all - shown;  // exact: rounded, they would hang on the picture
+    const words = head + drawn + all - shown;  // exact: rounded, they would hang on the picture
     highest = Math.min(touched ? highest : Infinity, Math.max(210, window.innerHeight - place.around - words));
     const legible = Math.max(wide, 0.55 * width);  // on a phone the picture is moved sideways
     const fits = wide && Math.min(legible, 1.3 * width, highest * width / height);
     return [Math.round(fits), Math.round(fits * height / width)];
   }
-  function fit() {
-    const [wide, high] = room();
-    if (!wide || !high) return;
-    const sharp = Math.min(window.devicePixelRatio || 1, 3, Math.sqrt((place.pixels ?? Infinity) / wide / high));
-    const ratio = Math.round(1000 * sharp) / 1000, now = [wide, high, ratio];
-    if (fitted && now.every((size, index) => Math.abs(size - fitted[index]) < (index < 2 ? 2 : 1e-6))) return;  // or for ever
+  function lay([wide, high]) {
     frame.style.width = `${wide}px`;
     if (place.fill) frame.style.height = `${high}px`;
-    tell({do: "fit", width: wide, ratio, ...(place.fill && {height: high})});
+  }
+  function fit() {
+    const asked = room();
+    if (!asked[0] || !asked[1]) return;
+    lay(asked);
+    const left = room();  // a scroll bar may have come with the picture, and would go with a smaller one, for ever
+    const [wide, high] = left[0] < asked[0] ? left : asked;
+    lay([wide, high]);
+    const sharp = Math.min(window.devicePixelRatio || 1, 3, Math.sqrt((place.pixels ?? Infinity) / wide / high));
+    const now = [wide, high, Math.round(1000 * sharp) / 1000];
+    if (now.join() === fitted.join()) return;
     fitted = now;
+    tell({do: "fit", width: wide, ratio: now[2], ...(place.fill && {height: high})});
   }
   let resized = 0;
-  const observer = new ResizeObserver(() => { clearTimeout(resized); resized = setTimeout(fit, fitted ? 150 : 0); });
+  const observer = new ResizeObserver(() => { clearTimeout(resized); resized = setTimeout(fit, fitted.length ? 150 : 0); });
   const refit = () => { highest = Infinity; fit(); };
 
   // What comes back ---------------------------------------------------------------------------------------------------
