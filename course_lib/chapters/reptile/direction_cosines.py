@@ -59,7 +59,7 @@ def picture(fig, show) -> None:
         axes.set_xticks([1e-3, 1e-2], ["0.001", "0.01"])
         show.mark(axes, "inner_lr", color=plots.INK, linestyle="-", linewidth=1)
     left.set(ylim=(LOW_COSINE, 1.05), ylabel="cosine")
-    plots.name_region(left, 0.03, 0.05, "dotted: theory's two terms", ha="left")
+    plots.name_region(left, 0.03, 0.5, "dotted:\ntheory", ha="left", fontsize=9)
     right.set(ylim=(-2.6, 0.6), yticks=(-2, -1, -0.5, 0))
     right.set_ylabel(f"coefficient of {ALPHA} AvgGradInner / (k \N{MINUS SIGN} 1)")
     for m, look in LOOKS.items():
@@ -70,7 +70,7 @@ def picture(fig, show) -> None:
         show.level(right, lambda d, m=m: coefficient(m, min(d.steps, 2)), **dotted)
         show.line(right, RATES, lambda d, m=m: d.inner[m].clip(-2.6, 0.6), **look, shown=shown, end=NAMES[m])
     show.title(left, nearest)
-    show.title(right, lambda d: f"Missed: MAML {percent(d.missed['maml'])}, Reptile {percent(d.missed['reptile'])}")
+    show.title(right, missed)
 
 
 def nearest(d) -> str:
@@ -81,6 +81,11 @@ def nearest(d) -> str:
         return f"{ALPHA} = {d.inner_lr:g}: the inner loop runs away"
     best = max(others, key=others.get)
     return f"k = {d.steps}: {NAMES[best]} is nearest to {NAMES[d.to]}, {others[best]:.2f}"
+
+
+def missed(d) -> str:
+    of_maml, of_reptile = (percent(d.missed[m]) for m in ("maml", "reptile"))
+    return f"Theory's two terms miss {of_maml} of\nMAML's direction, {of_reptile} of Reptile's"
 
 
 def percent(part: float) -> str:

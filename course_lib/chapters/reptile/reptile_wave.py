@@ -108,7 +108,8 @@ def picture(fig, show) -> None:
         ("joint", "joint training rests", {"marker": "P", "color": JOINT, "markeredgecolor": "white"}),
         ("rest", "Reptile rests", {"marker": "D", "color": REPTILE, "markeredgecolor": "black"}),
     ):
-        show.points(left, place, **look, markersize=10, zorder=5, end=text)
+        show.points(left, place, **look, markersize=10, zorder=5, label=text)
+    left.legend(loc="lower left", frameon=False)  # where no task is: beside the points the inner loops cross the words
     for place, color, dash in (("joint", JOINT, "--"), ("rest", REPTILE, "-")):
         show.line(right, GRID, lambda d, place=place: curve(d[place]), color=color, linestyle=dash, linewidth=3)
     right.text(0.02, 0.95, "thick: Reptile; dashed: joint", transform=right.transAxes, fontsize=9)

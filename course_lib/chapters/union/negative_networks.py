@@ -19,6 +19,7 @@ from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 
 POINTS = {tasks * queries: (tasks, queries) for tasks, queries in DATA}  # all query points: what the outer loop sees
 HOW = {"as it is": "not adapted", "after_1": "1 step on everything", "after_10": "10 steps on everything"}
+JUDGED = {"as it is": "if not adapted", "after_1": "after 1 step", "after_10": "after 10 steps"}
 BEST = 0.0  # for a test rate that the validation tasks choose
 LOW, HIGH = 0.2, 20.0  # of the errors shown
 SIGN = {-1: plots.ORANGE, 0: plots.GREY, 1: plots.BLUE}  # uphill, nothing, downhill
@@ -85,7 +86,7 @@ def picture(fig, show) -> None:
     ring = {"markersize": 14, "markerfacecolor": "none", "markeredgewidth": 2.5, "marker": "o", "linestyle": "none"}
     of_sign = lambda d: SIGN[int(np.sign(d.best))]
     show.points(left, "best", lambda d: min(d.middle), color=of_sign, markeredgecolor=of_sign, **ring)
-    left.text(0.01, 0.03, "grey: one seed each; black: their median", transform=left.transAxes, fontsize=9)
+    left.text(0.01, 0.03, "grey: seeds; black: their median", transform=left.transAxes, fontsize=9)
     show.title(left, lambda d: f"{told(d)}: {in_words(d.best)} is best")
 
     places = np.arange(len(DATA))
@@ -98,7 +99,7 @@ def picture(fig, show) -> None:
         show.points(right, places, of, color=color, markersize=10)
     here = lambda d: list(POINTS).index(d.points)
     show.points(right, here, "best", color=plots.INK, **ring | {"markeredgewidth": 1.5, "markersize": 18})
-    show.title(right, "The best rate in training")
+    show.title(right, lambda d: f"The best rate {JUDGED[d.how]}")
 
 
 def told(d) -> str:
