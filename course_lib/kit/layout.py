@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -45,27 +44,32 @@ def _room(axes: Axes, renderer: Any) -> np.ndarray:
     return np.zeros(4) if box is None else np.subtract(box.extents, place.extents)
 
 
+FOUND = ("_update_ticks", "_get_ticklabel_bboxes", "_update_label_position", "get_tightbbox")  # of an axis
+
+
 @contextmanager
 def ticks_found_once(figure: Figure) -> Iterator[None]:
-    """Meanwhile an axis finds its ticks, and the boxes of their words, once for each place and range that it has."""
-    axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
-    for axis in axes:
-        axis._update_ticks = _once(axis, axis._update_ticks)
-        axis._get_ticklabel_bboxes = _once(axis, axis._get_ticklabel_bboxes)
+    """Meanwhile axes find their ticks, the boxes of their words, and their room, once for each place and range."""
+    finds = [(axis, name) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for name in FOUND]
+    finds += [(axes, "get_tightbbox") for axes in figure.axes]
+    for one, name in finds:
+        setattr(one, name, _once(one.axes, getattr(one, name)))
     try:
         yield
     finally:
-        for axis in axes:
-            del axis._update_ticks, axis._get_ticklabel_bboxes
+        for one, name in finds:
+            delattr(one, name)
 
 
-def _once(axis: Axis, find: Callable) -> Callable:
-    last: list = [None, None]  # where the axis was, and what it found there
+def _once(axes: Axes, find: Callable) -> Callable:
+    last: list = [None, {}]  # where the axes were, and what was found there; for the layout less is counted than else
 
-    def found(*given: Any) -> Any:
-        where = *axis.axes.bbox.bounds, *axis.get_view_interval()
+    def found(*given: Any, **how: Any) -> Any:
+        where = *axes.bbox.bounds, *axes.viewLim.bounds
         if last[0] != where:
-            last[:] = where, find(*given)
-        return last[1]
+            last[:] = where, {}
+        if (key := tuple(how.items())) not in last[1]:
+            last[1][key] = find(*given, **how)
+        return last[1][key]
 
     return found

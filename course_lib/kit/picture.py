@@ -18,12 +18,12 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
 from course_lib.kit import plots
+from course_lib.kit.canvas import Canvas
 from course_lib.kit.layout import SettledLayout, ticks_found_once
 from course_lib.kit.show import Show
 
@@ -38,7 +38,7 @@ class Picture:
         self.show = Show()
         with plots.style():
             self.figure = Figure(figsize=size, layout=SettledLayout())
-            self._canvas = FigureCanvasAgg(self.figure)
+            self._canvas = Canvas(self.figure)
             make(self.figure, self.show)
             for axes in self.figure.axes:
                 for axis, name in ((axes.xaxis, "xtick"), (axes.yaxis, "ytick")):
@@ -90,7 +90,7 @@ class Picture:
     def close(self) -> None:
         """Give the pixels back now: a figure is full of circles, and its memory else waits for a late collection."""
         self._background = None
-        self._canvas = FigureCanvasAgg(self.figure)
+        self._canvas = Canvas(self.figure)
         for text in self.figure.findobj(Text):
             text._renderer = None  # a text remembers on what it was drawn
 

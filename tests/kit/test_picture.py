@@ -7,9 +7,13 @@ import io
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from PIL import Image
 
 from course_lib.kit import plots
+from course_lib.kit.canvas import Canvas
 from course_lib.kit.demo import Demo
 from course_lib.kit.picture import Picture, encode_png
 from tests.browser import sine_demo
@@ -27,6 +31,35 @@ def decoded(png: bytes) -> np.ndarray:
 def test_png_decodes_to_the_pixels_it_was_made_from():
     pixels = np.random.default_rng(0).integers(0, 256, (31, 17, 4), dtype=np.uint8)
     assert (decoded(encode_png(pixels)) == pixels[..., :3]).all()
+
+
+WORDS = {
+    "letters": {"s": "From 0.43 to 1.2: fi, AV, \N{GREEK SMALL LETTER ALPHA}"},
+    "turned": {"s": "loss of new tasks", "rotation": 90},
+    "aslant": {"s": "steep", "rotation": 33.3, "rotation_mode": "anchor"},
+    "mathematics": {"s": r"$\theta_0 - \alpha\,\frac{\partial L}{\partial\theta}$ again", "fontsize": 13},
+    "a halo": {"s": "lowest", "path_effects": [withStroke(linewidth=4.5, foreground="white")], "alpha": 0.7},
+    "two lines": {"s": "one\nand another", "family": "serif", "style": "italic"},
+    "without smoothing": {"s": "jagged", "antialiased": False},
+}
+
+
+@pytest.mark.parametrize("look", WORDS.values(), ids=WORDS.keys())
+def test_words_look_as_matplotlib_draws_them(look):
+    drawn = {}
+    for canvas in (FigureCanvasAgg, Canvas):
+        figure = Figure(figsize=(3, 2), dpi=113)
+        text, pictures = figure.text(0, 0, **look), []
+        for x, y in ((0.3, 0.4), (0.301, 0.403), (0.3, 0.4), (-0.01, 0.98)):  # parts of a pixel; anew; beyond the edge
+            text.set_position((x, y))
+            kept = figure.canvas if type(figure.canvas) is canvas else canvas(figure)
+            kept.draw()
+            pictures.append(np.array(kept.buffer_rgba()))
+        drawn[canvas] = pictures
+    ours, theirs = drawn[Canvas], drawn[FigureCanvasAgg]
+    assert not np.array_equal(ours[0], ours[1]) and np.array_equal(ours[0], ours[2])
+    for mine, other in zip(ours, theirs, strict=True):
+        assert np.array_equal(mine, other)
 
 
 CHANGES_OF_THE_BACKGROUND = {

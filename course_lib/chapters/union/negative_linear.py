@@ -17,14 +17,13 @@ from torch import Tensor
 
 from course_lib.chapters.union.mixed_linear import (
     FLOAT,
-    LinearTasks,
     MixedLinear,
     best_adapt_lr,
     best_train_lr,
     expected_loss,
     mean_and_interval,
-    meta_train_relabelled,
     outer_parts,
+    solutions,
 )
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Notches, Slider, declare
@@ -39,36 +38,50 @@ RUNS = {True: 250, False: 40}  # over-parameterised or not; the latter takes lon
 TEST_TASKS, POINTS = 10, 50  # new tasks for each run, with adapt_points to adapt on and the rest to score
 
 
-def without_noise(tasks: LinearTasks) -> LinearTasks:
+def parts(problem: MixedLinear, runs: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``outer_parts`` of some tasks, with two sets of labels: without noise, and what a noise of 1 adds to them."""
+    tasks = problem.sample(runs, torch.Generator().manual_seed(seed))
     quiet = [(x @ tasks.weights.unsqueeze(-1)).squeeze(-1) for x in (tasks.support_x, tasks.query_x)]
-    return tasks._replace(support_y=quiet[0], query_y=quiet[1])
+    labels = [torch.stack([y, all - y], -1) for y, all in zip(quiet, (tasks.support_y, tasks.query_y))]
+    return outer_parts(tasks._replace(support_y=labels[0], query_y=labels[1]))
 
 
-@lru_cache(maxsize=1)  # 150 MB
-def residuals(num_tasks: int, seed: int) -> tuple[Tensor, Tensor]:
-    """``still`` and ``moved`` [2, R, 31, points]: what new tasks' query points miss after MAML's training at each rate.
+@lru_cache(maxsize=256)
+def training_task(number: int, runs: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The first m of them are the training tasks of every m."""
+    return parts(MixedLinear(num_tasks=1, noise=1.0), runs, 1000 * seed + number)
 
-    After an inner step of rate a it is still - a moved. Both are linear in the noise of the labels, as the solutions
-    are: the first of the two is without noise, the second what a noise of 1 adds.
+
+@lru_cache(maxsize=2)
+def new_tasks(runs: int, seed: int) -> Tensor:
+    """Mean products, over new tasks' points, of B0's and c0's columns and of B1's and c1's [2, 2, R, P + 2, P + 2]."""
+    problem = MixedLinear(num_tasks=TEST_TASKS, noise=1.0)
+    support = problem.adapt_points
+    B0, B1, c0, c1 = parts(replace(problem, support=support, queries=POINTS - support), runs, 1000 * seed + 999)
+    columns = torch.cat([B0, c0, B1, c1], -1)  # [R, points, 2 * (P + 2)]
+    products = (columns.mT @ columns).div_(columns.shape[1])
+    return products.view(runs, 2, problem.dim + 2, 2, problem.dim + 2).permute(1, 3, 0, 2, 4).contiguous()
+
+
+@lru_cache(maxsize=128)
+def missed(num_tasks: int, seed: int, train_lrs: tuple[float, ...]) -> Tensor:
+    """Mean products [2, 2, R, A, 2, 2] of what new tasks' query points miss after MAML's training at each rate.
+
+    After an inner step of rate a that is B0 theta - c0 - a (B1 theta - c1): the first two dimensions. Both are linear
+    in the labels' noise, as the solutions are: the last two, without noise and what a noise of 1 adds.
     """
-    problem = MixedLinear(num_tasks=num_tasks, noise=1.0)
-    generator = torch.Generator().manual_seed(seed)
-    runs, support = RUNS[problem.overparameterised], problem.adapt_points
-    train = problem.sample(runs, generator)
-    new = replace(problem, num_tasks=TEST_TASKS, support=support, queries=POINTS - support).sample(runs, generator)
-    missed = []
-    thetas = meta_train_relabelled([without_noise(train), train], TRAIN_LRS, problem.start())  # [R, 31, P] each
-    for theta, tasks in zip(thetas, (without_noise(new), new)):
-        B0, B1, c0, c1 = outer_parts(tasks)
-        missed.append([theta @ B.mT - c.unsqueeze(1) for B, c in ((B0, c0), (B1, c1))])  # [R, 31, points]
-    return tuple(torch.stack([quiet, loud - quiet]) for quiet, loud in zip(*missed))
+    runs = RUNS[MixedLinear(num_tasks=num_tasks).overparameterised]
+    each = zip(*(training_task(number, runs, seed) for number in range(num_tasks)))
+    thetas = solutions(*(torch.cat(part, 1) for part in each), train_lrs).mT  # [R, A, 2, P]
+    thetas = torch.cat([thetas, -torch.eye(2, dtype=FLOAT).expand(*thetas.shape[:2], 2, 2)], -1)  # times B, c
+    return (thetas.flatten(1, 2) @ new_tasks(runs, seed)).unflatten(-2, (-1, 2)) @ thetas.mT
 
 
-def losses(num_tasks: int, noise: float, seed: int, trained: slice, adapt_lrs: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Mean loss of new tasks and half its interval, for each of ``adapt_lrs`` [A] (or one of them) and the rates of
-    training in the slice (or the one in it)."""
-    still, moved = (part[0, :, trained] + noise * part[1, :, trained] for part in residuals(num_tasks, seed))
-    mean, half = mean_and_interval((still - adapt_lrs.view(-1, 1) * moved).square().mean(-1).T / 2)  # [A] each
+def losses(num_tasks: int, noise: float, seed: int, train_lrs: tuple, adapt_lrs: tuple) -> tuple[np.ndarray, ...]:
+    """Mean loss of new tasks and half its interval, for each rate of training or each of adapting; one of the other."""
+    labels, steps = torch.tensor([1.0, noise], dtype=FLOAT), torch.tensor([[1.0, -a] for a in adapt_lrs], dtype=FLOAT)
+    squares = missed(num_tasks, seed, train_lrs) @ labels @ labels  # [2, 2, R, A]
+    mean, half = mean_and_interval((torch.einsum("ai,aj->ija", steps, steps).unsqueeze(2) * squares).sum((0, 1)).T / 2)
     return mean.numpy(), half.numpy()
 
 
@@ -76,17 +89,16 @@ def losses(num_tasks: int, noise: float, seed: int, trained: slice, adapt_lrs: T
 def against_training(num_tasks: int, noise: float, adapt_lr: float, seed: int) -> dict:
     """Loss of new tasks against the rate of training, adapted at ``adapt_lr``: simulated and expected."""
     problem = MixedLinear(num_tasks=num_tasks, noise=noise)
-    every = slice(None, None, EVERY)
-    mean, half = losses(num_tasks, noise, seed, every, torch.tensor([adapt_lr], dtype=FLOAT))
+    mean, half = losses(num_tasks, noise, seed, SIMULATED, (adapt_lr,))
     curve = np.array([expected_loss(problem, rate, adapt_lr) for rate in TRAIN_LRS])
     return {"mean": mean, "half": half, "curve": curve, "best": best_train_lr(problem)}
 
 
 @lru_cache(maxsize=128)
 def against_adapting(num_tasks: int, noise: float, train_lr: float, seed: int) -> dict:
-    """Loss of new tasks against the rate they adapt with, trained at ``train_lr``, one of TRAIN_LRS."""
-    problem, at = MixedLinear(num_tasks=num_tasks, noise=noise), TRAIN_LRS.index(train_lr)
-    mean, half = losses(num_tasks, noise, seed, slice(at, at + 1), torch.tensor(ADAPTED, dtype=FLOAT))
+    """Loss of new tasks against the rate they adapt with, trained at ``train_lr``."""
+    problem = MixedLinear(num_tasks=num_tasks, noise=noise)
+    mean, half = losses(num_tasks, noise, seed, (train_lr,), ADAPTED)
     curve = np.array([expected_loss(problem, train_lr, rate) for rate in ADAPT_LRS])
     return {"mean": mean, "half": half, "curve": curve, "best": best_adapt_lr(problem, train_lr)}
 

@@ -1,0 +1,92 @@
+"""Agg's canvas, which remembers how words look: to set them anew each time is half of what a moved artist costs.
+
+Matplotlib 3.11 finds the places of a text's letters and renders every letter again at each drawing. Here a renderer
+keeps the places, and all share what a letter looks like at a part of a pixel. The pixels are Matplotlib's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from matplotlib.backends import backend_agg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.font_manager import get_font
+
+PLACED = 1000  # texts whose letters' places a renderer keeps
+
+
+class Canvas(FigureCanvasAgg):
+    """A canvas that draws with ``Renderer``."""
+
+    def get_renderer(self) -> Renderer:
+        key = *self.get_width_height(physical=True), self.figure.dpi
+        if self._lastKey != key:
+            self.renderer, self._lastKey = Renderer(*key), key
+        return self.renderer
+
+
+class Renderer(RendererAgg):
+    """Agg's renderer with a memory for words. Matplotlib 3.10, which sets a text in one go, does as it always did."""
+
+    def __init__(self, width: int, height: int, dpi: float):
+        super().__init__(width, height, dpi)
+        self._placed: dict[tuple, list] = {}
+
+    def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None) -> None:
+        if ismath or not hasattr(RendererAgg, "_draw_text_glyphs_and_boxes"):
+            return super().draw_text(gc, x, y, s, prop, angle, ismath, mtext)
+        flags = backend_agg.get_hinting_flag()
+        features, language = (mtext.get_fontfeatures(), mtext.get_language()) if mtext is not None else (None, None)
+        text = s, hash(prop), flags, features, language
+        if text not in self._placed:
+            if len(self._placed) >= PLACED:
+                self._placed.clear()
+            size, font = prop.get_size_in_points(), self._prepare_font(prop)
+            letters = font._layout(s, flags, features=features, language=language)
+            self._placed[text] = [(a.ft_object.fname, size, a.glyph_index, 0, 1, a.x, a.y) for a in letters]
+        self._draw_letters(gc, x, y, angle, self._placed[text], flags)
+
+    def _draw_text_glyphs_and_boxes(self, gc, x, y, angle, glyphs, boxes) -> None:
+        """As mathematics is drawn."""
+        letters = ((font.fname, *letter) for font, *letter in glyphs)
+        self._draw_letters(gc, x, y, angle, letters, backend_agg.get_hinting_flag())
+        super()._draw_text_glyphs_and_boxes(gc, x, y, angle, (), boxes)
+
+    def _draw_letters(self, gc, x: float, y: float, angle: float, letters: Iterable, flags: Any) -> None:
+        """``letters``: of each the font, size, number, slant and width, and how far it stands to the right and up."""
+        cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        smooth, draw, bottom = gc.get_antialiased(), self._renderer.draw_text_image, int(self.height)
+        for font, size, number, slant, extend, dx, dy in letters:
+            right, part_x = divmod(round(64 * (x + dx * cos - dy * sin)), 64)
+            up, part_y = divmod(round(64 * (self.height - y + dx * sin + dy * cos)), 64)
+            ink, left, low = letter(font, size, self.dpi, number, slant, extend, angle, part_x, part_y, flags, smooth)
+            draw(ink, right + left, bottom - up - low, 0, gc)
+
+
+@lru_cache(maxsize=10_000)
+def letter(
+    font: str,
+    size: float,
+    dpi: float,
+    number: int,
+    slant: float,
+    extend: float,
+    angle: float,
+    part_x: int,
+    part_y: int,
+    flags: Any,
+    smooth: bool,
+) -> tuple[np.ndarray, int, int]:
+    """A letter's ink, and how far its left and lower end lie from the pixel at whose 64ths, right and up, it stands."""
+    face, cos, sin = get_font(font), math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    face.set_size(size, dpi)
+    turn = 0x10000 * np.array([[cos, -sin], [sin, cos]]) @ [[extend, extend * slant], [0, 1]]
+    face._set_transform(turn.round().astype(int), [part_x, part_y])
+    mode = backend_agg.RenderMode.NORMAL if smooth else backend_agg.RenderMode.MONO
+    bitmap = face._render_glyph(number, flags, mode)
+    ink = np.array(bitmap.buffer) if smooth else 0xFF * np.array(bitmap.buffer)
+    return ink, bitmap.left, bitmap.top - ink.shape[0]
