@@ -133,13 +133,12 @@ def keep_principal(weights: Tensor, r: int) -> Tensor:
     return torch.zeros_like(weights).index_copy(0, kept, weights[kept])
 
 
-def _weighted_features(x: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """sqrt(w) [P] and the features times it [..., S, P], after a look at the arguments."""
+def _scale(weights: Tensor, ridge: float) -> Tensor:
+    """sqrt(w) [P], after a look at the arguments."""
     _check_weights(weights.detach())
     if not 0 <= ridge < float("inf"):
         raise ValueError(f"ridge must be finite and not negative, got {ridge!r}.")
-    scale = weights.sqrt().repeat(2)  # [P]
-    return scale, design_matrix(x, len(weights)) * scale
+    return weights.sqrt().repeat(2)
 
 
 def _kernel(features: Tensor, ridge: float) -> Tensor:
@@ -155,13 +154,18 @@ def fit(x: Tensor, y: Tensor, weights: Tensor, ridge: float = 0.0) -> Tensor:
     """
     if ridge == 0:
         return (fit_matrix(x, weights) @ y.unsqueeze(-1)).squeeze(-1)
-    scale, features = _weighted_features(x, weights, ridge)
+    scale = _scale(weights, ridge)
+    features = design_matrix(x, len(weights)) * scale
     return scale * (features.mT @ torch.linalg.solve(_kernel(features, ridge), y.unsqueeze(-1))).squeeze(-1)
 
 
 def fit_matrix(x: Tensor, weights: Tensor, ridge: float = 0.0) -> Tensor:
     """L [..., P, S] of the same fit as a linear map, coefficients = L y."""
-    scale, features = _weighted_features(x, weights, ridge)
+    return _linear_map(design_matrix(x, len(weights)), _scale(weights, ridge), ridge)
+
+
+def _linear_map(design: Tensor, scale: Tensor, ridge: float) -> Tensor:
+    features = design * scale  # [..., S, P]
     if ridge == 0:
         return scale.unsqueeze(-1) * torch.linalg.pinv(features)
     return scale.unsqueeze(-1) * torch.linalg.solve(_kernel(features, ridge), features).mT
@@ -183,10 +187,12 @@ def expected_error(family: FourierFamily, x: Tensor, weights: Tensor, ridge: flo
 
     1 would be the zero predictor's for a family of power 1; the held-out LABELS' error is noise^2 more.
     """
-    L = fit_matrix(x, weights, ridge)  # [..., P, S]
-    identity = torch.eye(L.shape[-2], dtype=L.dtype, device=L.device)
-    missed = identity - L @ design_matrix(x, len(weights))  # [..., P, P]
-    signal = (missed.square() * family.spectrum.repeat(2)).sum((-2, -1))
+    design, spectrum = design_matrix(x, len(weights)), family.spectrum.repeat(2)  # [..., S, P], [P]
+    used = (weights > 0).repeat(2)  # [P]: for all others L is 0, and their whole power is missed
+    scale = _scale(weights, ridge)[used]
+    L = _linear_map(design[..., used], scale, ridge)  # [..., U, S]
+    missed = torch.eye(len(used), dtype=L.dtype, device=L.device)[used] - L @ design  # [..., U, P]
+    signal = (missed.square() @ spectrum).sum(-1) + spectrum[~used].sum()
     return (signal + family.noise**2 * L.square().sum((-2, -1))) / 2
 
 

@@ -103,18 +103,29 @@ def visits(body: str, points: int, draw: int) -> dict[str, Tensor]:
 def solved(body: str, points: int, draw: int, penalty: float) -> dict[str, Tensor]:
     """Errors of ridge heads on one visit's points and on all points so far: [VISITS, T] each."""
     data = visits(body, points, draw)
-    z, y = data["z"][..., :-1], data["y"][..., None]  # ridge_head adds its own ones
-    error = lambda head: error_of(torch.cat([head[0].mT, head[1][..., None]], dim=1), data)
-    one = [error(ridge_head(z[:, v], y[:, v], penalty)) for v in range(VISITS)]
-    every = [
-        error(ridge_head(z[:, : v + 1].flatten(1, 2), y[:, : v + 1].flatten(1, 2), penalty)) for v in range(VISITS)
-    ]
-    return {"solved_visit": torch.stack(one), "solved_all": torch.stack(every)}
+    z, y = data["z"], data["y"][..., None]  # [T, V, S, D + 1], [T, V, S, 1]
+    weight, bias = ridge_head(z[..., :-1].flatten(0, 1), y.flatten(0, 1), penalty)  # it adds its own ones
+    one = torch.cat([weight.mT, bias[..., None]], 1).unflatten(0, z.shape[:2])  # [T, V, D + 1, 1]
+    every = ridge_so_far(z, y, penalty)
+    return {"solved_visit": error_of(one, data).T, "solved_all": error_of(every, data).T}
+
+
+def ridge_so_far(z: Tensor, y: Tensor, penalty: float) -> Tensor:
+    """``ridge_head`` on the points of the first 1, 2, ... visits, bias last, from sums over visits [T, V, D + 1, 1].
+
+    z [T, V, S, D + 1] has the column of ones, y [T, V, S, 1]. In float64, since sums of a few points say little.
+    """
+    gram, right, heads = penalty * torch.eye(z.shape[-1], dtype=torch.float64), 0, []
+    for z, y in zip(z.double().unbind(1), y.double().unbind(1)):
+        gram, right = gram + z.mT @ z, right + z.mT @ y  # [T, D + 1, D + 1], [T, D + 1, 1]
+        heads.append(torch.cholesky_solve(right, torch.linalg.cholesky(gram)))
+    return torch.stack(heads, 1).float()
 
 
 def error_of(w: Tensor, data: dict[str, Tensor]) -> Tensor:
-    """Held-out error of heads w [T, D + 1, 1] on a fine grid: [T]."""
-    return (data["grid"] @ w - data["truth"]).square().mean((1, 2))
+    """Held-out error of heads w [T, ..., D + 1, 1] on a fine grid: [T, ...]."""
+    truth = data["truth"].view(len(w), *[1] * (w.ndim - 3), -1, 1)  # [T, ..., 101, 1]
+    return (data["grid"][0] @ w - truth).square().mean((-2, -1))
 
 
 @lru_cache(maxsize=64)
