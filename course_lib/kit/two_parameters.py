@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from course_lib.algorithms import MAML, Reptile, UnionOfTasks
 from course_lib.algorithms.base import Learner
-from course_lib.inner_loop import predict
+from course_lib.inner_loop import adapt, predict
 from course_lib.kit.demo import Point, Slider
 from course_lib.losses import mse
 from course_lib.tasks import TaskBatch
@@ -89,6 +89,25 @@ def direction(method: str, model: nn.Module, batch: TaskBatch, steps: int, inner
     grads, _ = learner.meta_gradient(model, batch)
     vector = point(grads)
     return vector / (inner_lr * steps) if method == "reptile" else vector
+
+
+def directions(points: Tensor, batch: TaskBatch, steps: int, inner_lr: float) -> tuple[Tensor, Tensor]:
+    """``direction`` of each of METHODS at a point of its own [4, 2], and F_k there [4]: all adapt as one batch."""
+    model, count = wave(), len(batch)
+    every = batch[torch.arange(count).repeat(len(points))]  # [4 T] tasks
+    theta = points.repeat_interleave(count, 0).requires_grad_()  # [4 T, 2]
+    start = at_points(theta)
+    options = {"loss_fn": mse, "steps": steps, "lr": inner_lr, "second_order": True}
+    adapted = adapt(model, start, every.support_x, every.support_y, **options)
+    losses = mse(predict(model, adapted, every.query_x), every.query_y)  # [4 T]
+    all_x, all_y = torch.cat([every.support_x, every.query_x], 1), torch.cat([every.support_y, every.query_y], 1)
+    together = mse(predict(model, start, all_x), all_y)  # [4 T]
+    first_order = torch.autograd.grad(losses.sum(), list(adapted.values()), retain_graph=True)
+    maml, fomaml, reptile, union = (slice(i * count, (i + 1) * count) for i in range(len(METHODS)))
+    exact = torch.autograd.grad(losses[maml].sum() + together[union].sum(), theta)[0]  # [4 T, 2]
+    moved = (theta.detach() - point(adapted))[reptile] / (inner_lr * max(steps, 1))
+    ways = [exact[maml], point(dict(zip(adapted, first_order)))[fomaml], moved, exact[union]]
+    return torch.stack([way.mean(0) for way in ways]), losses.detach().view(-1, count).mean(1)
 
 
 def point(params: dict[str, Tensor]) -> Tensor:

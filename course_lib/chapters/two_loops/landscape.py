@@ -57,23 +57,26 @@ def landscape(steps: int, inner_lr: float, draw: int) -> np.ndarray:
     return query_loss(plane.grid(SIZE)[2], steps, inner_lr, draw).reshape(SIZE, SIZE)
 
 
-@lru_cache(maxsize=20_000)
-def outer_step(theta: tuple[float, float], method: str, steps: int, inner_lr: float, outer_lr: float, draw: int):
-    """Where one outer step on all tasks leads from ``theta``."""
-    way = plane.direction(method, plane.wave(*theta), tasks(draw), steps, inner_lr)
-    return tuple((torch.tensor(theta, dtype=torch.float64) - outer_lr * way).tolist())
+@lru_cache(maxsize=5_000)
+def outer_step(places: tuple, steps: int, inner_lr: float, outer_lr: float, draw: int) -> tuple[tuple, tuple]:
+    """F_k at each method's place, and where its next outer step on all tasks leads: four of each."""
+    thetas = torch.tensor(places, dtype=torch.float64)  # [4, 2]
+    ways, losses = plane.directions(thetas, tasks(draw), steps, inner_lr)
+    return tuple(losses.tolist()), tuple(map(tuple, (thetas - outer_lr * ways).tolist()))
 
 
 def descents(
     start: tuple[float, float], steps: int, inner_lr: float, outer_lr: float, draw: int
-) -> Iterator[dict[str, np.ndarray]]:
-    """The paths {method: [n + 1, 2]} of all methods after n = 0, FRAME, 2 FRAME, ... outer steps."""
-    paths = {method: [start] for method in plane.METHODS}
+) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """All methods' paths {method: [n + 1, 2]}, and F_k along each, after n = 0, FRAME, 2 FRAME, ... outer steps."""
+    places, paths, losses = (start,) * len(plane.METHODS), [], []
     for count in range(OUTER_STEPS + 1):
+        paths.append(places)
+        here, places = outer_step(places, steps, inner_lr, outer_lr, draw)
+        losses.append(here)
         if count % FRAME == 0:
-            yield {method: np.array(path) for method, path in paths.items()}
-        for method, path in paths.items():
-            path.append(outer_step(path[-1], method, steps, inner_lr, outer_lr, draw))
+            each = np.array(paths).swapaxes(0, 1), np.array(losses).T  # [4, n + 1, 2], [4, n + 1]
+            yield tuple(dict(zip(plane.METHODS, values)) for values in each)
 
 
 def compute(values: SimpleNamespace) -> Iterator[dict]:
@@ -91,10 +94,8 @@ def compute(values: SimpleNamespace) -> Iterator[dict]:
         "lowest": float(heights.min()),
         "bottom": (phases[low % SIZE], amplitudes[low // SIZE]),
     }
-    for paths in descents(values.theta, values.steps, values.inner_lr, values.outer_lr, values.new_tasks):
-        points = torch.from_numpy(np.concatenate(list(paths.values())))
-        losses = query_loss(points, *settings).reshape(len(paths), -1)  # [methods, n + 1]
-        yield fixed | {"paths": paths, "losses": dict(zip(paths, losses))}
+    for paths, losses in descents(values.theta, values.steps, values.inner_lr, values.outer_lr, values.new_tasks):
+        yield fixed | {"paths": paths, "losses": losses}
 
 
 def picture(fig, show) -> None:

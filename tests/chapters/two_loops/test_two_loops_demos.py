@@ -84,9 +84,19 @@ def test_the_arrow_is_the_slope_of_the_query_loss_after_adapting():
     assert np.allclose(plane.direction("maml", plane.wave(*theta), batch, 3, 0.2), slopes, atol=1e-8)
 
 
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_all_methods_in_one_batch_go_where_each_goes_alone(steps):
+    batch, points = plane.sample(5, seed=3), torch.tensor([[0.5, 1], [0.2, 2], [1.1, 0.7], [2, 1.5]]).double()
+    ways, losses = plane.directions(points, batch, steps, 0.3)
+    for method, place, way, found in zip(plane.METHODS, points, ways, losses, strict=True):
+        model = plane.wave(*place.tolist())
+        torch.testing.assert_close(way, plane.direction(method, model, batch, steps, 0.3), rtol=0, atol=1e-13)
+        assert found.item() == pytest.approx(MAML(steps, 0.3).meta_loss(model, batch).item(), rel=1e-12)
+
+
 def test_without_inner_steps_maml_fomaml_and_the_landscape_agree():
     *_, last = landscape.compute(values_of(landscape, steps=0))
-    assert np.array_equal(last["paths"]["maml"], last["paths"]["fomaml"])
+    assert np.allclose(last["paths"]["maml"], last["paths"]["fomaml"], rtol=0, atol=1e-12)
     assert last["losses"]["maml"][-1] == pytest.approx(last["landscape"].min(), abs=1e-2)
 
 
