@@ -17,6 +17,7 @@ lab present test site figures notebooks: export OMP_NUM_THREADS ?= 1
 export JUPYTER_PREFER_ENV_PATH := 1
 export JUPYTER_PATH := $(CURDIR)/.venv/share/jupyter
 export PYTHONNOUSERSITE := 1
+unexport PYTHONDONTWRITEBYTECODE# thirty kernels and processes of a test run read what one has compiled
 
 .PHONY: help lab present test test-all site doctor bench notebooks figures clean
 

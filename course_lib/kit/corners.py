@@ -83,10 +83,9 @@ def touching(picture: Picture, gap: tuple[float, float] = (2.0, 3.0)) -> list[st
     ticks = {label for tick in every for label in (tick.label1, tick.label2)}
     shown = {tick.label1 for axis in axes if axis.axes.axison for tick in axis._update_ticks()}  # within the limits
     words = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-    words = [text for text in words if (text not in ticks or text in shown) and figure.bbox.overlaps(box_of(text))]
+    boxes = {text: box_of(text) for text in words if text not in ticks or text in shown}
     found = []
-    for one, two in combinations(words, 2):
-        a, b = box_of(one), box_of(two)
+    for (one, a), (two, b) in combinations(((t, box) for t, box in boxes.items() if figure.bbox.overlaps(box)), 2):
         if min(a.x1, b.x1) - max(a.x0, b.x0) > gap[0] and min(a.y1, b.y1) - max(a.y0, b.y0) > gap[1]:
             found.append(f"{one.get_text()!r} over {two.get_text()!r}")
     return found

@@ -1,5 +1,6 @@
-"""One JupyterLab for all tests of a process, on a copy of the notebooks; one Chromium, in which it is loaded once, for
-all tests of a file."""
+"""One JupyterLab for all tests of a process, on a copy of the notebooks, and one Chromium, in which it is loaded once.
+
+The Chromium is closed behind the tests of this folder: while one is driven no other test could run an event loop."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ def server(chromium, tmp_path_factory):
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(chromium):
     with Browser(chromium, 1280, 720) as browser:
         yield browser

@@ -21,7 +21,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -150,7 +151,7 @@ class Browser:
     def __enter__(self) -> Browser:
         self._playwright = sync_playwright().start()
         self.chromium = self._playwright.chromium.launch(executable_path=self.executable, args=CHROMIUM_FLAGS)
-        self._page = None
+        self._page = self._server = None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -159,8 +160,8 @@ class Browser:
 
     def open(self, server: LabServer, path: str) -> NotebookPage:
         """The notebook at ``path``, in place of the one before, unless the page of that was closed."""
-        if self._page is None or self._page.is_closed():
-            self._page = self.chromium.new_page(viewport=self.size)
+        if self._page is None or self._page.is_closed() or self._server is not server:
+            self._page, self._server = self.chromium.new_page(viewport=self.size), server
             address = f"{server.url}/lab/tree/{urllib.parse.quote(path)}?token={server.token}&reset"
             self._page.goto(address, timeout=90 * SECOND)
         else:
@@ -212,7 +213,24 @@ class NotebookPage:
             if not state["started"] and time.monotonic() - asked > 10:  # "run all" is lost before the kernel listens
                 asked = time.monotonic()
                 self.page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
-            time.sleep(0.1)
+            time.sleep(0.3)
+
+    @contextmanager
+    def cell_below(self, source: str) -> Iterator[None]:
+        """A cell below all others, which has begun to run; afterwards it is interrupted and deleted."""
+        self.page.evaluate(
+            """async source => {
+            panel.content.activeCellIndex = panel.content.widgets.length - 1;
+            await jupyterapp.commands.execute('notebook:insert-cell-below');
+            panel.content.activeCell.model.sharedModel.setSource(source);
+            void jupyterapp.commands.execute('notebook:run-cell'); }""",
+            source,
+        )
+        yield
+        self.page.evaluate("""async () => {
+            await panel.sessionContext.session.kernel.interrupt();
+            panel.content.activeCellIndex = panel.content.widgets.length - 1;
+            await jupyterapp.commands.execute('notebook:delete-cell'); }""")
 
     def demos(self) -> list[LiveDemo]:
         boxes = self.page.locator(".course-demo")
@@ -266,7 +284,7 @@ class LiveDemo:
         deadline = time.monotonic() + patience
         while not holds():
             assert time.monotonic() < deadline, f"{self.title!r} says {self.words!r}, problem {self.problem!r}"
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def settled(self, pause: float = 0.25, patience: float = 90.0) -> str:
         """The picture once every answer has come and none has for ``pause`` seconds."""

@@ -1,4 +1,4 @@
-"""The kit's own demos in a real JupyterLab in a real Chromium."""
+"""The kit's own demos in a real JupyterLab in a real Chromium, in one notebook that is run once."""
 
 from __future__ import annotations
 
@@ -22,18 +22,21 @@ fragile""",
     """from tests.kit.test_panel import touchable
 touch = touchable()
 touch""",
-    "import time\ntime.sleep(12)",
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def notebooks(server) -> None:
-    for name, cells in (("kit", CELLS[:3]), ("busy", [CELLS[0], CELLS[3]]), ("twice", [CELLS[0], CELLS[0]])):
-        write_notebook(server.folder / f"{name}.ipynb", *cells)
+@pytest.fixture(scope="module")
+def notebook(server, browser):
+    """The three demos where they open, all cells run; a test may leave them elsewhere."""
+    write_notebook(server.folder / "kit.ipynb", *CELLS)
+    notebook = browser.open(server, "kit.ipynb")
+    notebook.page.evaluate("jupyterapp.shell.collapseLeft()")
+    notebook.run_all()
+    yield notebook
+    server.end_kernels()
 
 
-def test_the_kit_in_a_browser(open_notebook):
-    notebook = open_notebook("kit.ipynb")
+def test_the_kit_in_a_browser(notebook):
     demo, fragile, _ = notebook.demos()
     page, first = notebook.page, demo.settled(pause=1.0)
 
@@ -86,9 +89,9 @@ def test_the_kit_in_a_browser(open_notebook):
     fragile.wait_until(lambda: not fragile.problem)
 
 
-def test_a_screen_reader_gets_names_values_and_the_picture_and_no_key_deletes_a_cell(open_notebook):
-    notebook = open_notebook("kit.ipynb")
+def test_a_screen_reader_gets_names_values_and_the_picture_and_no_key_deletes_a_cell(notebook):
     demo, page = notebook.demos()[0], notebook.page
+    demo.reset()
     slider = page.get_by_role("slider", name="rate", exact=True)
     assert slider.get_attribute("aria-valuetext") == "0.1"
     assert page.get_by_role("group", name="A sine wave from a few points").count() == 1
@@ -99,20 +102,22 @@ def test_a_screen_reader_gets_names_values_and_the_picture_and_no_key_deletes_a_
     slider.focus()
     for key in "xddabm":
         page.keyboard.press(key)
-    assert page.locator(".jp-Cell").count() == cells == len(CELLS[:3])
+    assert page.locator(".jp-Cell").count() == cells == len(CELLS)
     size = page.get_by_role("slider", name="rate", exact=True).bounding_box()
     assert size["height"] >= 24
 
 
-def test_two_demos_with_the_same_controls_keep_names_and_choices_of_their_own(open_notebook):
-    page = open_notebook("twice.ipynb").page
-    assert page.get_by_role("slider", name="rate", exact=True).count() == 2
-    for name, checked in (("zero", 2), ("all ones", 0)):
-        assert page.get_by_role("radio", name=name, checked=True).count() == checked
+def test_two_demos_with_the_same_controls_keep_names_and_choices_of_their_own(notebook):
+    page = notebook.page
+    notebook.demos()[0].reset()
+    with notebook.cell_below(CELLS[0]):
+        page.locator(".course-demo img.demo-picture").nth(len(CELLS)).wait_for()
+        assert page.get_by_role("slider", name="rate", exact=True).count() == 2
+        for name, checked in (("zero", 2), ("all ones", 0)):
+            assert page.get_by_role("radio", name=name, checked=True).count() == checked
 
 
-def test_points_of_a_picture_follow_mouse_finger_and_keys(open_notebook):
-    notebook = open_notebook("kit.ipynb")
+def test_points_of_a_picture_follow_mouse_finger_and_keys(notebook):
     demo, mouse = notebook.demos()[2], notebook.page.mouse
     demo.settled()
     handle = demo.box.get_by_role("button", name="theta")
@@ -145,17 +150,16 @@ def test_points_of_a_picture_follow_mouse_finger_and_keys(open_notebook):
     demo.wait_until(lambda: demo.box.locator(".demo-handle").count() == marks)
 
 
-def test_a_slider_answers_while_a_cell_runs(open_notebook):
-    notebook = open_notebook("busy.ipynb", wait=False)
-    notebook.page.locator(".course-demo img.demo-picture").wait_for()
-    (demo,) = notebook.demos()
-    demo.control("slider", "steps").locator("input").press("End")
-    demo.wait_until(lambda: demo.words.startswith("After 50 gradient steps"))
-    assert notebook.page.locator(".jp-InputPrompt", has_text="[*]").count() == 1
+def test_a_slider_answers_while_a_cell_runs(notebook):
+    with notebook.cell_below(CELLS[0]), notebook.cell_below("import time\ntime.sleep(60)"):
+        notebook.page.locator(".course-demo img.demo-picture").nth(len(CELLS)).wait_for()
+        demo = notebook.demos()[-1]
+        demo.control("slider", "steps").locator("input").press("End")
+        demo.wait_until(lambda: demo.words.startswith("After 50 gradient steps"))
+        assert notebook.page.locator(".jp-InputPrompt", has_text="[*]").count() == 1
 
 
-def test_a_notebook_that_was_saved_and_closed_shows_its_pictures_again_without_a_kernel(open_notebook, server, browser):
-    notebook = open_notebook("kit.ipynb")
+def test_a_notebook_that_was_saved_and_closed_shows_its_pictures_again_without_a_kernel(notebook, server, browser):
     demo = notebook.demos()[0]
     demo.move(demo.control("slider", "steps"))
     kept, words = demo.picture(), demo.words
@@ -169,4 +173,3 @@ def test_a_notebook_that_was_saved_and_closed_shows_its_pictures_again_without_a
     again[0].control("slider", "steps").locator("input").press("ArrowRight")
     again[0].wait_until(lambda: "has to be run again" in again[0].box.inner_text())
     assert page.page.get_by_text("Error displaying widget").count() == 0
-    page.close()

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from tests.browser.cells import Cells, words_of
-from tests.browser.lab import FOLDER_OF_SCREENSHOTS, Browser, LabServer
+from tests.browser.lab import FOLDER_OF_SCREENSHOTS, LabServer
 from tests.chapters.cells import NOTEBOOKS, Written, exercises_of, filled, preparation
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.slow]
@@ -21,30 +21,29 @@ SIGNS = {True: "Right.", False: "Not yet.", None: "Waiting for your answer."}
 
 
 @pytest.fixture(scope="module")
-def lab(chromium, tmp_path_factory):
+def own_server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exercises")
     for path in NOTEBOOKS.values():
         shutil.copy(path, folder)
-    with LabServer(folder, folder / "progress.json") as server, Browser(chromium, 1280, 720) as browser:
-        yield server, browser
+    with LabServer(folder, folder / "progress.json") as server:
+        yield server
 
 
 @pytest.fixture
-def open_cells(lab):
+def open_cells(own_server, browser):
     """``open_cells(number)`` closes what was open, ends its kernel, and opens a notebook of the course; a test begins
     with nothing solved."""
-    server, browser = lab
-    server.progress.unlink(missing_ok=True)
+    own_server.progress.unlink(missing_ok=True)
     opened = []
 
     def close():
         while opened:
             opened.pop().close()
-        server.end_kernels()
+        own_server.end_kernels()
 
     def open_one(number):
         close()
-        opened.append(browser.open(server, NOTEBOOKS[number].name))
+        opened.append(browser.open(own_server, NOTEBOOKS[number].name))
         return Cells(opened[-1])
 
     yield open_one

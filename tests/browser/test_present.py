@@ -64,7 +64,7 @@ def settled(page: Page, patience: float = 60.0) -> None:
         const fits = img.complete && has.every((size, i) => Math.abs(size - place[i]) < 2);
         return fits ? "" : `a picture of ${place}, not ${has}`; }"""):
         assert time.monotonic() < deadline, f"{page.url} waits for {missing}: {page.locator('body').inner_text()}"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def words(page: Page) -> str:

@@ -20,9 +20,10 @@ from course_lib.kit import two_parameters as plane
 from course_lib.kit.characters import episode
 from course_lib.kit.site.home import RATE
 from course_lib.losses import mse
+from tests.browser.chapters import IDLE
 
 pytestmark = pytest.mark.browser
-CHAPTERS = ("01",)
+CHAPTERS = ("04",)  # little to record, and controls of every kind
 LIMIT = 300_000  # bytes of a demo, packed
 FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
 
@@ -36,7 +37,7 @@ def folder(tmp_path_factory) -> Path:
 
 def test_every_recording_is_light(folder):
     packed = {path.stem: len(gzip.compress(path.read_bytes())) for path in (folder / "assets/demos").glob("*.js")}
-    assert len(packed) > 5 and max(packed.values()) < LIMIT, packed
+    assert len(packed) > 3 and max(packed.values()) < LIMIT, packed
 
 
 @pytest.fixture
@@ -98,16 +99,17 @@ def test_every_recorded_control_moves_its_picture(open_page, folder, chapter):
         place.scroll_into_view_if_needed()
         place.locator(".demo-controls").wait_for()
         before = place.locator("svg.demo-picture").inner_html()
-        moved = place.evaluate(MOVE_ALL)
-        assert moved and min(moved.values()) > 1, moved
+        title, moved = place.locator(".demo-title").inner_text(), place.evaluate(MOVE_ALL)
+        still = {name for name, pictures in moved.items() if pictures == 1}
+        assert moved and all((title, name.split("-")[-1]) in IDLE for name in still), moved
         assert place.locator("svg.demo-picture").inner_html() == before  # after the last reset
         if FOLDER_OF_SCREENSHOTS:
             place.screenshot(path=f"{FOLDER_OF_SCREENSHOTS}/site_{place.get_attribute('data-demo')}.png")
 
 
 def test_a_link_opens_a_demo_where_it_says(open_page):
-    page = open_page("01_adapting_at_test_time.html#four_cells")
-    place = page.locator("#four_cells")
+    page = open_page("04_task_heads.html#task_visits")
+    place = page.locator("#task_visits")
     place.locator(".demo-controls").wait_for()
     slider = place.locator("input[type=range]").first
     slider.focus()
@@ -115,8 +117,8 @@ def test_a_link_opens_a_demo_where_it_says(open_page):
     page.wait_for_function("location.hash.includes('?')")
     words, link = place.locator("svg.demo-picture").get_attribute("aria-label"), page.url
     other = open_page(link.rpartition("/")[2])
-    other.locator("#four_cells .demo-controls").wait_for()
-    assert other.locator("#four_cells svg.demo-picture").get_attribute("aria-label") == words
+    other.locator("#task_visits .demo-controls").wait_for()
+    assert other.locator("#task_visits svg.demo-picture").get_attribute("aria-label") == words
 
 
 def test_a_chapter_fits_a_phone_and_its_guesses_show_their_formulas(open_page, folder):

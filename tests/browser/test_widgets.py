@@ -1,6 +1,6 @@
 """Questions, the game and the drawing pads in JupyterLab, by keys and mouse; no key meant for them reaches a cell.
 
-They share one page, since JupyterLab is long in loading.
+They share one notebook, which is run once, since JupyterLab is long in loading and a kernel in starting.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 from tests.browser.lab import FOLDER_OF_SCREENSHOTS, write_notebook
 
 pytestmark = pytest.mark.browser
+KEPT = 'import os\nos.environ["COURSE_PROGRESS"] = "progress.json"'
 QUESTIONS = [
     'from course_lib.kit.question import ask\nask("Rise or fall?", ["rises", "falls"], answer="falls", key="01.steps")',
     'ask("How large?", number=0.2, unit="rad", because="So it was made.", key="01.size")',
@@ -21,11 +22,11 @@ QUESTIONS = [
     "from course_lib.chapters.two_loops import exercises\nexercises.check_inner_loop.reveal()",
 ]
 GAME = [
-    'import os\nos.environ["COURSE_PROGRESS"] = "progress.json"',
     'from course_lib.kit import game\nplayed = game.play(10, key="00.game")\nplayed',
     'print("truth", played.truth)',
 ]
 DRAWING = "from course_lib.chapters.omniglot import draw_your_own\ndemo = draw_your_own.demo()\ndemo"
+CELLS = [KEPT, *QUESTIONS, *GAME, DRAWING]
 CIRCLE = [(0.5 + 0.3 * math.cos(t / 3), 0.5 + 0.3 * math.sin(t / 3)) for t in range(20)]
 SHAPES = {
     "circle": [CIRCLE],
@@ -36,10 +37,23 @@ SHAPES = {
 }
 
 
-def test_a_question_by_keyboard_alone(server, open_notebook):
-    write_notebook(server.folder / "question.ipynb", *QUESTIONS)
-    page = open_notebook("question.ipynb").page
-    keys = page.keyboard
+@pytest.fixture(scope="module")
+def notebook(server, browser):
+    write_notebook(server.folder / "widgets.ipynb", *CELLS)
+    notebook = browser.open(server, "widgets.ipynb")
+    notebook.page.evaluate("jupyterapp.shell.collapseLeft()")
+    notebook.run_all()
+    yield notebook
+    server.end_kernels()
+
+
+@pytest.fixture
+def demo(notebook):
+    return notebook.demos()[0]
+
+
+def test_a_question_by_keyboard_alone(notebook):
+    page, keys = notebook.page, notebook.page.keyboard
     choice, number = (page.locator(".course-question").nth(i) for i in range(2))
     focused = lambda: page.evaluate("document.activeElement.textContent")
 
@@ -52,7 +66,7 @@ def test_a_question_by_keyboard_alone(server, open_notebook):
     assert choice.get_by_role("radio", name="falls").is_checked()
     for key in "xddb":  # in JupyterLab: cut, delete, a new cell
         keys.press(key)
-    assert page.locator(".jp-Notebook .jp-CodeCell").count() == len(QUESTIONS)
+    assert page.locator(".jp-Notebook .jp-CodeCell").count() == len(CELLS)
     keys.press("Enter")
     choice.get_by_text("The answer: falls.").wait_for()
     assert choice.get_by_role("alert").inner_text() == "You said falls: right. The answer: falls."
@@ -76,9 +90,8 @@ def test_a_question_by_keyboard_alone(server, open_notebook):
     solution.first.wait_for(state="detached")
 
 
-def test_the_game_by_keys_and_clicks(server, open_notebook):
-    write_notebook(server.folder / "game.ipynb", *GAME)
-    page = open_notebook("game.ipynb").page
+def test_the_game_by_keys_and_clicks(server, notebook):
+    page = notebook.page
     keys, played = page.keyboard, page.locator(".course-game")
     printed = page.locator(".jp-OutputArea-output").get_by_text("truth").inner_text()
     truth = json.loads(printed.removeprefix("truth "))
@@ -92,7 +105,7 @@ def test_the_game_by_keys_and_clicks(server, open_notebook):
     keys.press("Backspace")
     for key in "xddb":  # in JupyterLab: cut, delete, a new cell
         keys.press(key)
-    assert page.locator(".jp-Notebook .jp-CodeCell").count() == len(GAME)
+    assert page.locator(".jp-Notebook .jp-CodeCell").count() == len(CELLS)
     for label in truth[1:9]:
         keys.press(str(label + 1))
     keys.press(str((truth[9] + 1) % 5 + 1))
@@ -106,15 +119,6 @@ def test_the_game_by_keys_and_clicks(server, open_notebook):
     played.get_by_role("button", name="Show me without playing").click()
     status.get_by_text("nearest pixels").wait_for()
     assert "you" not in status.inner_text()
-
-
-@pytest.fixture(scope="module")
-def demo(server, browser):
-    write_notebook(server.folder / "drawing.ipynb", DRAWING)
-    notebook = browser.open(server, "drawing.ipynb")
-    notebook.run_all()
-    yield notebook.demos()[0]
-    server.end_kernels()
 
 
 def draw(demo, pad: str, strokes, size: float = 1.0, corner: tuple[float, float] = (0.0, 0.0)) -> None:
@@ -160,7 +164,6 @@ def test_five_shapes_drawn_with_the_mouse_are_told_apart(demo):
 
 def test_the_picture_comes_to_rest_on_a_screen_of_two_pixels_a_point(demo):
     """With heights rounded it had become a hair wider, smaller, wider, and so on, and no demo of the page answered."""
-    demo.page.evaluate("jupyterapp.shell.collapseLeft()")
     screen = demo.page.context.new_cdp_session(demo.page)
     for ratio in (2, 1.5, 1):
         metrics = {"width": 1280, "height": 720, "deviceScaleFactor": ratio, "mobile": False}

@@ -36,7 +36,7 @@ CHECKS = {
     for name, check in vars(module).items()
     if name.startswith("check_") and check.__module__ in (module.__name__, checks.__name__)
 }
-LONG = list(range(200_000))
+LONG = list(range(20_000))
 
 
 class Unspeakable(Exception):
@@ -117,14 +117,14 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-def test_an_odd_answer_gets_a_verdict(check, answer, monkeypatch):
-    monkeypatch.setattr(checks, "SECONDS", 0.02 if answer is endless or answer is generator else 10.0)
-    begun = time.perf_counter()
-    verdict = check(*[answer] * len(signature(check).parameters))
-    assert isinstance(verdict, Verdict) and not verdict.passed
-    assert 10 < len(verdict.message) < 1200 and time.perf_counter() - begun < 5
+def test_odd_answers_get_a_verdict(check, monkeypatch):
+    for name, answer in ODD.items():
+        monkeypatch.setattr(checks, "SECONDS", 0.02 if answer is endless or answer is generator else 10.0)
+        begun = time.perf_counter()
+        verdict = check(*[answer] * len(signature(check).parameters))
+        assert isinstance(verdict, Verdict) and not verdict.passed, name
+        assert 10 < len(verdict.message) < 1200 and time.perf_counter() - begun < 5, name
 
 
 def test_every_exercise_has_a_name_of_its_own_in_its_notebook():

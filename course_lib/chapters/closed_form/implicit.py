@@ -1,12 +1,13 @@
 """Implicit MAML's meta-gradient beside that of the unrolled loop, as its spring stiffens, live in float64.
 
-Eight sinusoid tasks; for each lambda the same proximal steps are taken twice, once kept and differentiated, once
-forgotten, with the gradient from conjugate gradients at their end. The lowest curvature at the end says below which
-lambda the matrix I + H / lambda is not positive definite.
+Eight sinusoid tasks; for each lambda the proximal steps are taken, kept and differentiated; conjugate gradients then
+see no more of them than where they ended. The lowest curvature there says below which lambda the matrix
+I + H / lambda is not positive definite.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -55,30 +56,31 @@ def problem(start: str, draw: int) -> tuple[MLP, TaskBatch]:
     return model.double(), batch.to(dtype=torch.float64)
 
 
-def flat(grads: dict[str, Tensor]) -> Tensor:
-    return torch.cat([g.flatten() for g in grads.values()])
+def flat(grads: Iterable[Tensor]) -> Tensor:
+    return torch.cat([g.flatten() for g in grads])
 
 
 @lru_cache(maxsize=None)
-def unrolled(start: str, steps: int, lam: float, draw: int) -> tuple[Tensor, float]:
-    """The meta-gradient of the unrolled loop [P], and the lowest curvature at its end, of all tasks."""
+def unrolled(start: str, steps: int, lam: float, draw: int) -> tuple[Tensor, Params, float]:
+    """The meta-gradient of the unrolled loop [P], where its tasks ended, and the lowest of their curvatures there."""
     model, batch = problem(start, draw)
-    learner = Unrolled(steps, INNER_LR, lam)
-    grads, _ = learner.meta_gradient(model, batch)
-    adapted = IMAML.adapt(learner, model, batch.support_x, batch.support_y)  # the same end, no step of it kept
-    end = {name: p.detach() for name, p in adapted.items()}
+    visit = Unrolled(steps, INNER_LR, lam).visit(model, batch)
+    grads = torch.autograd.grad(visit.losses.mean(), tuple(model.parameters()))
+    end = {name: p.detach() for name, p in visit.adapted.items()}
     lowest = Curvature(model, end, batch.support_x, batch.support_y, mse).extreme_eigenvalues(LANCZOS)[0].min()
-    return flat(grads), float(lowest)
+    return flat(grads), end, float(lowest)
 
 
 @lru_cache(maxsize=None)
 def cosine(start: str, steps: int, cg_steps: int, lam: float, draw: int) -> float:
-    """Between the implicit meta-gradient and the unrolled one, of the same inner loop."""
+    """Between the implicit meta-gradient and the unrolled one, at the end of the same inner loop."""
     model, batch = problem(start, draw)
+    whole, end, _ = unrolled(start, steps, lam, draw)
     learner = IMAML(steps, INNER_LR, lam, cg_steps)
+    learner.descend = lambda *_: end
     learner.warned = True  # where the matrix is not positive definite the picture says so
-    implicit = flat(learner.meta_gradient(model, batch)[0])
-    return float(torch.cosine_similarity(implicit, unrolled(start, steps, lam, draw)[0], 0))
+    implicit = flat(learner.meta_gradient(model, batch)[0].values())
+    return float(torch.cosine_similarity(implicit, whole, 0))
 
 
 @lru_cache(maxsize=1)
@@ -92,7 +94,7 @@ def bytes_kept() -> dict[str, np.ndarray]:
 def compute(values: SimpleNamespace) -> dict:
     """The cosines against lambda, with and without conjugate gradients, and where the matrix fails."""
     at = values.start, values.steps
-    lowest = [unrolled(*at, float(lam), values.draw)[1] for lam in LAMBDAS]
+    lowest = [unrolled(*at, float(lam), values.draw)[-1] for lam in LAMBDAS]
     curve = lambda cg: np.array([cosine(*at, cg, float(lam), values.draw) for lam in LAMBDAS])
     fails = [lam for lam, low in zip(LAMBDAS, lowest) if lam <= -low]
     fails = max(fails, default=LAMBDAS[0])
