@@ -208,7 +208,7 @@ demo = declare(
     "Draw five characters, and one of them again",
     [
         *(Drawing(box, FIRST[box], f"character {i + 1}") for i, box in enumerate(BOXES)),
-        Drawing("query", FIRST["query"], "which one is this?"),
+        Drawing("query", FIRST["query"], "which is this?"),
         Choice("network", NETWORKS, MAML, "network"),
         Slider("steps", 0, MAML_STEPS, MAML_STEPS, "MAML's inner steps k"),
         Button("clear_all", "clear everything and draw your own", sets=lambda _: dict.fromkeys(PADS, BLANK)),

@@ -110,7 +110,7 @@ def picture(fig, show) -> None:
     note = "filled: queries normalised together\nhollow: one at a time,\nor running statistics\ngrey: published"
     panel.text(0.99, 0.03, note, transform=panel.transAxes, ha="right", fontsize=9, color=plots.QUIET)
     show.text(panel, 0.5, 0.5, lambda d: d.note, ha="center", transform=panel.transAxes)
-    show.title(panel, lambda d: f"{d.task}, {SPLITS[d.networks]}: {leader(d)}")
+    show.title(panel, verdict)
 
 
 def your_row(d) -> str:
@@ -137,14 +137,14 @@ def intervals(d, transductive: str, shift: float) -> np.ndarray:
     return np.stack([middle - half, np.minimum(middle + half, (0.9992, np.inf))], 1)
 
 
-def leader(d) -> str:
+def verdict(d) -> str:
     first = next(method for method in d.order if method != YOU)
-    return f"{first} leads" if any(d.ours.values()) else "not run"
+    return f"{d.task}, {SPLITS[d.networks]}: {first} leads" if any(d.ours.values()) else f"{d.task}: not run"
 
 
 def words(d) -> str:
     said = [
-        f"{method} {mean:.1f} +- {half:.1f}" + " (transductive)" * (transductive == "yes")
+        f"{method} {mean:.1f} \u00b1 {half:.1f}" + " (transductive)" * (transductive == "yes")
         for transductive, ours in d.ours.items()
         for method, (mean, half) in ours.items()
     ]
@@ -170,7 +170,7 @@ demo = declare(
     views={
         "after minutes": {"networks": "omniglot"},
         "twenty ways": {"task": "20-way 1-shot"},
-        "against people": {"task": "20-way 1-shot, one alphabet"},
+        "against people": {"networks": "omniglot", "task": "20-way 1-shot, one alphabet"},
         "the papers' recipes": {"networks": "papers"},
     },
 )

@@ -129,7 +129,7 @@ def words(d) -> str:
     if not d.line:
         return said + "This setting is not in the table on the right."
     mean, half = table()[d.line]
-    return said + f"In the table on the right, measured on Omniglot: {mean:.1f} % +- {half:.1f}."
+    return said + f"In the table on the right, measured on Omniglot: {mean:.1f} \u00b1 {half:.1f} %."
 
 
 demo = declare(

@@ -138,8 +138,10 @@ def picture(fig, show) -> None:
         panel.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
         panel.minorticks_off()
         show.level(panel, ZERO_PREDICTOR_MSE, "predicting zero", at=0.01)
-    show.level(left, "published", "published Reptile", at=0.35)
-    show.limits(right, x=lambda d: (0, 1.04 * (d.live or 1.0)))
+    show.level(left, "published")
+    until = lambda d: (0, 1.04 * (d.live or 1.0))
+    show.limits(right, x=until)
+    show.line(right, until, "published", **plots.REFERENCE, end="published Reptile")
     time_axis = right.xaxis.label
     show.also(lambda d: time_axis.set_text("seconds of training here" if d.live else "part of the time given"))
     for place, (m, text) in enumerate(NAMES.items()):
@@ -152,8 +154,8 @@ def picture(fig, show) -> None:
         show.points(left, at, on, **look | ring)
         times, rows = (lambda d, m=m: d.times[m]), (lambda d, m=m: d.curves[m])
         show.whiskers(right, times, rows, **look, end=text)
-    left.text(0.02, 0.02, "rings: the rates of the right panel", transform=left.transAxes, fontsize=9)
-    note = lambda d: "one run" if d.live else "whiskers: all of 8 seeds; off the top: diverged"
+    left.text(0.02, 0.02, "rings: the rates at right", transform=left.transAxes, fontsize=9)
+    note = lambda d: "one run" if d.live else "whiskers: all 8 seeds; off the top: diverged"
     show.text(right, 0.02, 0.02, note, transform=right.transAxes, fontsize=9)
     show.title(left, lambda d: "Each at its best outer rate" if not d.outer_lr else f"All at {d.outer_lr:g}")
     show.title(right, standing)

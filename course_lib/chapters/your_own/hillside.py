@@ -83,7 +83,8 @@ def picture(fig, show) -> None:
         show.image(panel, scaled, vmin=-1, vmax=1, cmap="cividis", extent=(-0.5, SIDE - 0.5, SIDE - 0.5, -0.5))
         look = {"color": plots.INK, "markerfacecolor": "white", "markersize": 5}
         show.points(panel, "at", **look)
-        show.title(panel, (lambda d, n=name: f"{GUESSES[n]}: {d.errors[n]:.2f}") if name in GUESSES else "The hillside")
+        title = (lambda d, n=name: f"{GUESSES[n]}: {d.errors[n]:.2f}") if name in GUESSES else "The hillside"
+        show.title(panel, title, fontsize=10.5)
     panels[0].set_xlabel("blue is low, yellow is high")
 
 
