@@ -133,6 +133,7 @@ class Demo:
         views: {name: {control: value}}: settings worth seeing, as buttons in the order of the story.
         play: the slider that the play button sweeps; the first one unless given.
         key: its name in links; that of the file it is declared in unless given.
+        typed: what makes it, before its settings in brackets; ``KEY.demo`` unless given.
         preset: where it opens instead of at the controls' defaults.
         hide: controls that the page does not show, as names or as in links: ``hide="phase,noise"``.
     """
@@ -150,11 +151,13 @@ class Demo:
         views: Mapping[str, Mapping[str, Any]] | None = None,
         play: str = "",
         key: str = "",
+        typed: str = "",
         preset: Mapping[str, Any] | None = None,
         hide: str | Sequence[str] = (),
     ):
         self.title, self.hint, self.size = title, hint, size
         self.key = key or compute.__module__.rpartition(".")[2]
+        self.typed = typed or f"{self.key}.demo"
         self.controls = {control.name: control for control in controls}
         if len(self.controls) < len(controls):
             raise ValueError(f"The controls of {title!r} need names of their own, got {[c.name for c in controls]}.")
@@ -182,7 +185,7 @@ class Demo:
         """What one types to open this demo where it stands now."""
         defaults = {name: control.default for name, control in self.controls.items()}
         changed = {name: value for name, value in self.values.items() if value != defaults[name]}
-        return f"{self.key}.demo({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+        return f"{self.typed}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     # Values, data, picture ----------------------------------------------------------------------------------
 

@@ -78,7 +78,8 @@ def demo(inner_loop: Callable, solved_head: Callable) -> Demo:
         Notches("lam", (0.01, 0.1, 1.0), 0.1, f"{lamda} of the solved head"),
         Button("seed", "other tasks, other weights"),
     ]
-    return Demo("Your own MAML, and the same with its head solved", controls, compute, picture, words, size=(7.6, 3.6))
+    look = {"size": (7.6, 3.6), "typed": "own_loop.demo(inner_loop_of_02, solved_head).set"}
+    return Demo("Your own MAML, and the same with its head solved", controls, compute, picture, words, **look)
 
 
 def picture(fig, show) -> None:

@@ -255,4 +255,5 @@ table_demo = declare(
     table_picture,
     table_words,
     size=(8.6, 4.0),
+    typed="why_not_match.table_demo",
 )

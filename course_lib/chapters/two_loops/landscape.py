@@ -156,7 +156,7 @@ def words(d) -> str:
     return (
         f"The mean query loss of {NUM_TASKS} tasks after k = {several(d.steps, 'step')} of rate {d.inner_lr:.2g} over "
         f"the plane of initial weights (phase, amplitude); its lowest point on the grid is {d.lowest:.2f}. After "
-        f"{several(len(d.paths['maml']) - 1, 'outer step')}: {'; '.join(ends)}."
+        f"{several(len(d.paths['maml']) - 1, 'outer step')} from ({d.theta[0]:.2f}, {d.theta[1]:.2f}): {'; '.join(ends)}."
     )
 
 

@@ -174,7 +174,8 @@ def watch(network: MLP, losses: list[float], inner_lr: float = 0.01) -> Demo:
         )
 
     controls = [Slider("steps", 0, 10, 1, "inner steps k"), Button("new_task", "another curve")]
-    return Demo("Your own network", controls, adapted, picture, in_words, size=(8.6, 3.2), key="your_network")
+    named = {"key": "your_network", "typed": "live_training.watch(network, losses).set"}
+    return Demo("Your own network", controls, adapted, picture, in_words, size=(8.6, 3.2), **named)
 
 
 def progress(d) -> str:

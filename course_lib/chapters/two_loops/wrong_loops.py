@@ -57,8 +57,9 @@ def errors(loop: Callable) -> Demo:
         told = [f"alpha {a:g}: length times {_list(lengths)}, cosine {_list(cosines)}" for a, lengths, cosines in rows]
         return f"The loop's meta-gradient against the library's for k = {STEPS}. {'; '.join(told)}."
 
-    title = f"{getattr(loop, '__name__', 'The loop').replace('_', ' ').capitalize()} against the library"
-    return Demo(title, [], lambda values: data, picture, words, size=(8.0, 2.7), key="wrong_loops")
+    name = getattr(loop, "__name__", "the_loop")
+    title, typed = f"{name.replace('_', ' ').capitalize()} against the library", f"wrong_loops.errors({name}).set"
+    return Demo(title, [], lambda values: data, picture, words, size=(8.0, 2.7), typed=typed)
 
 
 def _list(values: list[float]) -> str:

@@ -173,4 +173,5 @@ def cost_of(meta_gradient: Callable, inner_loop: Callable, num_tasks: int = 5) -
         rows = (f"{name}: {', '.join(f'{value:.2g}' for value in d.megabytes[name])} MB" for name in runs)
         return f"Bytes saved and time of one meta-gradient of {num_tasks} tasks for k = {steps}. {'; '.join(rows)}."
 
-    return Demo("What your own loop costs", [], lambda values: data, drawn, told, size=(9.2, 3.2), key="your_cost")
+    named = {"key": "your_cost", "typed": "k_memory.cost_of(maml, mine).set"}
+    return Demo("What your own loop costs", [], lambda values: data, drawn, told, size=(9.2, 3.2), **named)

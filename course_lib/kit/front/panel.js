@@ -93,10 +93,11 @@ function mount(root, source, place = IN_JUPYTER) {
   const play = declaration.play ? toggle("play", "demo-play", on => on ? start() : halt()) : null;
   const pin = declaration.pins ? toggle("pin", "demo-pin", to => tell({do: "pin", to})) : null;
   const large = toggle("large print", "demo-large-print", to => tell({do: "large", to}));
-  const tools = [
-    play, pin, stop, button("reset", "demo-reset", () => { halt(); highest = Infinity; tell({do: "reset"}); }),
-    button(place.link ? "copy link" : "copy setting", "demo-copy", copy), large,
-  ].filter(Boolean);
+  const settings = rows.length ? [
+    button("reset", "demo-reset", () => { halt(); highest = Infinity; tell({do: "reset"}); }),
+    button(place.link ? "copy link" : "copy setting", "demo-copy", copy),
+  ] : [];
+  const tools = [play, pin, stop, ...settings, large].filter(Boolean);
   play?.setAttribute("aria-description", `moves ${controls[declaration.play]?.label} to its end and back`);
   pin?.setAttribute("aria-description", "keeps the curve as it is now, to compare with");
 

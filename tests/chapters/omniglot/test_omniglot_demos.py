@@ -97,7 +97,9 @@ def test_rules_at_every_end_and_live_numbers_are_the_librarys(monkeypatch):
     monkeypatch.setattr(why_not_match, "MANY", 4)
     demo = why_not_match.demo()
     check(demo)
-    check(why_not_match.table_demo())
+    table = why_not_match.table_demo(question="transduction")
+    check(table)
+    assert eval(table.call, {"why_not_match": why_not_match}).start == table.start
     assert demo.alt.endswith("Changed: alpha 2.0 for 0.4.")
     assert "Changed" not in demo.set(inner_lr=dont_match.ALPHA).alt
     rules = why_not_match.USUAL["omniglot/r2d2"]

@@ -153,7 +153,11 @@ def test_the_default_run_learns():
 
 
 def test_a_reader_sees_their_own_network():
-    check(training.watch(MLP(seed=0), [5.0, 4.0, 3.0]))
+    network, losses = MLP(seed=0), [5.0, 4.0, 3.0]
+    watched = training.watch(network, losses)
+    check(watched)
+    call = watched.set(steps=3).call  # opens it where it stands, in the notebook that made it
+    assert eval(call, {"live_training": training, "network": network, "losses": losses}).values == watched.values
 
 
 def test_a_loop_of_ones_own_is_measured():
