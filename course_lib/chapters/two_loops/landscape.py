@@ -153,10 +153,11 @@ def words(d) -> str:
         f"{name} at ({d.paths[m][-1][0]:.2f}, {d.paths[m][-1][1]:.2f}) with {d.losses[m][-1]:.2f}"
         for m, name in plane.METHODS.items()
     ]
+    after = several(len(d.paths["maml"]) - 1, "outer step")
     return (
         f"The mean query loss of {NUM_TASKS} tasks after k = {several(d.steps, 'step')} of rate {d.inner_lr:.2g} over "
         f"the plane of initial weights (phase, amplitude); its lowest point on the grid is {d.lowest:.2f}. After "
-        f"{several(len(d.paths['maml']) - 1, 'outer step')} from ({d.theta[0]:.2f}, {d.theta[1]:.2f}): {'; '.join(ends)}."
+        f"{after} from ({d.theta[0]:.2f}, {d.theta[1]:.2f}): {'; '.join(ends)}."
     )
 
 
