@@ -1,8 +1,8 @@
 """Implicit MAML's meta-gradient beside that of the unrolled loop, as its spring stiffens, live in float64.
 
-Eight sinusoid tasks; for each lambda the proximal steps are taken, kept and differentiated; conjugate gradients then
-see no more of them than where they ended. The lowest curvature there says below which lambda the matrix
-I + H / lambda is not positive definite.
+Eight sinusoid tasks, once for each lambda, in one batch: the proximal steps are taken, kept and differentiated;
+conjugate gradients then see no more of them than where they ended. The lowest curvature there says below which lambda
+the matrix I + H / lambda is not positive definite.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from course_lib.algorithms import IMAML
 from course_lib.algorithms.implicit import moving
 from course_lib.analysis.curvature import Curvature
 from course_lib.analysis.memory import meta_gradient_bytes
-from course_lib.inner_loop import Params, adapt, per_task
+from course_lib.inner_loop import Params, adapt, per_task, predict, stack_params
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Notches, declare
 from course_lib.kit.words import several
@@ -29,7 +29,7 @@ from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks, TaskBatch
 
 STARTS = {"random": "random weights", "maml_k5": "MAML, trained"}
-LAMBDAS = np.logspace(-1, 3, 9)
+LAMBDAS = tuple(np.logspace(-1, 3, 9).tolist())
 STEPS, CG_STEPS = (1, 5, 20, 100), (0, 1, 5, 20)
 TASKS, SHOTS, INNER_LR = 8, 10, 0.01
 LANCZOS = 20  # products for the lowest curvature
@@ -41,7 +41,7 @@ class Unrolled(IMAML):
 
     def adapt(self, model: nn.Module, x: Tensor, y: Tensor, start: Params | None = None) -> Params:
         here = start = self.start(model, x, y) if start is None else start
-        pull = {name: self.lam * per_task(self.inner_lr, start[name]) for name in moving(start, self.only)}
+        pull = {name: per_task(self.lam * self.inner_lr, start[name]) for name in moving(start, self.only)}
         how = {"loss_fn": self.loss_fn, "steps": 1, "lr": self.inner_lr, "only": self.only}
         for _ in range(self.inner_steps):
             stepped = adapt(model, here, x, y, **how)
@@ -56,31 +56,44 @@ def problem(start: str, draw: int) -> tuple[MLP, TaskBatch]:
     return model.double(), batch.to(dtype=torch.float64)
 
 
-def flat(grads: Iterable[Tensor]) -> Tensor:
-    return torch.cat([g.flatten() for g in grads])
+def stacked(start: str, draw: int, lambdas: tuple[float, ...]) -> tuple[MLP, TaskBatch, Tensor]:
+    """The network, its tasks once for each lambda, and the lambda of each [L T]."""
+    model, batch = problem(start, draw)
+    each = torch.tensor(lambdas, dtype=torch.float64).repeat_interleave(TASKS)
+    return model, batch[torch.arange(TASKS).repeat(len(lambdas))], each
+
+
+def meta_gradients(learner: IMAML, model: MLP, batch: TaskBatch) -> tuple[Tensor, Params]:
+    """The meta-gradient with each lambda [L, P], and where the tasks' inner loops ended."""
+    start = stack_params(model, len(batch))
+    adapted = learner.adapt(model, batch.support_x, batch.support_y, start)
+    losses = mse(predict(model, adapted, batch.query_x), batch.query_y)  # [L T]
+    grads = torch.autograd.grad(losses.sum(), list(start.values()))
+    grads = torch.cat([g.flatten(1) for g in grads], 1)  # [L T, P]
+    return grads.unflatten(0, (-1, TASKS)).mean(1), {name: p.detach() for name, p in adapted.items()}
 
 
 @lru_cache(maxsize=None)
-def unrolled(start: str, steps: int, lam: float, draw: int) -> tuple[Tensor, Params, float]:
-    """The meta-gradient of the unrolled loop [P], where its tasks ended, and the lowest of their curvatures there."""
-    model, batch = problem(start, draw)
-    visit = Unrolled(steps, INNER_LR, lam).visit(model, batch)
-    grads = torch.autograd.grad(visit.losses.mean(), tuple(model.parameters()))
-    end = {name: p.detach() for name, p in visit.adapted.items()}
-    lowest = Curvature(model, end, batch.support_x, batch.support_y, mse).extreme_eigenvalues(LANCZOS)[0].min()
-    return flat(grads), end, float(lowest)
+def unrolled(start: str, steps: int, draw: int, lambdas: tuple = LAMBDAS) -> tuple[Tensor, Params, np.ndarray]:
+    """For each lambda the meta-gradient of the unrolled loop [L, P], its ends, and the lowest curvature there [L]."""
+    model, batch, each = stacked(start, draw, lambdas)
+    learner = Unrolled(steps, INNER_LR)
+    learner.lam = each
+    grads, ends = meta_gradients(learner, model, batch)
+    lowest = Curvature(model, ends, batch.support_x, batch.support_y, mse).extreme_eigenvalues(LANCZOS)[0]
+    return grads, ends, lowest.view(-1, TASKS).amin(1).numpy()
 
 
 @lru_cache(maxsize=None)
-def cosine(start: str, steps: int, cg_steps: int, lam: float, draw: int) -> float:
-    """Between the implicit meta-gradient and the unrolled one, at the end of the same inner loop."""
-    model, batch = problem(start, draw)
-    whole, end, _ = unrolled(start, steps, lam, draw)
-    learner = IMAML(steps, INNER_LR, lam, cg_steps)
-    learner.descend = lambda *_: end
+def cosines(start: str, steps: int, cg_steps: int, draw: int, lambdas: tuple = LAMBDAS) -> np.ndarray:
+    """Between the implicit meta-gradient and the unrolled one, of the same inner loop, for each lambda [L]."""
+    model, batch, each = stacked(start, draw, lambdas)
+    exact, ends, _ = unrolled(start, steps, draw, lambdas)
+    learner = IMAML(steps, INNER_LR, cg_steps=cg_steps)
+    learner.lam = each[:, None]
+    learner.descend = lambda *_: ends
     learner.warned = True  # where the matrix is not positive definite the picture says so
-    implicit = flat(learner.meta_gradient(model, batch)[0].values())
-    return float(torch.cosine_similarity(implicit, whole, 0))
+    return torch.cosine_similarity(meta_gradients(learner, model, batch)[0], exact, 1).numpy()
 
 
 @lru_cache(maxsize=1)
@@ -94,11 +107,10 @@ def bytes_kept() -> dict[str, np.ndarray]:
 def compute(values: SimpleNamespace) -> dict:
     """The cosines against lambda, with and without conjugate gradients, and where the matrix fails."""
     at = values.start, values.steps
-    lowest = [unrolled(*at, float(lam), values.draw)[-1] for lam in LAMBDAS]
-    curve = lambda cg: np.array([cosine(*at, cg, float(lam), values.draw) for lam in LAMBDAS])
-    fails = [lam for lam, low in zip(LAMBDAS, lowest) if lam <= -low]
-    fails = max(fails, default=LAMBDAS[0])
-    return {"implicit": curve(values.cg_steps), "first": curve(0), "fails": fails} | bytes_kept()
+    lowest = unrolled(*at, values.draw)[2]
+    fails = max((lam for lam, low in zip(LAMBDAS, lowest) if lam <= -low), default=LAMBDAS[0])
+    implicit, first = (cosines(*at, products, values.draw) for products in (values.cg_steps, 0))
+    return {"implicit": implicit, "first": first, "fails": fails} | bytes_kept()
 
 
 def picture(fig, show) -> None:
@@ -126,13 +138,13 @@ def fails(d) -> str:
 
 
 def verdict(d) -> str:
-    bad = LAMBDAS[~(d.implicit >= 0.99)]
+    bad = [lam for lam, cosine in zip(LAMBDAS, d.implicit) if not cosine >= 0.99]
     lam = "\N{GREEK SMALL LETTER LAMDA}"
     if not len(bad):
         return f"k = {d.steps}, {several(d.cg_steps, 'product')}: right for every {lam} here"
     if bad[-1] == LAMBDAS[-1]:
         return f"k = {d.steps}, {several(d.cg_steps, 'product')}: never over 0.99"
-    first = LAMBDAS[LAMBDAS > bad[-1]][0]
+    first = LAMBDAS[LAMBDAS.index(bad[-1]) + 1]
     return f"k = {d.steps}, {several(d.cg_steps, 'product')}: over 0.99 from {lam} = {float(f'{first:.2g}'):g}"
 
 
