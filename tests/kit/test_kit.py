@@ -12,6 +12,7 @@ from PIL import Image
 from course_lib.kit.controls import Button, Choice, Notches, Several, Slider, Switch
 from course_lib.kit.corners import check, corners_of
 from course_lib.kit.demo import Demo, NonFiniteError
+from course_lib.kit.growing import Growing
 from tests.browser import sine_demo
 
 
@@ -210,3 +211,15 @@ def test_the_page_is_told_every_control(demo):
             assert told[name]["texts"][demo.panel.state["at"][name]] == demo.panel.state["texts"][name]
     assert isinstance(demo.controls["reference"], Switch) and demo.panel.state["at"]["reference"] == 1
     assert isinstance(demo.controls["show"], Several) and demo.panel.state["at"]["show"] == [0, 1]
+
+
+def test_a_training_that_fails_says_so_each_time_it_is_asked():
+    def numbers():
+        yield 1.0
+        raise ValueError("the student's loop")
+
+    training = Growing(numbers())
+    assert training.upto(1).tolist() == [1.0] and training.reached(3) == 1
+    for _ in range(2):
+        with pytest.raises(ValueError, match="the student's loop"):
+            training.upto(3)

@@ -139,7 +139,7 @@ def more_points_want_more_penalty(draw: int):
 @claim("After 300 outer steps the loop with a solved head is at less than half the loss of the stepped one", draws=8)
 def solving_pays_at_once(draw: int):
     """Notebook 02's own loop, k = 1 and k = 5, against lambda = 0.1; the median of the last 25 outer steps."""
-    from_loop = lambda adapt: own_loop.end({"run": [*own_loop.train(adapt, draw)][-1]}, "run")
+    from_loop = lambda adapt: own_loop.end({"run": [*own_loop.train(adapt, draw)]}, "run")
     one, five = (from_loop(lambda m, p, x, y, k=k: step(m, p, x, y, k)) for k in (1, 5))
     solved = from_loop(lambda m, p, x, y: solutions.solved_head(m, p, x, y, 0.1))
     return solved < 0.5 * min(one, five), {"one": one, "five": five, "solved": solved}

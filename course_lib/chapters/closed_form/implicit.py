@@ -7,7 +7,6 @@ the matrix I + H / lambda is not positive definite.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from types import SimpleNamespace
 

@@ -16,11 +16,12 @@ from torch.func import functional_call
 
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Demo, Notches
+from course_lib.kit.growing import Growing, race
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 
 ITERATIONS, META_BATCH, INNER_LR, OUTER_LR = 300, 5, 0.01, 3e-3
-LOOK_EVERY, WINDOW = 20, 25  # outer steps between pictures, and of the running median
+LOOK_EVERY, WINDOW = 10, 25  # outer steps between pictures, and of the running median
 TASKS = SinusoidTasks(shots=10, queries=10)
 NAMES = {"stepped": "your MAML", "solved": "its head\nsolved"}
 ZERO = 4.25  # what predicting zero costs
@@ -29,12 +30,12 @@ LIMITS = (0.005, 20)
 Loop = Callable[[MLP, dict, Tensor, Tensor], dict]  # (model, params, x, y) of one task -> its adapted params
 
 
-def train(adapt: Loop, seed: int) -> Iterator[list[float]]:
-    """The query losses of all outer steps so far, every few of them."""
+def train(adapt: Loop, seed: int) -> Iterator[float]:
+    """The query loss at each outer step."""
     model, generator = MLP(seed=seed), torch.Generator().manual_seed(seed)
     theta = dict(model.named_parameters())
-    updates, losses = torch.optim.Adam(theta.values(), OUTER_LR), []
-    for step in range(1, ITERATIONS + 1):
+    updates = torch.optim.Adam(theta.values(), OUTER_LR)
+    for _ in range(ITERATIONS):
         batch, of_tasks = TASKS.sample(META_BATCH, generator=generator), []
         for x, y, query_x, query_y in zip(batch.support_x, batch.support_y, batch.query_x, batch.query_y):
             adapted = adapt(model, theta, x, y)
@@ -43,12 +44,10 @@ def train(adapt: Loop, seed: int) -> Iterator[list[float]]:
         updates.zero_grad()
         loss.backward()
         updates.step()
-        losses.append(loss.item())
-        if step % LOOK_EVERY == 0:
-            yield losses
+        yield loss.item()
 
 
-def running_median(losses: list[float]) -> np.ndarray:
+def running_median(losses: np.ndarray) -> np.ndarray:
     return np.array([np.median(losses[max(0, i - WINDOW + 1) : i + 1]) for i in range(len(losses))])
 
 
@@ -56,9 +55,8 @@ def demo(inner_loop: Callable, solved_head: Callable) -> Demo:
     """Train with ``inner_loop(model, params, x, y, steps, inner_lr)``; ``solved_head(model, params, x, y, lam)``."""
 
     @lru_cache(maxsize=None)
-    def finished(name: str, setting: float, seed: int) -> list[float]:
-        *_, losses = train(loops(setting)[name], seed)
-        return losses
+    def training(name: str, setting: float, seed: int) -> Growing:
+        return Growing(train(loops(setting)[name], seed))
 
     def loops(setting: float) -> dict[str, Loop]:
         return {
@@ -66,11 +64,10 @@ def demo(inner_loop: Callable, solved_head: Callable) -> Demo:
             "solved": lambda model, params, x, y: solved_head(model, params, x, y, setting),
         }
 
-    def compute(values: SimpleNamespace) -> dict:
-        return {
-            "stepped": finished("stepped", values.steps, values.seed),
-            "solved": finished("solved", values.lam, values.seed),
-        }
+    def compute(values: SimpleNamespace) -> Iterator[dict]:
+        settings = {"stepped": values.steps, "solved": values.lam}
+        runs = {name: training(name, setting, values.seed) for name, setting in settings.items()}
+        yield from race(runs, ITERATIONS, LOOK_EVERY)
 
     lamda = "\N{GREEK SMALL LETTER LAMDA}"
     controls = [
@@ -87,7 +84,7 @@ def picture(fig, show) -> None:
     panel.set(yscale="log", xlim=(0, ITERATIONS), ylim=LIMITS, xlabel="outer step", ylabel="query loss")
     panel.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
     show.level(panel, ZERO, "predicting zero")
-    at = np.arange(1, ITERATIONS + 1)
+    at = lambda d: np.arange(1, d.at + 1)
     for name, method in {"stepped": "maml", "solved": "ridge"}.items():
         color = plots.METHODS[method]["color"]
         show.line(panel, at, lambda d, n=name: np.clip(d[n], *LIMITS), color=color, linewidth=0.7, alpha=0.4)
@@ -95,7 +92,7 @@ def picture(fig, show) -> None:
         show.line(panel, at, middle, color=color, linestyle="-", linewidth=2.6, end=NAMES[name])
     show.title(
         panel,
-        lambda d: f"After {ITERATIONS} outer steps: {end(d, 'stepped'):.2g} stepped, {end(d, 'solved'):.2g} solved",
+        lambda d: f"After {d.at} outer steps: {end(d, 'stepped'):.2g} stepped, {end(d, 'solved'):.2g} solved",
     )
 
 
@@ -106,6 +103,6 @@ def end(d, name: str) -> float:
 
 def words(d) -> str:
     return (
-        f"Query loss over {ITERATIONS} outer steps of {META_BATCH} sinusoids; in the last {WINDOW} of them the median "
+        f"Query loss over {d.at} outer steps of {META_BATCH} sinusoids; in the last {WINDOW} of them the median "
         f"is {end(d, 'stepped'):.2g} for the stepped loop (k = {d.steps}), {end(d, 'solved'):.2g} with the head solved."
     )

@@ -5,6 +5,7 @@ Computed live, k = 5, Adam 1e-3, 25 tasks a step, from random weights.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -15,42 +16,44 @@ from course_lib.algorithms import MAML
 from course_lib.analysis.unrolling import clip
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Notches, declare
+from course_lib.kit.growing import Growing, race
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 from course_lib.training import adam
 
 STEPS, ITERATIONS, META_BATCH, CALM_LR, WINDOW = 5, 120, 25, 0.01, 20
+LOOK_EVERY = 10  # outer steps between two pictures
 RATES, NORMS = [0.01, 0.022, 0.047, 0.1], [1.0, 10.0, 100.0]
 HIGHEST = 12.0  # loss shown
 
 
-@lru_cache(maxsize=128)
-def train(inner_lr: float, max_norm: float | None, seed: int) -> np.ndarray:
-    """Meta-losses, until the training ends or the gradient is no number any more."""
+def train(inner_lr: float, max_norm: float | None, seed: int) -> Iterator[float]:
+    """Meta-losses, until the gradient is no number any more."""
     model, learner, tasks = MLP(seed=seed), MAML(STEPS, inner_lr), SinusoidTasks()
-    generator, optimizer, losses = torch.Generator().manual_seed(seed), adam(model.parameters(), 1e-3), []
-    for _ in range(ITERATIONS):
+    generator, optimizer = torch.Generator().manual_seed(seed), adam(model.parameters(), 1e-3)
+    while True:
         grads, info = learner.meta_gradient(model, tasks.sample(META_BATCH, generator=generator))
         flat = torch.cat([grads[name].flatten() for name, _ in model.named_parameters()])  # [P]
         if not flat.isfinite().all():
-            break
+            return
         flat = flat if max_norm is None else clip(flat, max_norm)
         for p, g in zip(model.parameters(), flat.split([p.numel() for p in model.parameters()])):
             p.grad = g.view_as(p)
         optimizer.step()
-        losses.append(info["loss"].item())
-    return np.array(losses)
+        yield info["loss"].item()
 
 
-def compute(values: SimpleNamespace) -> dict:
-    """Losses of the three trainings."""
-    seed = values.new_seed
-    return {
-        "calm": train(CALM_LR, None, seed),
-        "plain": train(values.inner_lr, None, seed),
-        "clipped": train(values.inner_lr, values.max_norm, seed),
-    }
+@lru_cache(maxsize=128)
+def training(inner_lr: float, max_norm: float | None, seed: int) -> Growing:
+    return Growing(train(inner_lr, max_norm, seed))
+
+
+def compute(values: SimpleNamespace) -> Iterator[dict]:
+    """Losses of the three trainings, as they go."""
+    each = {"calm": (CALM_LR, None), "plain": (values.inner_lr, None), "clipped": (values.inner_lr, values.max_norm)}
+    runs = {name: training(*how, values.new_seed) for name, how in each.items()}
+    yield from race(runs, ITERATIONS, LOOK_EVERY)
 
 
 def smooth(losses: np.ndarray) -> np.ndarray:
@@ -75,7 +78,7 @@ def picture(fig, show) -> None:
         end = None if name == "plain" else words_  # it ends where other lines are
         show.line(axes, steps, curve, color=color, linestyle=dash, linewidth=2.4, end=end)
     at = lambda d: (len(d.plain), min(smooth(d.plain)[-1], HIGHEST) if len(d.plain) else 0.0)
-    died = lambda d: len(d.plain) < ITERATIONS
+    died = lambda d: len(d.plain) < d.at
     look = {"color": plots.ORANGE, "marker": "X", "markersize": 11, "shown": died}
     show.points(axes, lambda d: np.array([at(d)]), **look)
     below = lambda d: 0.8 if not len(d.plain) else max(at(d)[1] - 1.8, 0.8)
@@ -85,16 +88,20 @@ def picture(fig, show) -> None:
 
 
 def headline(d) -> str:
-    if len(d.plain) < ITERATIONS:
+    if len(d.plain) < d.at:
         return f"α = {d.inner_lr:g}: dead after {len(d.plain)} updates without clipping"
-    return f"α = {d.inner_lr:g}: alive without clipping"
+    return f"α = {d.inner_lr:g}: alive without clipping{so_far(d)}"
+
+
+def so_far(d) -> str:
+    return f" after {d.at} updates" if d.at < ITERATIONS else ""
 
 
 def words(d) -> str:
     last = {name: smooth(d[name])[-1] if len(d[name]) else float("nan") for name in ("calm", "clipped", "plain")}
     return (
-        f"MAML with k = {STEPS}: at alpha = {CALM_LR:g} the loss ends at {last['calm']:.2f}; at {d.inner_lr:g} clipped "
-        f"to {d.max_norm:g} at {last['clipped']:.2f} after {len(d.clipped)} updates; {headline(d)}. "
+        f"MAML with k = {STEPS}: at alpha = {CALM_LR:g} the loss ends at {last['calm']:.2f}{so_far(d)}; at "
+        f"{d.inner_lr:g} clipped to {d.max_norm:g} at {last['clipped']:.2f} after {len(d.clipped)} updates; {headline(d)}. "
         f"Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
     )
 

@@ -45,7 +45,6 @@ def one_thread():
 def test_every_corner(module, monkeypatch):
     monkeypatch.setattr(clipped_training, "ITERATIONS", 12)
     check(module.demo())
-    clipped_training.train.cache_clear()
 
 
 def test_a_readers_own_loop_is_measured():
