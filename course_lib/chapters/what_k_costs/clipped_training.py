@@ -101,7 +101,8 @@ def words(d) -> str:
     last = {name: smooth(d[name])[-1] if len(d[name]) else float("nan") for name in ("calm", "clipped", "plain")}
     return (
         f"MAML with k = {STEPS}: at alpha = {CALM_LR:g} the loss ends at {last['calm']:.2f}{so_far(d)}; at "
-        f"{d.inner_lr:g} clipped to {d.max_norm:g} at {last['clipped']:.2f} after {len(d.clipped)} updates; {headline(d)}. "
+        f"{d.inner_lr:g} clipped to {d.max_norm:g} at {last['clipped']:.2f} after {len(d.clipped)} updates; "
+        f"{headline(d)}. "
         f"Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
     )
 
