@@ -140,6 +140,10 @@ def test_search_dark_and_phone(open_page):
     assert page.locator("#found a").count() > 0
     page.locator("#theme").click()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 23, 26)"
+    page.emulate_media(media="print")  # on white paper, whatever the screen shows
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    filters = "places => places.map(place => getComputedStyle(place).filter)"
+    assert set(page.locator(".course-demo, .code, img").evaluate_all(filters)) == {"none"}
 
 
 def test_the_network_in_the_page_says_what_pytorch_says(open_page):
