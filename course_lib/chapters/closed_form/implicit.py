@@ -114,12 +114,11 @@ def compute(values: SimpleNamespace) -> dict:
 
 def picture(fig, show) -> None:
     left, right = fig.subplots(1, 2, width_ratios=(1.6, 1))
-    left.set(xscale="log", xlim=(0.9 * LAMBDAS[0], 1.1 * LAMBDAS[-1]), ylim=(-0.05, 1.05))
-    left.set(
-        xlabel="\N{GREEK SMALL LETTER LAMDA}, the stiffness of the spring", ylabel="cosine to the unrolled gradient"
-    )
-    show.band(left, lambda d: np.array([LAMBDAS[0], d.fails]), 0, 1, color=plots.ORANGE, alpha=0.12)
-    show.text(left, LAMBDAS[0] * 1.15, 0.02, fails, fontsize=9, color=plots.ORANGE, va="bottom", bbox=plots.BOXED)
+    left.set(xscale="log", xlim=(0.9 * LAMBDAS[0], 1.1 * LAMBDAS[-1]), ylim=(-0.05, 1.32))
+    left.set(xlabel="\N{GREEK SMALL LETTER LAMDA}, the stiffness of the spring", yticks=[0, 0.2, 0.4, 0.6, 0.8, 1])
+    left.set(ylabel="cosine to the unrolled gradient")
+    show.band(left, lambda d: np.array([LAMBDAS[0], d.fails]), -0.05, 1.32, color=plots.ORANGE, alpha=0.12)
+    show.text(left, LAMBDAS[0] * 1.15, 1.06, fails, fontsize=9, color=plots.ORANGE, va="bottom")
     show.line(left, LAMBDAS, "first", **plots.METHODS["fomaml"], end="first order")
     show.line(left, LAMBDAS, "implicit", color=plots.BLUE, marker="o", linestyle="-", end="implicit", pin=True)
     show.title(left, verdict)
