@@ -39,14 +39,15 @@ What to know:
 
 * ``show`` has line, points, paths, scatter, arrows, level, mark, band, bars, image, title, text, limits, series,
   handle and also: see ``course_lib.kit.show``. What it moves is drawn over saved pixels (a few ms); a new limit or
-  tick redraws all (about 60 ms), so fix limits, or step them with ``plots.nice_ceiling``.
+  tick redraws all (about 30 ms), so fix limits, or step them with ``plots.nice_ceiling``.
 * Words stand at the lines' ends (``end=``), on reference lines (``show.level``), in regions (``plots.name_region``): no
   legend. The title is the sentence to take away.
 * NaN or infinity in the data is shown as words, naming the entries, with your ``hint``; the old picture stays, dimmed.
   Entries that may diverge as part of the story are named in ``may_diverge=("losses",)``.
 * A long computation is a generator: ``yield`` a data dict every 50 ms or so and each is a frame; any new change, or
   the stop button, ends it at the next frame. Start it with ``Run("train", "train MAML live")``: ``values.train`` is
-  True for the computation that the press started and False in all others (yield the initial picture then).
+  True for the computation that the press started and False in all others (yield the initial picture then). A training
+  that a slider chooses is kept as far as it came: ``course_lib.kit.growing``.
 * ``show.handle(axes, x, y, moves=...)`` makes points that are dragged or clicked, and moves the controls named.
 * ``Several("methods", METHODS)`` hides one by one: ``shown=lambda d: "maml" in d.methods``.
 * compute and picture run in a thread beside the kernel's, so that a demo answers while a cell runs: neither may set

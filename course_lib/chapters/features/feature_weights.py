@@ -53,7 +53,7 @@ def kept(kind: str, num_tasks: int, rank: int, draw: int = 0) -> Tensor:
 
 @lru_cache(maxsize=256)
 def median_errors(kind: str, num_tasks: int, points: int, noisy: bool, draw: int = 0) -> Tensor:
-    """The exact expected error for each of RANKS, median over fifteen sets of points [16]; some 60 ms."""
+    """The exact expected error for each of RANKS, median over fifteen sets of points [16]; some 20 ms."""
     g = torch.Generator().manual_seed(2 + 100 * draw)
     x = pi * (2 * torch.rand(DRAWS, MAX_POINTS, generator=g, dtype=fourier.FLOAT) - 1)[:, :points]  # [15, S]
     family = fourier.FourierFamily(SPECTRUM, NOISE if noisy else 0.0)

@@ -53,7 +53,7 @@ def fits(at: Coordinates, shots: int, rank: int, draw: int = 0) -> Tensor:
 
 
 def median_errors(at: Coordinates, shots: int, draw: int = 0) -> Tensor:
-    """Median held-out error for each of RANKS [22]; about a tenth of a second."""
+    """Median held-out error for each of RANKS [22]; some 10 ms."""
     _, truth = setup.test_tasks(NUM_TASKS, MOST_SHOTS, draw)
     errors = [(fits(at, shots, rank, draw) - truth).square().mean(-1).median() for rank in RANKS]
     return torch.stack(errors)
