@@ -1,7 +1,8 @@
 """Agg's canvas, which remembers how words look: to set them anew each time is half of what a moved artist costs.
 
 Matplotlib 3.11 finds the places of a text's letters and renders every letter again at each drawing. Here a renderer
-keeps the places, and all share what a letter looks like at a part of a pixel. The pixels are Matplotlib's own.
+keeps the places, and all share what a letter looks like at a part of a pixel. The pixels are Matplotlib's own: that is
+tried once, and where they are not, words are drawn as they always were.
 """
 
 from __future__ import annotations
@@ -14,30 +15,47 @@ from typing import Any
 import numpy as np
 from matplotlib.backends import backend_agg
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
-from matplotlib.font_manager import get_font
+from matplotlib.font_manager import FontProperties, get_font
 
 PLACED = 1000  # texts whose letters' places a renderer keeps
 
 
 class Canvas(FigureCanvasAgg):
-    """A canvas that draws with ``Renderer``."""
+    """A canvas that draws with ``Renderer``, if this Matplotlib lets it."""
 
-    def get_renderer(self) -> Renderer:
+    def get_renderer(self) -> RendererAgg:
+        if not remembers():
+            return super().get_renderer()
         key = *self.get_width_height(physical=True), self.figure.dpi
         if self._lastKey != key:
             self.renderer, self._lastKey = Renderer(*key), key
         return self.renderer
 
 
+@lru_cache(maxsize=1)
+def remembers() -> bool:
+    """Whether words from memory are this Matplotlib's. 3.10 sets a text in one go; a later one may do it otherwise."""
+    pictures = []
+    for kind in (RendererAgg, Renderer):
+        renderer, look = kind(80, 30, 100.0), FontProperties(size=12)
+        for at, words in ((2.3, "Ag"), (40.7, "$A_g$")):
+            try:
+                renderer.draw_text(renderer.new_gc(), at, 20.6, words, look, 10, ismath="$" in words)
+            except (AttributeError, TypeError, ValueError):  # a part is not there or takes something else
+                return False
+        pictures.append(np.array(renderer.buffer_rgba()))
+    return bool(pictures[0].any()) and np.array_equal(*pictures)
+
+
 class Renderer(RendererAgg):
-    """Agg's renderer with a memory for words. Matplotlib 3.10, which sets a text in one go, does as it always did."""
+    """Agg's renderer with a memory for words."""
 
     def __init__(self, width: int, height: int, dpi: float):
         super().__init__(width, height, dpi)
         self._placed: dict[tuple, list] = {}
 
     def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None) -> None:
-        if ismath or not hasattr(RendererAgg, "_draw_text_glyphs_and_boxes"):
+        if ismath:
             return super().draw_text(gc, x, y, s, prop, angle, ismath, mtext)
         flags = backend_agg.get_hinting_flag()
         features, language = (mtext.get_fontfeatures(), mtext.get_language()) if mtext is not None else (None, None)

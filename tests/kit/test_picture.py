@@ -7,12 +7,12 @@ import io
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from course_lib.kit import plots
+from course_lib.kit import canvas, plots
 from course_lib.kit.canvas import Canvas
 from course_lib.kit.demo import Demo
 from course_lib.kit.picture import Picture, encode_png
@@ -47,19 +47,44 @@ WORDS = {
 @pytest.mark.parametrize("look", WORDS.values(), ids=WORDS.keys())
 def test_words_look_as_matplotlib_draws_them(look):
     drawn = {}
-    for canvas in (FigureCanvasAgg, Canvas):
+    for kind in (FigureCanvasAgg, Canvas):
         figure = Figure(figsize=(3, 2), dpi=113)
         text, pictures = figure.text(0, 0, **look), []
         for x, y in ((0.3, 0.4), (0.301, 0.403), (0.3, 0.4), (-0.01, 0.98)):  # parts of a pixel; anew; beyond the edge
             text.set_position((x, y))
-            kept = figure.canvas if type(figure.canvas) is canvas else canvas(figure)
+            kept = figure.canvas if type(figure.canvas) is kind else kind(figure)
             kept.draw()
             pictures.append(np.array(kept.buffer_rgba()))
-        drawn[canvas] = pictures
+        drawn[kind] = pictures
     ours, theirs = drawn[Canvas], drawn[FigureCanvasAgg]
-    assert not np.array_equal(ours[0], ours[1]) and np.array_equal(ours[0], ours[2])
+    assert np.array_equal(ours[0], ours[2])
+    assert not np.array_equal(ours[0], ours[1]) or not canvas.remembers()  # 3.10 sets mathematics on whole pixels
     for mine, other in zip(ours, theirs, strict=True):
         assert np.array_equal(mine, other)
+
+
+@pytest.mark.parametrize("change", ["pixels", "arguments"])
+def test_where_matplotlib_draws_words_another_way_they_are_drawn_that_way(monkeypatch, change):
+    ours = canvas.letter
+
+    def changed(*given):
+        if change == "arguments":
+            raise TypeError("takes another argument")
+        ink, left, low = ours(*given)
+        return ink, left + 1, low
+
+    figure = Figure(figsize=(3, 2))
+    figure.text(0.3, 0.4, "words")
+    FigureCanvasAgg(figure).draw()
+    plain = np.array(figure.canvas.buffer_rgba())
+    canvas.remembers.cache_clear()
+    try:
+        monkeypatch.setattr(canvas, "letter", changed)
+        Canvas(figure).draw()
+        assert np.array_equal(figure.canvas.buffer_rgba(), plain)
+        assert type(figure.canvas.get_renderer()) is RendererAgg
+    finally:
+        canvas.remembers.cache_clear()
 
 
 CHANGES_OF_THE_BACKGROUND = {
@@ -174,7 +199,8 @@ def test_a_matplotlibrc_that_asks_for_latex_is_no_matter():
 def test_svg_has_the_words_and_leaves_the_live_picture_as_it_was(demo):
     before = demo.render(steps=20)
     svg = demo.picture.svg()
-    assert svg.startswith("<?xml") and "predicting zero" in svg and svg == demo.picture.svg()
+    assert svg.startswith("<?xml") and "predicting zero" in svg
+    assert svg == demo.picture.svg() or mpl.__version_info__ < (3, 11)  # which numbers what it cuts off by chance
     demo.picture.paint()
     assert demo.png == before
 
