@@ -14,7 +14,7 @@ def test_a_meta_step_is_followed_to_its_end():
 
 
 def test_a_function_counts_once_and_a_comprehension_with_its_function():
-    assert count.functions_passed(lambda: [count.room(file) for file in count.lines()]) == []  # not of course_lib
+    assert count.functions_passed(lambda: [count.room(name) for name in "ab"]) == []  # not of course_lib
     passed = count.functions_passed(lambda: [count.MLP(seed=0) for _ in range(2)])
     assert passed[0] == ("models.py", "MLP.__init__") and len(passed) == len(set(passed))
 

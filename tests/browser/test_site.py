@@ -31,7 +31,7 @@ FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("site")
-    assert site.main([str(out), "--only", *CHAPTERS]) == 0
+    assert site.main([str(out), "--jobs", "1", "--only", *CHAPTERS]) == 0
     return out
 
 

@@ -24,7 +24,7 @@ demo
 """
 LOOPING = """
 import matplotlib.pyplot as plt, torch
-sizes, until = set(), time.time() + 4
+sizes, until = set(), time.time() + 3
 while time.time() < until:
     with plt.rc_context({"font.size": 23, "text.usetex": False, "font.family": "serif", "lines.linewidth": 9}):
         plt.figure().subplots().plot([1, 2]); plt.close(); sizes.add(mpl.rcParams["font.size"])
