@@ -116,10 +116,10 @@ def ridge_so_far(z: Tensor, y: Tensor, penalty: float) -> Tensor:
     z [T, V, S, D + 1] has the column of ones, y [T, V, S, 1]. In float64, since sums of a few points say little.
     """
     gram, right, heads = penalty * torch.eye(z.shape[-1], dtype=torch.float64), 0, []
-    for z, y in zip(z.double().unbind(1), y.double().unbind(1)):
-        gram, right = gram + z.mT @ z, right + z.mT @ y  # [T, D + 1, D + 1], [T, D + 1, 1]
+    for z_now, y_now in zip(z.double().unbind(1), y.double().unbind(1)):
+        gram, right = gram + z_now.mT @ z_now, right + z_now.mT @ y_now  # [T, D + 1, D + 1], [T, D + 1, 1]
         heads.append(torch.cholesky_solve(right, torch.linalg.cholesky(gram)))
-    return torch.stack(heads, 1).float()
+    return torch.stack(heads, 1).to(z)
 
 
 def error_of(w: Tensor, data: dict[str, Tensor]) -> Tensor:

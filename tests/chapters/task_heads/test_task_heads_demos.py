@@ -151,6 +151,19 @@ def test_walking_among_the_residuals_is_gradient_descent():
         torch.testing.assert_close(visits.walk(ones, y, w, 0.05, 7, ones @ ones.mT), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_ridge_head_by_running_sums_is_that_of_all_points_so_far(dtype):
+    data = visits.visits("maml", 5, 0)
+    z, y = data["z"].to(dtype), data["y"][..., None].to(dtype)
+    every = visits.ridge_so_far(z, y, 0.1)
+    assert every.dtype == dtype
+    for number in (1, 4):
+        points = z[:, :number, :, :-1].flatten(1, 2).double(), y[:, :number].flatten(1, 2).double()
+        weight, bias = ridge_head(*points, 0.1)
+        expected = torch.cat([weight.mT, bias[..., None]], 1).to(dtype)
+        torch.testing.assert_close(every[:, number - 1], expected, rtol=1e-5, atol=1e-5)
+
+
 def test_a_remembered_head_goes_below_a_ridge_head_on_one_visit():
     errors = visits.compute(defaults(visits))["errors"]
     assert errors["fresh"][9] > 5 * errors["kept"][9]
