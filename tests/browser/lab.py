@@ -287,7 +287,7 @@ class LiveDemo:
             time.sleep(0.05)
 
     def settled(self, pause: float = 0.25, patience: float = 90.0) -> str:
-        """The picture once every answer has come and none has for ``pause`` seconds."""
+        """The picture once it has the size of its room, every answer has come and none has for ``pause`` seconds."""
         still = self.box.evaluate(
             """async (box, [pause, patience]) => {
             const image = box.querySelector("img.demo-picture"), begun = performance.now();
@@ -295,7 +295,8 @@ class LiveDemo:
             while (performance.now() - since < pause) {
                 if (performance.now() - begun > patience) return false;
                 await new Promise(done => setTimeout(done, 20));
-                if (box.dataset.pending === "true" || box.querySelector(".demo-stop:enabled") || image.src !== last)
+                const busy = box.dataset.pending === "true" || box.querySelector(".demo-stop:enabled");
+                if (busy || !image.parentNode.style.width || image.src !== last)
                     [last, since] = [image.src, performance.now()];
             }
             return true; }""",
