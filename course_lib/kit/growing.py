@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from threading import Lock
 
@@ -10,10 +10,14 @@ import numpy as np
 
 
 class Growing:
-    """The numbers of an iterator, which goes on where it was left when more of them are asked for."""
+    """The numbers of the iterator that ``begin`` makes, which goes on where it was left when more are asked for."""
 
-    def __init__(self, numbers: Iterator[float]):
-        self._numbers, self._found, self._ended, self._lock = numbers, [], False, Lock()
+    def __init__(self, begin: Callable[[], Iterator[float]]):
+        self._begin, self._lock = begin, Lock()
+        self._anew()
+
+    def _anew(self) -> None:
+        self._numbers, self._found, self._ended = self._begin(), [], False
         self._error: Exception | None = None
 
     def upto(self, count: int) -> np.ndarray:
@@ -24,6 +28,9 @@ class Growing:
                     self._found += islice(self._numbers, count - len(self._found))
                 except Exception as error:
                     self._error = error
+                except BaseException:  # interrupted: the iterator is over, and looks as if it had ended there
+                    self._anew()
+                    raise
                 self._ended = len(self._found) < count
             if self._error is not None:
                 raise self._error
@@ -37,7 +44,7 @@ class Growing:
 def race(runs: Mapping[str, Growing], count: int, every: int) -> Iterator[dict]:
     """The runs' first ``count`` numbers side by side, ``every`` more at a time; ``at``: how many it would be by then.
 
-    >>> runs = {"a": Growing(iter(range(99))), "b": Growing(iter(range(3)))}
+    >>> runs = {"a": Growing(lambda: iter(range(99))), "b": Growing(lambda: iter(range(3)))}
     >>> [(frame["at"], len(frame["a"]), len(frame["b"])) for frame in race(runs, 10, 4)]
     [(4, 4, 3), (8, 8, 3), (10, 10, 3)]
     >>> [frame["at"] for frame in race(runs, 10, 4)]  # known by now

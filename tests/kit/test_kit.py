@@ -218,8 +218,24 @@ def test_a_training_that_fails_says_so_each_time_it_is_asked():
         yield 1.0
         raise ValueError("the student's loop")
 
-    training = Growing(numbers())
+    training = Growing(numbers)
     assert training.upto(1).tolist() == [1.0] and training.reached(3) == 1
     for _ in range(2):
         with pytest.raises(ValueError, match="the student's loop"):
             training.upto(3)
+
+
+def test_a_training_that_is_interrupted_begins_anew():
+    interrupts = [KeyboardInterrupt]
+
+    def numbers():
+        yield 1.0
+        if interrupts:
+            raise interrupts.pop()
+        yield 2.0
+
+    training = Growing(numbers)
+    with pytest.raises(KeyboardInterrupt):
+        training.upto(3)
+    assert training.reached(3) == 0
+    assert training.upto(3).tolist() == [1.0, 2.0] and training.reached(3) == 3

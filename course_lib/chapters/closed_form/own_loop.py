@@ -56,7 +56,7 @@ def demo(inner_loop: Callable, solved_head: Callable) -> Demo:
 
     @lru_cache(maxsize=None)
     def training(name: str, setting: float, seed: int) -> Growing:
-        return Growing(train(loops(setting)[name], seed))
+        return Growing(lambda: train(loops(setting)[name], seed))
 
     def loops(setting: float) -> dict[str, Loop]:
         return {

@@ -46,7 +46,7 @@ def train(inner_lr: float, max_norm: float | None, seed: int) -> Iterator[float]
 
 @lru_cache(maxsize=128)
 def training(inner_lr: float, max_norm: float | None, seed: int) -> Growing:
-    return Growing(train(inner_lr, max_norm, seed))
+    return Growing(lambda: train(inner_lr, max_norm, seed))
 
 
 def compute(values: SimpleNamespace) -> Iterator[dict]:
