@@ -54,7 +54,7 @@ def many_steps_are_enough(draw: int):
     return abs(home["random"] - home["stored"]) <= 5, home
 
 
-@claim("Where waves seldom return, stored amplitudes bring the phase home before fresh ones do")
+@claim("Where waves seldom return, stored amplitudes bring the phase home before fresh ones do", draws=100)
 def seldom_waves(draw: int):
     """600 waves, k = 1: less than one visit each in 100 outer steps."""
     home = wave_arrivals(draw, num_tasks=600)
