@@ -30,15 +30,19 @@ def measure(start: str, seed: int) -> Evaluation:
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """Means, half widths and medians against k [11], and all errors after ``values.steps``, sorted [600]."""
+    """Means, half widths and medians against k [11], and all errors after ``values.steps``, sorted [600].
+
+    Where a task's fine-tuning diverged there is no mean to speak of: NaN.
+    """
     result = measure(values.start, values.new_tasks)
-    errors = result.query_losses[values.steps].nan_to_num(HIGHEST, HIGHEST).clip(max=HIGHEST)
+    errors = result.query_losses.nan_to_num(HIGHEST, HIGHEST).clip(max=HIGHEST)  # [11, 600]
+    diverged = ~(np.array(result.mean) + result.ci95 < HIGHEST)
     return {
-        "mean": np.array(result.mean),
-        "half": np.array(result.ci95),
-        "median": result.query_losses.median(1).values,
-        "sorted": errors.sort().values,
-        "wild": int((errors > WILD).sum()),
+        "mean": np.where(diverged, np.nan, result.mean),
+        "half": np.where(diverged, np.nan, result.ci95),
+        "median": errors.median(1).values,
+        "sorted": errors[values.steps].sort().values,
+        "wild": int((errors[values.steps] > WILD).sum()),
     }
 
 
@@ -56,7 +60,7 @@ def picture(fig, show) -> None:
     show.points(left, [*adapting.PUBLISHED], [*adapting.PUBLISHED.values()], **look)
     left.text(0.98, 0.98, adapting.PAPER, transform=left.transAxes, ha="right", va="top", fontsize=9)
     show.points(left, "steps", lambda d: d["mean"][d.steps], **plots.HERE, zorder=5, clip_on=False)
-    show.title(left, lambda d: f"k = {d.steps}: mean {d['mean'][d.steps]:.2f} ± {d.half[d.steps]:.2f}")
+    show.title(left, lambda d: f"k = {d.steps}: {mean_of(d)}")
 
     right.set(xlabel="tasks, from the best to the worst", ylabel="held-out error", yscale="log", ylim=(1e-3, HIGHEST))
     right.set_xlim(0, NUM_TASKS + 5)
@@ -67,11 +71,16 @@ def picture(fig, show) -> None:
     show.title(right, lambda d: f"{d.wild} of {NUM_TASKS} go wrong" if d.wild else "No task goes wrong")
 
 
+def mean_of(d, what: str = "") -> str:
+    mean, half = d["mean"][d.steps], d.half[d.steps]
+    return f"mean {what}{mean:.2f} ± {half:.2f}" if np.isfinite(mean) else "a task diverged: no mean"
+
+
 def words(d) -> str:
     return (
-        f"{STARTS[d.start]}, {SHOTS} points, k = {d.steps}: mean held-out error {d['mean'][d.steps]:.2f} "
-        f"± {d.half[d.steps]:.2f} (95 %), median {d.median[d.steps]:.2f}; {d.wild} of {NUM_TASKS} tasks have an error "
-        f"above {WILD:g}. Diamonds: the MAML paper's means."
+        f"{STARTS[d.start]}, {SHOTS} points, k = {d.steps}: {mean_of(d, 'held-out error ')} (95 %), median "
+        f"{d.median[d.steps]:.2f}; {d.wild} of {NUM_TASKS} tasks have an error above {WILD:g}. Diamonds: the MAML "
+        "paper's means."
     )
 
 
@@ -86,6 +95,7 @@ demo = declare(
     picture,
     words,
     size=(9.4, 4.4),
+    may_diverge=("mean", "half"),
     views={
         "five steps": {},
         "one step": {"steps": 1},

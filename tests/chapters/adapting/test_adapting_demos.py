@@ -98,6 +98,8 @@ def test_six_hundred_tasks_at_every_end():
     demo = many_tasks.demo()
     check(demo)
     assert demo.set(start="maml_k5_tuned").data["mean"][10] < demo.data["mean"][1]
+    demo.set(start="maml_k1", new_tasks=29, steps=10)  # one of these tasks runs away from the sixth step on
+    assert "k = 10: a task diverged: no mean" in demo.alt and "median 0.16; 1 of 600" in demo.alt
 
 
 def test_the_reference_of_the_four_cells_is_the_unions_solved_head():
