@@ -21,7 +21,9 @@ class TimedOut(BaseException):
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise TimedOut in the block once it has run for ``seconds``, between two steps of the interpreter.
 
-    A single long call of compiled code, such as ``time.sleep``, is stopped only when it returns.
+    A single long call of compiled code, such as ``time.sleep``, is stopped only when it returns. Python 3.10 looks for
+    exceptions thrown from outside within a ``try`` but not on the way into it: there a loop with nothing in it but a
+    ``try`` that takes every BaseException is not stopped at all.
     No signal is used: those reach the main thread alone, and another program may have a claim on them.
     """
     thread, over, gone = ctypes.c_ulong(threading.get_ident()), SimpleQueue(), []

@@ -34,6 +34,9 @@ def stubborn():
             pass
 
 
+never_in_310 = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 never looks between the tries")
+
+
 def seconds_until_stopped(code):
     begun = time.perf_counter()
     with pytest.raises(TimedOut), time_limit(0.1):
@@ -42,7 +45,7 @@ def seconds_until_stopped(code):
 
 
 @pytest.mark.trust("an exercise's answer that never ends")
-@pytest.mark.parametrize("code", [endless, deaf, stubborn])
+@pytest.mark.parametrize("code", [endless, deaf, pytest.param(stubborn, marks=never_in_310)])
 def test_endless_code_is_stopped(code):
     assert 0.09 < seconds_until_stopped(code) < 60
 
