@@ -42,15 +42,16 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text)
-    command = parser.parse_args(argv[:1]).command
-    try:  # imported when it is asked for: the doctor also runs where PyTorch is missing or broken
+    try:
+        command = parser.parse_args(argv[:1]).command
+        # imported when it is asked for: the doctor also runs where PyTorch is missing or broken
         code = import_module(f"course_lib.commands.{command}").main(argv[1:])
         return code if heard() else 1
     except ImportError as error:
         print(f"error: {error}; `python -m course_lib doctor` says what to do about it", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # who ended ``| head`` has read enough
-        return 1
+    except BrokenPipeError:  # who ended ``| head`` has read enough; of --help only Python 3.10 says so
+        return int(not {"-h", "--help"} & set(argv))
     except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:  # the last: a loss diverged
         print(f"error: {error}", file=sys.stderr)
         return 1

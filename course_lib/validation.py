@@ -21,7 +21,7 @@ def check_count(name: str, value: int, at_least: int) -> int:
         count = operator.index(value)
     except TypeError:
         count = None
-    if count is None or isinstance(value, bool) or count < at_least:
+    if count is None or type(value).__name__ in ("bool", "bool_") or count < at_least:  # NumPy's too
         raise ValueError(f"{name} must be a whole number of at least {at_least}, not {value!r}")
     return count
 

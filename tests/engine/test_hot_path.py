@@ -195,6 +195,7 @@ def test_the_compiled_step_gives_the_plain_gradient(learner, frozen, compiler):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(torch.__version__ < (2, 12), reason="PyTorch 2.11's compiler cannot lower this convolution")
 def test_the_compiled_step_moves_running_statistics(compiler):
     model, learner = small_conv(statistics="running"), LEARNERS["maml"]
     plain, meta_gradient = copy.deepcopy(model), make_meta_gradient(learner, model, compile=True)

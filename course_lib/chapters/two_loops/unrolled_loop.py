@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from matplotlib.ticker import NullFormatter
 
 from course_lib import checkpoints
 from course_lib.algorithms import MAML
@@ -94,6 +95,7 @@ def picture(fig, show) -> None:
     steps = lambda d: np.arange(d.steps + 1)
     maml, fomaml = plots.METHODS["maml"], plots.METHODS["fomaml"]
     left.set(ylabel="length of the gradient", yscale="log")
+    left.yaxis.set_minor_formatter(NullFormatter())  # of one decade Matplotlib 3.10 names too many parts
     show.limits(left, y=limits)
     show.line(left, steps, lambda d: d.norms[-1].expand(d.steps + 1), **fomaml)
     show.line(left, steps, "norms", **maml, pin=True)
