@@ -273,7 +273,7 @@ def ten_steps_want_a_positive_rate(draw):
     return best_side(found) == "positive", found
 
 
-@claim("Judged after one step of 0.01 a negative rate in training beats zero", draws=8)
+@claim("Judged after one step of 0.01 a negative rate in training beats zero", draws=16)
 def any_inner_loop_prepares(draw):
     """Twenty noisy tasks of two query points, the test rate fixed."""
     found = network_errors(draw, 20, 2, 1.0, "after_1", 0.01)
