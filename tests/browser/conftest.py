@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from tests.browser.lab import ROOT, Browser, LabServer
+from tests.browser.lab import ROOT, Browser, LabServer, write_notebook
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +28,21 @@ def browser(chromium):
 @pytest.fixture
 def open_notebook(server, browser):
     """``open_notebook(path)`` opens and runs one; afterwards its kernel is ended."""
-
-    def open_and_run(path, wait=True):
-        notebook = browser.open(server, path)
-        notebook.page.evaluate("jupyterapp.shell.collapseLeft()")
-        notebook.run_all(wait=wait)
-        return notebook
-
-    yield open_and_run
+    yield lambda path: open_and_run(server, browser, path)
     server.end_kernels()
+
+
+@pytest.fixture(scope="module")
+def notebook(request, server, browser):
+    """A notebook of the test file's CELLS, which is run once: a test finds it as the ones before have left it."""
+    path = f"{request.path.stem}.ipynb"
+    write_notebook(server.folder / path, *request.module.CELLS)
+    yield open_and_run(server, browser, path)
+    server.end_kernels()
+
+
+def open_and_run(server, browser, path):
+    notebook = browser.open(server, path)
+    notebook.page.evaluate("jupyterapp.shell.collapseLeft()")
+    notebook.run_all()
+    return notebook

@@ -189,9 +189,8 @@ class NotebookPage:
         )
         self.page.evaluate("void jupyterapp.commands.execute('notebook:expand-all-headings')")  # "Deeper" too
 
-    def run_all(self, patience: float = 300.0, wait: bool = True) -> None:
-        """Run every cell from a clean page; AssertionError with the error's text if a cell fails. Unless ``wait``, only
-        until they have begun."""
+    def run_all(self, patience: float = 300.0) -> None:
+        """Run every cell from a clean page; AssertionError with the error's text if a cell fails."""
         deadline, asked = time.monotonic() + patience, 0.0
         self.page.evaluate("void jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
         while True:
@@ -207,7 +206,7 @@ class NotebookPage:
                         errors: outputs.filter(o => o.type === 'error').map(o => o.toJSON())
                                    .map(o => [o.ename, o.evalue, ...o.traceback].join('\\n'))}; }""")
             assert not state["errors"], "a cell failed:\n" + "\n".join(state["errors"])
-            if (not state["left"] and state["idle"]) or (state["started"] and not wait):
+            if not state["left"] and state["idle"]:
                 return
             assert time.monotonic() < deadline, f"{state['left']} cells have not run after {patience} s"
             if not state["started"] and time.monotonic() - asked > 10:  # "run all" is lost before the kernel listens

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.lab import FOLDER_OF_SCREENSHOTS, write_notebook
+from tests.browser.lab import FOLDER_OF_SCREENSHOTS
 
 pytestmark = pytest.mark.browser
 CELLS = [
@@ -23,17 +23,6 @@ fragile""",
 touch = touchable()
 touch""",
 ]
-
-
-@pytest.fixture(scope="module")
-def notebook(server, browser):
-    """The three demos where they open, all cells run; a test may leave them elsewhere."""
-    write_notebook(server.folder / "kit.ipynb", *CELLS)
-    notebook = browser.open(server, "kit.ipynb")
-    notebook.page.evaluate("jupyterapp.shell.collapseLeft()")
-    notebook.run_all()
-    yield notebook
-    server.end_kernels()
 
 
 def test_the_kit_in_a_browser(notebook):
@@ -166,7 +155,7 @@ def test_a_notebook_that_was_saved_and_closed_shows_its_pictures_again_without_a
     notebook.page.evaluate("jupyterapp.commands.execute('docmanager:save')")
     notebook.close()
     server.end_kernels()
-    page = browser.open(server, "kit.ipynb")
+    page = browser.open(server, "test_browser.ipynb")
     page.page.locator(".course-demo img.demo-picture").nth(2).wait_for()
     again = page.demos()
     assert again[0].picture() == kept and again[0].words == words

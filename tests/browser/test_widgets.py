@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.lab import FOLDER_OF_SCREENSHOTS, write_notebook
+from tests.browser.lab import FOLDER_OF_SCREENSHOTS
 
 pytestmark = pytest.mark.browser
 KEPT = 'import os\nos.environ["COURSE_PROGRESS"] = "progress.json"'
@@ -35,16 +35,6 @@ SHAPES = {
     "arrow": [[(0.1, 0.5), (0.9, 0.5)], [(0.6, 0.25), (0.9, 0.5), (0.6, 0.75)]],
     "zigzag": [[(0.2, 0.2), (0.8, 0.2), (0.2, 0.8), (0.8, 0.8)]],
 }
-
-
-@pytest.fixture(scope="module")
-def notebook(server, browser):
-    write_notebook(server.folder / "widgets.ipynb", *CELLS)
-    notebook = browser.open(server, "widgets.ipynb")
-    notebook.page.evaluate("jupyterapp.shell.collapseLeft()")
-    notebook.run_all()
-    yield notebook
-    server.end_kernels()
 
 
 @pytest.fixture
