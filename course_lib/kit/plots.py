@@ -82,7 +82,6 @@ _LOOK = {
     "legend.fontsize": "small",
     "legend.framealpha": 1.0,
     "legend.edgecolor": "#cccccc",
-    "text.hinting": "none",
     "svg.fonttype": "none",
     "svg.hashsalt": "course_lib",  # the same drawing gives the same SVG bytes
 }

@@ -49,6 +49,8 @@ def test_the_kit_in_a_browser(notebook):
     assert demo.settled() != first
     demo.button("large print").click()
     demo.wait_until(lambda: demo.picture() == first)  # the room is measured once the words have come
+    demo.button("large print").dblclick()  # there and back before an answer
+    assert demo.settled() == first
 
     demo.control("run", "run").click()  # frame by frame, to its end
     demo.wait_until(lambda: demo.words.startswith("After 200 gradient steps"))

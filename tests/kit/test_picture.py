@@ -156,6 +156,13 @@ def test_saved_pixels_give_the_picture_that_a_full_redraw_gives(demo):
         assert (kept == demo.picture.pixels).all()
 
 
+def test_a_picture_that_is_drawn_while_another_is_made_is_the_same(demo):
+    demo.set()
+    with plots.style():  # of all threads: the one that draws meets it where a cell makes the next demo
+        meanwhile = sine_demo.make().set()
+    assert (meanwhile.picture.pixels == demo.picture.pixels).all()
+
+
 def test_a_picture_is_as_large_as_the_page_wants_and_large_print_enlarges_words_alone(demo):
     demo.set()
     title = demo.picture.figure.axes[0].title

@@ -18,7 +18,11 @@ function button(text, className, act, help = "") {
 }
 
 function toggle(text, className, act) {
-  const element = button(text, className, () => act(element.getAttribute("aria-pressed") !== "true"));
+  const element = button(text, className, () => {
+    const to = element.getAttribute("aria-pressed") !== "true";
+    element.setAttribute("aria-pressed", to);  // at once: a second press before the answer takes the first back
+    act(to);
+  });
   element.setAttribute("aria-pressed", "false");
   return element;
 }

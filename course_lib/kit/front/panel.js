@@ -246,6 +246,8 @@ function mount(root, source, place = IN_JUPYTER) {
         clearTimeout(waiting);
         frame.classList.remove("demo-busy");
       }
+      large.setAttribute("aria-pressed", state.large);
+      pin?.setAttribute("aria-pressed", state.pinned);
       if (!pending.size) for (const show of Object.values(update)) show(state);
     }
     clearTimeout(speak);
@@ -258,8 +260,6 @@ function mount(root, source, place = IN_JUPYTER) {
       root.classList.toggle("demo-large", state.large);
       highest = Infinity;
     }
-    large.setAttribute("aria-pressed", state.large);
-    pin?.setAttribute("aria-pressed", state.pinned);
     if (stop) stop.disabled = !state.running;
     views.forEach((element, index) => element.setAttribute("aria-pressed", declaration.views[index] === state.view));
     arrange();
