@@ -205,14 +205,14 @@ def the_first_layer_takes_over(draw: int):
     return before[0] < 0.05 and after[0] > 0.5, {"before": before[0], "after": after[0], "head": after[2]}
 
 
-@claim("The wider a random network, the nearer its linearisation stays", draws=8)
+@claim("The wider a random network, the nearer its linearisation stays")
 def wider_is_more_linear(draw: int):
     """50 steps, half the border, median of four networks and eight tasks: width 160 below half of width 20."""
     gap = {f"w{width}": tangent_width.median_gap(width, 50, 4 * draw) for width in (20, 160)}
     return gap["w160"] < 0.5 * gap["w20"], gap
 
 
-@claim("Width alone puts no wave on top", draws=8)
+@claim("Width alone puts no wave on top")
 def width_is_not_enough(draw: int):
     """The top two eigenfunctions of a random network of width 320 hold less than a fifth of the family's energy."""
     share = tangent_width.tune(320, draw).top_two
@@ -340,7 +340,7 @@ def three_tasks_suffice(draw: int):
     return three < 1.5 * many, {"three": three, "many": many}
 
 
-@claim("Few-shot tasks alone teach the weights, in closed form or by the gradient through the solve", draws=8)
+@claim("Few-shot tasks alone teach the weights, in closed form or by the gradient through the solve")
 def few_shot_tasks_teach_the_weights(draw: int):
     """1,000 noisy tasks of 24 points: both expected errors are below twice that with the family's own spectrum."""
     error = feature_weights.few_shot_errors(draw)

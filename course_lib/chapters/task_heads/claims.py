@@ -114,7 +114,7 @@ def the_judge_decides(draw: int):
     return held, {"meta": strict["meta"], "random": strict["random"]}
 
 
-@claim("The meta-learned head's body has the shorter features", draws=8)
+@claim("The meta-learned head's body has the shorter features")
 def meta_features_are_short(draw: int):
     """50 tasks, k = 1, 1,600 iterations: the root mean square length on [-5, 5] is below 0.6 of random heads' body."""
     length = {}
@@ -247,7 +247,7 @@ def averaging_helps(draw: int):
     return together > alone, {"alone": alone, "together": together, "fresh": found["fresh_mean"][-1]}
 
 
-@claim("On a body that stored heads have trained, a new stored head gains less direction", draws=8)
+@claim("On a body that stored heads have trained, a new stored head gains less direction")
 def trained_bodies_are_harder(draw: int):
     """After 400 iterations on 50 tasks with stored heads, against the untrained body; 100 visits."""
     before, after = (directions(draw, "written back", i)["kept"][-1].mean() for i in (0, 400))

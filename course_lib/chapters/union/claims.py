@@ -110,7 +110,7 @@ def fine_tuned_at_mamls_rate(draw):
     return at[1e-3] >= ZERO_PREDICTOR_MSE, {"at_0_001": at[1e-3], "at_0_003": at[3e-3], "at_0_01": at[1e-2]}
 
 
-@claim("After long training MAML and the union of tasks are level", draws=20)
+@claim("After long training MAML and the union of tasks are level")
 def level_after_long_training(draw):
     """The shipped networks, 70,000 and 5,000 iterations, on 200 new tasks: the means differ by less than half."""
     tasks = SinusoidTasks(shots=10, queries=50)
@@ -273,7 +273,7 @@ def ten_steps_want_a_positive_rate(draw):
     return best_side(found) == "positive", found
 
 
-@claim("Judged after one step of 0.01 a negative rate in training beats zero", draws=16)
+@claim("Judged after one step of 0.01 a negative rate in training beats zero")
 def any_inner_loop_prepares(draw):
     """Twenty noisy tasks of two query points, the test rate fixed."""
     found = network_errors(draw, 20, 2, 1.0, "after_1", 0.01)

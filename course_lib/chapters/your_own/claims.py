@@ -16,7 +16,7 @@ def error(draw: int, method: str) -> float:
     return hills.row(draw, method)["by_shots"][TEN]
 
 
-@claim("R2D2 is ahead of the nearest measured point", draws=8)
+@claim("R2D2 is ahead of the nearest measured point")
 def learning_beats_the_nearest_point(draw: int):
     """Ten points, 200 squares of the part of the map kept for testing."""
     mine, floor = error(draw, "R2D2"), which_method.floors(10, draw)["nearest"]
