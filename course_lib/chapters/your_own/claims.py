@@ -23,14 +23,14 @@ def learning_beats_the_nearest_point(draw: int):
     return mine < floor, {"mine": mine, "floor": floor}
 
 
-@claim("R2D2 is ahead of the nearest point before its first outer step: a random body, its head solved", draws=8)
+@claim("R2D2 is ahead of the nearest point before its first outer step: a random body, its head solved")
 def untrained_beats_the_nearest_point(draw: int):
     """The same squares and points, the network as it is initialised, the ridge penalty as it begins."""
     floors = which_method.floors(10, draw)
     return floors["untrained"] < floors["nearest"], {"untrained": floors["untrained"], "nearest": floors["nearest"]}
 
 
-@claim("A thousand outer steps make R2D2 better than it began", draws=8)
+@claim("A thousand outer steps make R2D2 better than it began")
 def training_helps(draw: int):
     """Ten points, the same squares; ``left`` is the part of the untrained network's error that training leaves."""
     left = error(draw, "R2D2") / which_method.floors(10, draw)["untrained"]
