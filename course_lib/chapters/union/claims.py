@@ -238,35 +238,35 @@ def best_side(errors: dict[str, float]) -> str:
     return min(errors, key=errors.get)
 
 
-@claim("With five tasks of two query points a negative rate is best, where a new task gets one step", draws=8)
+@claim("With five tasks of two query points a negative rate is best, where a new task gets one step")
 def negative_pays_on_few_data(draw):
     """No noise; every training rate at the outer and test rate that validation chooses for it."""
     found = network_errors(draw, 5, 2, how="after_1")
     return best_side(found) == "negative", found
 
 
-@claim("With twenty noisy tasks of two query points it is best where the network is not adapted at all", draws=8)
+@claim("With twenty noisy tasks of two query points it is best where the network is not adapted at all")
 def negative_pays_unadapted(draw):
     """Label noise 1, judged as it is on clean curves."""
     found = network_errors(draw, 20, 2, 1.0, "as it is")
     return best_side(found) == "negative", found
 
 
-@claim("With twenty tasks of ten query points a positive rate is best", draws=8)
+@claim("With twenty tasks of ten query points a positive rate is best")
 def positive_pays_on_more_data(draw):
     """No noise, one step at test time."""
     found = network_errors(draw, 20, 10, how="after_1")
     return best_side(found) == "positive", found
 
 
-@claim("With fifty noisy tasks of two query points too", draws=8)
+@claim("With fifty noisy tasks of two query points too")
 def positive_pays_on_more_tasks(draw):
     """Label noise 1, one step at test time."""
     found = network_errors(draw, 50, 2, 1.0, "after_1")
     return best_side(found) == "positive", found
 
 
-@claim("A network that may take ten steps at test time wants a positive rate in training even with five tasks", draws=8)
+@claim("A network that may take ten steps at test time wants a positive rate in training even with five tasks")
 def ten_steps_want_a_positive_rate(draw):
     """Five tasks, two query points, no noise."""
     found = network_errors(draw, 5, 2)
@@ -280,14 +280,14 @@ def any_inner_loop_prepares(draw):
     return found["negative"] < found["zero"], found
 
 
-@claim("Judged after one step of 0.003 it does, too", draws=8)
+@claim("Judged after one step of 0.003 it does, too")
 def a_shorter_step_is_kinder(draw):
     """The same networks; for either the outer rate that suits this step."""
     found = network_errors(draw, 20, 2, 1.0, "after_1", 0.003)
     return found["negative"] < found["zero"], found
 
 
-@claim("After one step of 0.01 it does with twenty tasks of ten query points, too", draws=8)
+@claim("After one step of 0.01 it does with twenty tasks of ten query points, too")
 def more_data_are_kinder(draw):
     """No noise: 200 query points in all."""
     found = network_errors(draw, 20, 10, 0.0, "after_1", 0.01)
