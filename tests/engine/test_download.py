@@ -145,5 +145,5 @@ def test_an_address_that_would_take_for_ever_is_given_up_for_the_next(small, els
     begin = time.monotonic()
     with Server(elsewhere, parts=parts) as slow, Server(elsewhere) as right:
         drawings = files.load(from_sources(small, slow.source, right.source), download=True)
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 60  # for ever: hours
     assert files.digest(drawings) == small.archive.digest and len(slow.asked) == 1

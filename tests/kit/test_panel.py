@@ -153,23 +153,24 @@ def test_a_run_is_true_for_the_computation_that_it_starts_only(demo):
 
 
 def test_close_ends_a_run_and_lets_go_and_a_closed_demo_opens_again():
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def compute(values):
         try:
             for frame in range(10_000 if values.run else 1):
                 time.sleep(0.002)
                 yield {"y": frame}
+                begun.set()
         finally:
             ended.set()
 
     long = tiny(compute, [Slider("level", 0, 9, 1), Run("run")])
     panel = long.panel
-    ended.clear()
+    begun.clear(), ended.clear()
     panel.hear({"do": "press", "name": "run"})
-    time.sleep(0.2)
+    assert begun.wait(60)
     long.close()
-    assert ended.wait(10) and long.picture is None and panel.comm is None
+    assert ended.wait(60) and long.picture is None and panel.comm is None
     panel.hear({"do": "reset"})  # a message that was on its way
     assert long.panel is not panel and long.panel.state["words"] == "y is 0."
 
