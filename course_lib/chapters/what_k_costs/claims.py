@@ -57,7 +57,7 @@ def wave_vanishes(draw: int):
     return times < 0.1, {"times": times}
 
 
-@claim("Where the head alone adapts the border is exact", draws=8)
+@claim("Where the head alone adapts the border is exact")
 def head_is_exact(draw: int):
     """Held if no meta-gradient below it has grown by k = 50, and every one 1.2 times beyond it a million times."""
     times, border = growth("head", draw)
@@ -65,7 +65,7 @@ def head_is_exact(draw: int):
     return below < 1 and beyond > 1e6, {"below": below}
 
 
-@claim("A whole network is calm at a quarter of the border", draws=8)
+@claim("A whole network is calm at a quarter of the border")
 def quarter_is_calm(draw: int):
     """From random weights, five tasks; held if nothing has grown by a twentieth within 20 steps. "calm" as above."""
     times, border = growth("random", draw)
@@ -73,7 +73,7 @@ def quarter_is_calm(draw: int):
     return soon.max().item() < 1.05, {"calm": calm_to("random", draw)}
 
 
-@claim("Far beyond the border every whole network's meta-gradient explodes", draws=8)
+@claim("Far beyond the border every whole network's meta-gradient explodes")
 def far_beyond_explodes(draw: int):
     """From random weights, five tasks; held if it grows tenfold within 50 steps at every rate beyond thrice the border.
 
@@ -192,21 +192,21 @@ def clipping(inner_lr: float, max_norm: float | None, seed: int) -> np.ndarray:
     return clipped_training.training(inner_lr, max_norm, seed).upto(clipped_training.ITERATIONS)
 
 
-@claim("Beyond the border a training dies without clipping", draws=8)
+@claim("Beyond the border a training dies without clipping")
 def dies_without_clipping(draw: int):
     """alpha = 0.1, k = 5, 120 updates; "updates" made until the gradient is no number."""
     updates = len(clipping(0.1, None, draw))
     return updates < clipped_training.ITERATIONS, {"updates": updates}
 
 
-@claim("Clipped, it lives", draws=8)
+@claim("Clipped, it lives")
 def lives_clipped(draw: int):
     """As above, clipped to 10."""
     updates = len(clipping(0.1, 10.0, draw))
     return updates == clipped_training.ITERATIONS, {"updates": updates}
 
 
-@claim("The clipped training ends worse than predicting zero", draws=8)
+@claim("The clipped training ends worse than predicting zero")
 def clipped_is_worse_than_zero(draw: int):
     """Mean of the last twenty losses, clipped at alpha = 0.1 ("loss") and at alpha = 0.01 ("calm")."""
     last = lambda *how: float(clipped_training.smooth(clipping(*how, draw))[-1])

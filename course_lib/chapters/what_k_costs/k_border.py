@@ -71,7 +71,7 @@ def tasks(problem: str, draw: int) -> TaskBatch:
     return SinusoidTasks(SHOTS, SHOTS).sample(NUM_TASKS, generator=torch.Generator().manual_seed(draw))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def landscape(problem: str, draw: int = 0) -> Landscape:
     """All rates as one stack of A T runs; about two seconds."""
     model, batch = network(problem), tasks(problem, draw)
