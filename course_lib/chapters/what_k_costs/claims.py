@@ -147,7 +147,7 @@ def few_points(draw: int, num_tasks: int = 600) -> dict[str, torch.Tensor]:
     return {"wild": wild, "first": steep[0], "far": torch.stack(steep[1:]).amax(0) > 4}
 
 
-@claim("Tasks that blow up went beyond twice the border within three steps", draws=8)
+@claim("Tasks that blow up went beyond twice the border within three steps")
 def wild_ones_went_far(draw: int):
     """Of 600 tasks of five points: "beyond" the border at the start (per cent), "far" beyond twice it, "wild" ones."""
     found = few_points(draw)
