@@ -201,7 +201,7 @@ def test_start(
     if head == "ready" and not (isinstance(learner.head, RandomHead) and heads is not None):
         return start
     num_outputs, num_features = check_linear(start).shape[1:]
-    fresh = random_heads(len(batch), num_features, num_outputs, heads)
+    fresh = random_heads(batch.num_tasks, num_features, num_outputs, heads)
     return start | {name: values.to(start[name]) for name, values in fresh.items()}
 
 
@@ -211,7 +211,7 @@ def score(
 ) -> list[Tensor]:
     """Query loss, support loss, and for classification accuracy on the query set, [T] each."""
     outputs = predict_queries(model, params, batch)
-    query = check_losses(learner.loss_fn(outputs, batch.query_y), len(batch))
+    query = check_losses(learner.loss_fn(outputs, batch.query_y), batch.num_tasks)
     support = learner.loss_fn(predict(model, params, batch.support_x), batch.support_y)
     return [query, support, *([accuracy(outputs, batch.query_y)] if classifies(outputs, batch.query_y) else [])]
 

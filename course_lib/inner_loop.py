@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from course_lib.engine import fast_layers
 from course_lib.losses import LossFn
-from course_lib.validation import check_count, check_losses, check_model, refuse
+from course_lib.validation import check_adapt, check_count, check_losses
 
 Params = dict[str, Tensor]  # {name: [T, ...]}, one copy a task
 Rate = Callable[[str, Tensor], Tensor]  # (parameter's name, its gradient [T, ...]) -> what multiplies the gradient
@@ -130,9 +130,7 @@ def adapt(
     >>> adapted["head.weight"].shape
     torch.Size([3, 1, 40])
     """
-    check_model(model)
-    check_count("steps", steps, 0)
-    _check(params, x, y, lr)
+    check_adapt(model, params, x, y, steps, lr)
     names = [name for name in select(params, only) if params[name].requires_grad]
     if steps and not names:
         raise ValueError(f"nothing to adapt: of {select(params, only)} none requires a gradient")
@@ -142,8 +140,7 @@ def adapt(
             grads = torch.autograd.grad(
                 losses.sum(), [params[n] for n in names], create_graph=second_order, materialize_grads=True
             )
-        rates = [lr(n, g) if callable(lr) else per_task(lr, g) for n, g in zip(names, grads)]
-        params = params | {n: descend(params[n], rate, g) for n, rate, g in zip(names, rates, grads)}
+        params = params | {n: descend(n, params[n], lr, g) for n, g in zip(names, grads)}
     return params
 
 
@@ -182,9 +179,11 @@ def without_autocast(device: torch.device):
     return torch.autocast(device.type, enabled=False) if mixed else nullcontext()
 
 
-def descend(theta: Tensor, rate: float | Tensor, grad: Tensor) -> Tensor:
-    """theta - rate * grad, as one operation where the rate is a number (on small networks that shows)."""
-    return theta - rate * grad if isinstance(rate, Tensor) else torch.sub(theta, grad, alpha=rate)
+def descend(name: str, theta: Tensor, lr: float | Tensor | Rate, grad: Tensor) -> Tensor:
+    """theta - lr * grad [T, ...], as one operation where the rate is a number (on small networks that shows)."""
+    if callable(lr):
+        return theta - lr(name, grad) * grad
+    return theta - per_task(lr, grad) * grad if isinstance(lr, Tensor) else torch.sub(theta, grad, alpha=lr)
 
 
 def per_task(rate: float | Tensor, like: Tensor) -> float | Tensor:
@@ -197,18 +196,3 @@ def per_task(rate: float | Tensor, like: Tensor) -> float | Tensor:
             "want all tasks of a meta-batch together (tasks_at_once)"
         )
     return rate.view(-1, *[1] * (like.ndim - 1))
-
-
-def _check(params: Params, x: Tensor, y: Tensor, lr: float | Tensor | Rate) -> None:
-    num_tasks = len(next(iter(params.values())))
-    if not num_tasks == len(x) == len(y):
-        raise ValueError(
-            f"parameters are stacked for {num_tasks} tasks, but x is {list(x.shape)} and y is {list(y.shape)}: "
-            "the first dimension of each must be the number of tasks (see stack_params)"
-        )
-    if x.shape[:2] != y.shape[:2]:
-        raise ValueError(f"x {list(x.shape)} and y {list(y.shape)} must agree in tasks and points, [T, N, ...]")
-    if isinstance(lr, Tensor):
-        refuse(~lr.isfinite().reshape(-1), "lr must be finite")
-    elif not callable(lr) and not -float("inf") < lr < float("inf"):
-        raise ValueError(f"lr must be a finite number, not {lr}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,26 @@ def check_model(model: nn.Module) -> nn.Module:
         f"a model needs two children, `features` and `head`; got {found}. Wrap it: "
         "nn.Sequential(OrderedDict(features=body, head=nn.Linear(num_features, num_outputs)))"
     )
+
+
+def check_adapt(
+    model: nn.Module, params: dict[str, Tensor], x: Tensor, y: Tensor, steps: int, lr: float | Tensor | Callable
+) -> None:
+    """What ``inner_loop.adapt`` is given: a TypeError or ValueError says what does not fit."""
+    check_model(model)
+    check_count("steps", steps, 0)
+    num_tasks = len(next(iter(params.values())))
+    if not num_tasks == len(x) == len(y):
+        raise ValueError(
+            f"parameters are stacked for {num_tasks} tasks, but x is {list(x.shape)} and y is {list(y.shape)}: "
+            "the first dimension of each must be the number of tasks (see stack_params)"
+        )
+    if x.shape[:2] != y.shape[:2]:
+        raise ValueError(f"x {list(x.shape)} and y {list(y.shape)} must agree in tasks and points, [T, N, ...]")
+    if isinstance(lr, Tensor):
+        refuse(~lr.isfinite().reshape(-1), "lr must be finite")
+    elif not callable(lr) and not math.isfinite(lr):
+        raise ValueError(f"lr must be a finite number, not {lr}")
 
 
 def check_losses(losses: Tensor, num_tasks: int) -> Tensor:

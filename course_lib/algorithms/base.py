@@ -94,13 +94,13 @@ class Learner(nn.Module):
         if self.head is None:
             adapted = self.adapt(model, batch.support_x, batch.support_y)
             return Visit(adapted, self.judge(model, adapted, batch))
-        start = self.head.begin(stack_params(model, len(batch)), batch)
+        start = self.head.begin(stack_params(model, batch.num_tasks), batch)
         adapted = self.adapt(model, batch.support_x, batch.support_y, start)
         return Visit(adapted, self.judge(model, adapted, batch), self.head.keep(adapted))
 
     def judge(self, model: nn.Module, params: Params, batch: TaskBatch) -> Tensor:
         """The loss of each task's network on its query set [T]."""
-        return check_losses(self.loss_fn(predict(model, params, batch.query_x), batch.query_y), len(batch))
+        return check_losses(self.loss_fn(predict(model, params, batch.query_x), batch.query_y), batch.num_tasks)
 
     def meta_loss(self, model: nn.Module, batch: TaskBatch) -> Tensor:
         """Mean query loss over the tasks: what the outer loop minimises. Computing it changes nothing.
@@ -133,7 +133,7 @@ class Learner(nn.Module):
             batch = self.prepare(model, batch)
         if compute is None:
             compute = self.gradient if tasks_at_once is None else partial(in_pieces, self.gradient, tasks_at_once)
-        grads, losses, kept = compute(model, batch, len(batch))
+        grads, losses, kept = compute(model, batch, batch.num_tasks)
         if self.prepares:
             self.remember(batch, kept)
         return grads, {"loss": losses.mean(), "task_losses": losses}

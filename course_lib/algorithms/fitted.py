@@ -106,7 +106,7 @@ class FittedHead(Learner):
                 f"the tasks of a meta-batch have different numbers of classes (labels up to {(ways - 1).tolist()}): "
                 f"give the head as many rows as the largest needs, ways={int(ways.max())}"
             )
-        return batch.with_info(classes=torch.arange(int(ways[0]), device=labels.device).expand(len(batch), -1))
+        return batch.with_info(classes=torch.arange(int(ways[0]), device=labels.device).expand(batch.num_tasks, -1))
 
     def remember(self, batch: TaskBatch, kept: Params) -> None:
         pass  # a head that is solved for needs no memory

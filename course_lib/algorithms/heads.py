@@ -78,7 +78,7 @@ class RandomHead(TaskHead):
     def prepare(self, model: nn.Module, batch: TaskBatch) -> TaskBatch:
         like = check_linear(dict(model.named_parameters()))
         num_outputs, num_features = like.shape
-        heads = random_heads(len(batch), num_features, num_outputs, self.draws.now())
+        heads = random_heads(batch.num_tasks, num_features, num_outputs, self.draws.now())
         return batch.with_info(**{n: h.to(like, non_blocking=True).requires_grad_() for n, h in heads.items()})
 
     def new(self, params: Params) -> Params:

@@ -102,7 +102,7 @@ class Reptile(Learner):
         if self.inner_batch is None:
             params = adapt(model, params, x, y, steps=self.inner_steps, **how)
         else:
-            task = torch.arange(len(batch), device=x.device)[:, None]  # [T, 1]
+            task = torch.arange(batch.num_tasks, device=x.device)[:, None]  # [T, 1]
             for picked in info["minibatches"].unbind(1):  # k times [T, B]
                 params = adapt(model, params, x[task, picked], y[task, picked], steps=1, **how)
         with torch.no_grad():
@@ -121,8 +121,8 @@ class Reptile(Learner):
         """The meta-batch with ``info["minibatches"]`` [T, k, B]: which points each inner step trains on; and with the
         squares carried on, "squares" [T, P] and "seen" [T]."""
         if self.carry:
-            squares = self.carried.now(model).expand(len(batch), -1)
-            batch = batch.with_info(squares=squares, seen=squares.new_full((len(batch),), self.carried.seen))
+            squares = self.carried.now(model).expand(batch.num_tasks, -1)
+            batch = batch.with_info(squares=squares, seen=squares.new_full((batch.num_tasks,), self.carried.seen))
         if self.inner_batch is None:
             return batch
         num_points = batch.support_x.shape[1] + self.use_queries * batch.query_x.shape[1]
@@ -130,7 +130,7 @@ class Reptile(Learner):
             raise ValueError(f"inner_batch={self.inner_batch}, but a task has {num_points} points to train on")
         wanted = self.inner_steps * self.inner_batch
         rounds = -(-wanted // num_points)  # times that all points are dealt out
-        score = torch.rand(len(batch), rounds, num_points, generator=self.draws.now())
+        score = torch.rand(batch.num_tasks, rounds, num_points, generator=self.draws.now())
         order = score.argsort(-1).flatten(1)[:, :wanted]  # [T, k B]: one shuffled round after another
         minibatches = order.view(-1, self.inner_steps, self.inner_batch)  # [T, k, B]
         return batch.with_info(minibatches=minibatches.to(batch.support_x.device, non_blocking=True))

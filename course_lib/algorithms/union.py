@@ -87,8 +87,8 @@ class UnionOfTasks(FittedHead):
 
     def visit(self, model: nn.Module, batch: TaskBatch) -> Visit:
         """Nothing adapts; the loss of every training task on all of its points, support and query together [T]."""
-        params = stack_params(model, len(batch))
+        params = stack_params(model, batch.num_tasks)
         params = params if self.head is None else self.head.begin(params, batch)
         x = torch.cat([batch.support_x, batch.query_x], 1)  # [T, S + Q, ...]
         y = torch.cat([batch.support_y, batch.query_y], 1)  # [T, S + Q, ...]
-        return Visit(params, check_losses(self.loss_fn(predict(model, params, x), y), len(batch)))
+        return Visit(params, check_losses(self.loss_fn(predict(model, params, x), y), batch.num_tasks))

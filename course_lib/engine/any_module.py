@@ -79,7 +79,8 @@ def one_by_one(module: nn.Module, params: Params, x: Tensor) -> Tensor:
 
 def child_params(params: Params, child: str) -> Params:
     """The parameters of one child module, its name stripped: "head.weight" -> "weight"."""
-    return {name[len(child) + 1 :]: p for name, p in params.items() if name.startswith(child + ".")}
+    prefix = child + "."
+    return {name.removeprefix(prefix): p for name, p in params.items() if name.startswith(prefix)}
 
 
 def hooked(module: nn.Module) -> bool:

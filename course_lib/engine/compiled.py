@@ -25,7 +25,7 @@ class Step(nn.Module):
         self.learner, self.model = learner, model
 
     def forward(self, batch: TaskBatch) -> Sums:
-        return self.learner.gradient(self.model, batch, len(batch))
+        return self.learner.gradient(self.model, batch, batch.num_tasks)
 
 
 def compiled(learner: Learner, model: nn.Module) -> Compute:
@@ -110,12 +110,12 @@ def record_step(learner: Learner, model: nn.Module, batch: TaskBatch) -> Callabl
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):  # libraries make what they keep, and choose their algorithms
-            learner.gradient(model, held, len(held))
+            learner.gradient(model, held, held.num_tasks)
     torch.cuda.current_stream().wait_stream(stream)
     for buffer, value in zip(buffers, before):
         buffer.copy_(value)
     with torch.cuda.graph(graph):
-        grads, losses, kept = learner.gradient(model, held, len(held))
+        grads, losses, kept = learner.gradient(model, held, held.num_tasks)
 
     def replay(tensors: list[Tensor]) -> Sums:
         with torch.no_grad():

@@ -61,16 +61,16 @@ def shared_out(compute: Compute) -> Compute:
     """``compute`` for the same meta-batch in every process: each takes its share of the tasks, all get the sums."""
 
     def together(model: nn.Module, batch: TaskBatch, num_tasks: int) -> Sums:
-        rank, count = processes()
-        if len(batch) < count:
-            raise ValueError(f"{count} processes share out a meta-batch, but it has {len(batch)} task(s): take more")
-        bounds = [len(batch) * r // count for r in range(count + 1)]
+        (rank, count), total = processes(), batch.num_tasks
+        if total < count:
+            raise ValueError(f"{count} processes share out a meta-batch, but it has {total} task(s): take more")
+        bounds = [total * r // count for r in range(count + 1)]
         mine = slice(bounds[rank], bounds[rank + 1])
         grads, losses, kept = compute(model, batch[mine], num_tasks)
         with torch.no_grad():
             ends = [everyones(buffer) for buffer in model.buffers()]
-            set_buffers(model, *zip(*ends), shares=[(b - a) / len(batch) for a, b in zip(bounds, bounds[1:])])
-            per_task = [part.new_zeros(len(batch), *part.shape[1:]) for part in (losses, *kept.values())]
+            set_buffers(model, *zip(*ends), shares=[(b - a) / total for a, b in zip(bounds, bounds[1:])])
+            per_task = [part.new_zeros(total, *part.shape[1:]) for part in (losses, *kept.values())]
             for whole, part in zip(per_task, (losses, *kept.values())):
                 whole[mine] = part
             *sums, losses = add_up([*grads.values(), *per_task[1:], per_task[0]])

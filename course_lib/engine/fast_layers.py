@@ -9,6 +9,8 @@ times the speed of ``vmap``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,8 +32,9 @@ def call(model: nn.Module, params: Params, x: Tensor) -> Tensor:
     Raises:
         ValueError: x and the parameters are of different precision.
     """
+    places = list(model.named_parameters(remove_duplicate=False))
     try:
-        return layer(model, params, x) if places(model) == len(params) else each_task(model, params, x)
+        return layer(model, params, x) if len(places) == len(params) else each_task(model, params, x)
     except RuntimeError as error:
         dtypes = {p.dtype for p in params.values() if p.is_floating_point()}
         if x.is_floating_point() and dtypes and x.dtype not in dtypes:
@@ -42,19 +45,13 @@ def call(model: nn.Module, params: Params, x: Tensor) -> Tensor:
         raise
 
 
-def places(module: nn.Module) -> int:
-    """Where parameters stand in ``module``: more places than parameters if some are shared."""
-    own = sum(p is not None for p in module._parameters.values())
-    return own + sum(places(child) for child in module._modules.values() if child is not None)
-
-
 def layer(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     """``call``, where no parameter is shared."""
     kind, images = type(module), x.ndim == 5
     if hooked(module):
         return each_task(module, params, x)
     if kind.forward is nn.Sequential.forward:
-        for name, child in pool_early(list(module._modules.items())):
+        for name, child in pool_early(module._modules.items()):
             x = layer(child, child_params(params, name), x)
         return x
     if kind is nn.Linear and module.bias is not None and x.ndim == 3:
@@ -78,16 +75,17 @@ def running_norms(module: nn.Module) -> list[nn.Module]:
     return [norm for norm in norms if norm.running_mean is not None]
 
 
-def pool_early(children: list[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
+def pool_early(children: Iterable[tuple[str, nn.Module]]) -> list[tuple[str, nn.Module]]:
     """ReLU and a max pooling behind it, swapped: the same numbers and gradients, a quarter of the work.
 
     >>> [name for name, _ in pool_early([("relu", nn.ReLU()), ("pool", nn.MaxPool2d(2))])]
     ['pool', 'relu']
     """
     children = list(children)
-    for i, pair in enumerate(zip(children, children[1:])):
-        if [type(child) for _, child in pair] == [nn.ReLU, nn.MaxPool2d] and not any(hooked(c) for _, c in pair):
-            children[i : i + 2] = pair[::-1]
+    kinds = [type(child) for _, child in children]
+    for i in range(len(kinds) - 1):
+        if kinds[i : i + 2] == [nn.ReLU, nn.MaxPool2d] and not any(hooked(child) for _, child in children[i : i + 2]):
+            children[i : i + 2] = children[i + 1], children[i]
     return children
 
 

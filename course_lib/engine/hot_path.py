@@ -77,7 +77,9 @@ def make_meta_gradient(
     (torch.Size([1, 40]), torch.Size([25]))
     """
     check_model(model)
-    step, checked = choose_step(learner, model, tasks_at_once, compile, precision), False
+    compute, (rank, count) = choose_compute(learner, model, tasks_at_once, compile, precision), processes()
+    step = partial(learner.meta_gradient, model, compute=shared_out(compute) if count > 1 else compute)
+    checked = False
 
     def meta_gradient(batch: TaskBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         nonlocal checked
@@ -85,7 +87,7 @@ def make_meta_gradient(
             return step(batch)
         check_predict(model, batch.support_x)
         grads, info = step(batch)
-        if processes()[0] == 0:
+        if rank == 0:
             warn_of_explosion(learner, model, batch, info["loss"])
         checked = True
         return grads, info
@@ -93,18 +95,10 @@ def make_meta_gradient(
     return meta_gradient
 
 
-def choose_step(
-    learner: Learner, model: nn.Module, tasks_at_once: int | None, compile: bool, precision: str
-) -> MetaGradient:
-    """The table above, in every process; arguments as for ``make_meta_gradient``."""
-    compute = choose_compute(learner, model, tasks_at_once, compile, precision)
-    return partial(learner.meta_gradient, model, compute=shared_out(compute) if processes()[1] > 1 else compute)
-
-
 def choose_compute(
     learner: Learner, model: nn.Module, tasks_at_once: int | None, compile: bool, precision: str
 ) -> Compute:
-    """The table above, in one process."""
+    """The table above, in one process; arguments as for ``make_meta_gradient``."""
     if tasks_at_once is not None:
         check_count("tasks_at_once", tasks_at_once, 1)
     check_choice("precision", precision, PRECISIONS)

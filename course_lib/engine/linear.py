@@ -29,14 +29,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return _Linear.apply(x, weight, bias)
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """a b [T, l, n] of [T, l, m] and [T, m, n]: the bits of ``bmm``, several times faster where m is 1."""
-    return a * b if a.shape[2] == 1 else torch.bmm(a, b)
-
-
-def _add_product(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """c + a b, likewise."""
-    return c + a * b if a.shape[2] == 1 else torch.baddbmm(c, a, b)
+def _product(a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+    """a b, or c + a b, [T, l, n] of a [T, l, m] and b [T, m, n]: PyTorch's bits, several times faster where m is 1."""
+    if a.shape[2] == 1:
+        return a * b if c is None else c + a * b
+    return torch.bmm(a, b) if c is None else torch.baddbmm(c, a, b)
 
 
 def _sum_of_outer(dy: Tensor, x: Tensor) -> Tensor:
@@ -49,7 +46,7 @@ class _Linear(Function):
     @staticmethod
     def forward(ctx, x, weight, bias):
         ctx.save_for_backward(x, weight)
-        return _add_product(bias.unsqueeze(1), x, weight.mT)
+        return _product(x, weight.mT, bias.unsqueeze(1))
 
     @staticmethod
     def backward(ctx, dy):
@@ -67,6 +64,6 @@ class _Backward(Function):
         dy, x, weight = ctx.saved_tensors
         to_dy, to_weight = t.unsqueeze(1), None
         if v is not None:
-            to_dy, to_weight = _add_product(to_dy, v, weight.mT), _sum_of_outer(dy, v)
+            to_dy, to_weight = _product(v, weight.mT, to_dy), _sum_of_outer(dy, v)
         to_x = _product(dy, u) if ctx.needs_input_grad[1] else None
-        return _add_product(to_dy, x, u.mT), to_x, to_weight, None
+        return _product(x, u.mT, to_dy), to_x, to_weight, None

@@ -43,5 +43,5 @@ def in_pieces(
         losses.append(part[1])
         kept.append(part[2])
         buffers.append(ends)
-    set_buffers(model, *buffers, shares=[len(piece) / len(batch) for piece in pieces])
+    set_buffers(model, *buffers, shares=[piece.num_tasks / batch.num_tasks for piece in pieces])
     return grads, torch.cat(losses), {name: torch.cat([k[name] for k in kept]) for name in kept[0]}

@@ -126,11 +126,10 @@ def keyboard_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def modes(model: nn.Module, training: bool | None) -> Iterator[None]:
-    """Inside, ``model`` is all in training or all in evaluation (None: as it is); afterwards each part as it was."""
+def modes(model: nn.Module, training: bool) -> Iterator[None]:
+    """Inside, ``model`` is all in training or all in evaluation; afterwards each part as it was."""
     before = {part: part.training for part in model.modules()}
-    if training is not None:
-        model.train(training)
+    model.train(training)
     try:
         yield
     finally:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -36,9 +37,9 @@ def check_predict(model: nn.Module, x: Tensor) -> None:
         first, again = (_plainly(model, params, x, buffers, seed) for seed in (0, 1))
         predict(model, params, x)  # in this mode it is known from now on how each part takes its tasks
         random = not _same(first[0], again[0])
-        with modes(model, training=False) if random else modes(model, None):  # compared without dropout
+        with modes(model, training=False) if random else nullcontext():  # compared without dropout
             plain = _plainly(model, params, x, buffers, 0) if random else first
-            difference = lambda: _difference(plain, model, params, x, buffers)
+            difference = partial(_difference, plain, model, params, x, buffers)
             problem = difference()
             if problem:
                 at_fault, left = _at_fault(model, difference)
@@ -61,7 +62,7 @@ def warn_of_explosion(learner: Learner, model: nn.Module, batch: TaskBatch, loss
         return
     buffers = [buffer.clone() for buffer in model.buffers()]
     with torch.random.fork_rng(devices=[loss.device] if loss.device.type == "cuda" else []):
-        before = learner.judge(model, stack_params(model, len(batch)), batch).mean()
+        before = learner.judge(model, stack_params(model, batch.num_tasks), batch).mean()
     set_buffers(model, buffers)
     if not loss <= EXPLODED * before:  # a NaN is not
         warnings.warn(

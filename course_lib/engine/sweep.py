@@ -163,7 +163,7 @@ def run_losses(learner: Learner, model: nn.Module, theta: Params, batch: TaskBat
     Each task descends alpha L at the rate 1: two passes fewer over the parameters of all tasks than L at its own alpha.
     """
     num_runs = len(next(iter(theta.values())))
-    start = {name: p.repeat_interleave(len(batch) // num_runs, dim=0) for name, p in theta.items()}  # [R T, ...]
+    start = {name: p.repeat_interleave(batch.num_tasks // num_runs, dim=0) for name, p in theta.items()}  # [R T, ...]
     how = {"steps": learner.inner_steps, "only": learner.only, "second_order": learner.second_order}
     scaled = lambda *points: rates * learner.loss_fn(*points)
     adapted = adapt(model, start, batch.support_x, batch.support_y, loss_fn=scaled, lr=1.0, **how)

@@ -93,7 +93,7 @@ def direction(method: str, model: nn.Module, batch: TaskBatch, steps: int, inner
 
 def directions(points: Tensor, batch: TaskBatch, steps: int, inner_lr: float) -> tuple[Tensor, Tensor]:
     """``direction`` of each of METHODS at a point of its own [4, 2], and F_k there [4]: all adapt as one batch."""
-    model, count = wave(), len(batch)
+    model, count = wave(), batch.num_tasks
     every = batch[torch.arange(count).repeat(len(points))]  # [4 T] tasks
     theta = points.repeat_interleave(count, 0).requires_grad_()  # [4 T, 2]
     start = at_points(theta)

@@ -20,6 +20,8 @@ class TaskBatch:
     ``task_id`` [T] says which task of a finite set each one is, where tasks come back (else None).
     ``info`` keeps what generated a task, such as its amplitude [T], so that a demo can draw the true curve.
 
+    ``num_tasks`` is T.
+
     Raises:
         ValueError: tensors that disagree in the number of tasks or of points.
     """
@@ -32,6 +34,7 @@ class TaskBatch:
     info: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self):
+        self.num_tasks = len(self.support_x)
         parts = {"support_x": self.support_x, "support_y": self.support_y}
         parts |= {"query_x": self.query_x, "query_y": self.query_y, "task_id": self.task_id, **self.info}
         sizes = {name: len(part) for name, part in parts.items() if part is not None}
@@ -41,16 +44,9 @@ class TaskBatch:
             if min(x.ndim, y.ndim) < 2 or x.shape[:2] != y.shape[:2]:
                 raise ValueError(f"x {list(x.shape)} and y {list(y.shape)} must agree in tasks and points, [T, N, ...]")
 
-    @property
-    def num_tasks(self) -> int:
-        return len(self.support_x)
-
-    def __len__(self) -> int:
-        return len(self.support_x)
-
     def __iter__(self) -> Iterator[TaskBatch]:
         """Its tasks one by one, each a meta-batch of one."""
-        return (self[i] for i in range(len(self)))
+        return (self[i] for i in range(self.num_tasks))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> TaskBatch:
         """The batch with ``change`` applied to each of its tensors."""
@@ -67,8 +63,8 @@ class TaskBatch:
         """Some of the tasks. Their dimension stays: ``batch[0]`` is a meta-batch of one task."""
         if not isinstance(tasks, (slice, Tensor, list)):
             index = operator.index(tasks)
-            if not -len(self) <= index < len(self):
-                raise IndexError(f"there is no task {index} in a meta-batch of {len(self)}")
+            if not -self.num_tasks <= index < self.num_tasks:
+                raise IndexError(f"there is no task {index} in a meta-batch of {self.num_tasks}")
             tasks = slice(index, index + 1 or None)
         return self.map(lambda tensor: tensor[tasks])
 
@@ -77,7 +73,7 @@ class TaskBatch:
         if tasks_at_once is None:
             return [self]
         size = check_count("tasks_at_once", tasks_at_once, 1)
-        return [self[i : i + size] for i in range(0, len(self), size)]
+        return [self[i : i + size] for i in range(0, self.num_tasks, size)]
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> TaskBatch:
         """The batch on another device; its floating-point tensors in another precision."""

@@ -53,7 +53,7 @@ def test_the_inner_loop_ends_where_the_spring_and_the_loss_pull_alike():
     model, batch, learner = tiny_model(), regression(), IMAML(**CONVERGED)
     adapted = learner.adapt(model, batch.support_x, batch.support_y)
     here = Curvature(model, adapted, batch.support_x, batch.support_y, mse)
-    start = stack_params(model, len(batch))
+    start = stack_params(model, batch.num_tasks)
     force = learner.lam * (flatten(start, list(start)) - flatten(adapted, list(start)))
     torch.testing.assert_close(force, here.gradient, rtol=1e-8, atol=1e-10)
 

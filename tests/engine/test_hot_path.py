@@ -64,7 +64,7 @@ def test_no_thread_has_a_team_of_its_own_that_would_spin_beside_the_workers():
 
     def work(model, piece, num_tasks):
         at_work.append(torch.get_num_threads())
-        return {}, torch.zeros(len(piece)), {}
+        return {}, torch.zeros(piece.num_tasks), {}
 
     torch.set_num_threads(2)
     try:

@@ -64,7 +64,7 @@ def stacked(start: str, draw: int, lambdas: tuple[float, ...]) -> tuple[MLP, Tas
 
 def meta_gradients(learner: IMAML, model: MLP, batch: TaskBatch) -> tuple[Tensor, Params]:
     """The meta-gradient with each lambda [L, P], and where the tasks' inner loops ended."""
-    start = stack_params(model, len(batch))
+    start = stack_params(model, batch.num_tasks)
     adapted = learner.adapt(model, batch.support_x, batch.support_y, start)
     losses = mse(predict(model, adapted, batch.query_x), batch.query_y)  # [L T]
     grads = torch.autograd.grad(losses.sum(), list(start.values()))

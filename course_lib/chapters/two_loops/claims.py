@@ -276,7 +276,7 @@ def one_jacobian(model: MLP, batch, steps: int, inner_lr: float) -> dict[str, Te
         here = MLP().double()
         here.load_state_dict({name: p[0].detach() for name, p in before.items()})
         for name, grad in MAML(1, inner_lr).meta_gradient(here, task)[0].items():
-            total[name] += grad / len(batch)
+            total[name] += grad / batch.num_tasks
     return total
 
 

@@ -49,7 +49,7 @@ def floors(shots: int, seed: int) -> dict[str, float]:
     batch, tuning = squares("test", shots, seed), squares("validation", shots, seed)
     length = min(LENGTHS, key=lambda length: error(tuning, gaussian_process(tuning, length)))
     guesses = {"mean": support_mean(batch), "nearest": nearest_point(batch), "process": gaussian_process(batch, length)}
-    how = {"num_tasks": len(batch), "steps": [0], "seed": hills.TEST + seed}  # the same squares
+    how = {"num_tasks": batch.num_tasks, "steps": [0], "seed": hills.TEST + seed}  # the same squares
     untrained = evaluate(R2D2(), make_model(seed), Hills(load_map()["test"], shots), **how).mean[0]
     return {name: error(batch, guess) for name, guess in guesses.items()} | {"untrained": untrained}
 
