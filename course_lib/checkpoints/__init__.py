@@ -190,12 +190,3 @@ def task_settings(record: dict) -> dict:
     if not isinstance(settings, dict) or str(settings.get("class")) not in TASKS:
         raise ValueError("the record does not say on which tasks of the course the network was trained")
     return settings
-
-
-def load_tasks(record: dict, **changes):
-    """The task family a checkpoint was trained on, with some of its settings changed (``shots=5``).
-
-    Of a network trained on all classes of a pool at once: episodes from that pool.
-    """
-    settings = {**task_settings(record), **changes}
-    return TASKS[settings.pop("class")](**settings)

@@ -35,7 +35,8 @@ def main(argv: list[str]) -> int:
         changes["num_tasks"] = None  # judge on new tasks, not on those it was trained on
     if "ways" in trained_on:
         changes |= {"split": "test", "rotations": False}
-    tasks = checkpoints.load_tasks(record, **changes)
+    settings = trained_on | changes
+    tasks = checkpoints.TASKS[settings.pop("class")](**settings)
     only = None if args.only == "all" else args.only
     print(f"{learner.describe()} on {tasks.describe()}")
     steps = args.steps or record.get("score", {}).get("steps", Recipe.steps)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from course_lib.validation import check_count
 
+POINTS = ("support_x", "support_y", "query_x", "query_y")  # what every task has
+
 
 @dataclass
 class TaskBatch:
@@ -35,8 +37,7 @@ class TaskBatch:
 
     def __post_init__(self):
         self.num_tasks = len(self.support_x)
-        parts = {"support_x": self.support_x, "support_y": self.support_y}
-        parts |= {"query_x": self.query_x, "query_y": self.query_y, "task_id": self.task_id, **self.info}
+        parts = {name: getattr(self, name) for name in (*POINTS, "task_id")} | self.info
         sizes = {name: len(part) for name, part in parts.items() if part is not None}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"the first dimension of every tensor must be the number of tasks, but it is {sizes}")
@@ -51,10 +52,7 @@ class TaskBatch:
     def map(self, change: Callable[[Tensor], Tensor]) -> TaskBatch:
         """The batch with ``change`` applied to each of its tensors."""
         return TaskBatch(
-            change(self.support_x),
-            change(self.support_y),
-            change(self.query_x),
-            change(self.query_y),
+            *(change(getattr(self, name)) for name in POINTS),
             None if self.task_id is None else change(self.task_id),
             {name: change(value) for name, value in self.info.items()},
         )
@@ -92,9 +90,8 @@ class TaskBatch:
     def cat(batches: list[TaskBatch]) -> TaskBatch:
         """The tasks of several meta-batches as one."""
         first = batches[0]
-        names = ("support_x", "support_y", "query_x", "query_y")
         return TaskBatch(
-            *(torch.cat([getattr(b, name) for b in batches]) for name in names),
+            *(torch.cat([getattr(b, name) for b in batches]) for name in POINTS),
             task_id=None if first.task_id is None else torch.cat([b.task_id for b in batches]),
             info={name: torch.cat([b.info[name] for b in batches]) for name in first.info},
         )
