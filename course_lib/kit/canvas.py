@@ -8,6 +8,7 @@ tried once, and where they are not, words are drawn as they always were.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from matplotlib.backends import backend_agg
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.font_manager import FontProperties, get_font
+from matplotlib.mathtext import MathTextParser
 
 PLACED = 1000  # texts whose letters' places a renderer keeps
 
@@ -47,11 +49,24 @@ def remembers() -> bool:
     return bool(pictures[0].any()) and np.array_equal(*pictures)
 
 
+class OwnMathText(MathTextParser):
+    """Reads mathematics one text at a time, by a grammar of its own: Matplotlib's keeps its place in a text for all
+    threads, and a cell may plot while a demo is drawn."""
+
+    _parser = None
+    _one = threading.Lock()
+
+    def parse(self, *text: Any, **how: Any) -> Any:
+        with self._one:
+            return super().parse(*text, **how)
+
+
 class Renderer(RendererAgg):
     """Agg's renderer with a memory for words."""
 
     def __init__(self, width: int, height: int, dpi: float):
         super().__init__(width, height, dpi)
+        self.mathtext_parser = OwnMathText("path")
         self._placed: dict[tuple, list] = {}
 
     def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None) -> None:

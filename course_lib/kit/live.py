@@ -185,9 +185,12 @@ class Live:
     def _redraw(self) -> None:
         """The same data, in the size and print that the page now wants."""
         self._repaint = False
-        with self._demo.lock:
-            if not self._closed:
-                self._demo.picture.fit(*self._fit, large=self._large).paint()
+        try:
+            with self._demo.lock:
+                if not self._closed:
+                    self._demo.picture.fit(*self._fit, large=self._large).paint()
+        except Exception as error:
+            self.error = error
         self._publish()
 
     # What the page shows ------------------------------------------------------------------------------------

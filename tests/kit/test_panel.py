@@ -61,6 +61,17 @@ def test_a_message_that_was_overtaken_changes_nothing():
     assert demo.data.y == 7 and demo.panel.state["heard"] == ["a", 5]
 
 
+def test_a_picture_that_cannot_be_drawn_in_another_size_is_answered_in_words(monkeypatch):
+    demo = tiny(lambda values: {"y": values.level})
+    do(demo, "set", name="level", to=3)
+    with monkeypatch.context() as broken:
+        broken.setattr(demo.picture, "paint", lambda: 1 / 0)
+        do(demo, "large", to=True, view="a", n=2)
+    assert "ZeroDivisionError" in demo.panel.state["problem"] and demo.panel.state["heard"] == ["a", 2]
+    do(demo, "set", name="level", to=4)
+    assert not demo.panel.state["problem"]
+
+
 def test_a_room_that_changes_once_the_picture_is_drawn_and_not_yet_sent_is_filled(monkeypatch):
     demo = tiny(lambda values: {"y": values.level})
     do(demo, "fit", width=400, ratio=1.0)

@@ -82,7 +82,9 @@ def test_a_drag_while_a_cell_plots_in_another_style_is_answered_at_once_and_chan
         tell(kernel, comm_id, {"do": "set", "name": "steps", "to": number % 50, "view": "v", "n": number + 1}, subshell)
         time.sleep(0.01)
     kernel.reply_to(running)
-    kernel("demo.panel.wait()")
+    deadline = time.monotonic() + 60
+    while kernel("demo.panel.wait()", "demo.panel.state['heard']") != ["v", 200]:
+        assert time.monotonic() < deadline
     drawn, ended = kernel("", "[drawn, ended]")
     during = [steps for steps, at in drawn if at < ended]
     assert 2 <= len(during) and len(drawn) < 200 and drawn[-1][0] == 49  # how many, two threads of one Python settle

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
@@ -161,6 +163,31 @@ def test_a_picture_that_is_drawn_while_another_is_made_is_the_same(demo):
     with plots.style():  # of all threads: the one that draws meets it where a cell makes the next demo
         meanwhile = sine_demo.make().set()
     assert (meanwhile.picture.pixels == demo.picture.pixels).all()
+
+
+def test_mathematics_is_read_in_two_threads_at_once():
+    """A demo is drawn in its thread while a cell plots: Matplotlib's reader of mathematics serves one at a time."""
+    if not canvas.remembers():
+        pytest.skip("an older Matplotlib keeps its own reader")
+    sizes, failed = {}, []
+
+    def read(thread, kind):
+        renderer = kind(Figure()).get_renderer()
+        try:
+            for number in range(100):
+                words = rf"$\theta'_{{{number}}} = \nabla_\theta \mathcal{{L}}(f_\theta) \frac{{1}}{{{number}}}$"
+                sizes[thread, number] = renderer.get_text_width_height_descent(words, FontProperties(size=12), True)
+        except Exception as error:
+            failed.append(error)
+
+    canvases = {"demos": Canvas, "another page's": Canvas, "a cell": FigureCanvasAgg}
+    threads = [threading.Thread(target=read, args=each) for each in canvases.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed, failed
+    assert all(sizes[thread, number] == sizes["a cell", number] for thread in canvases for number in range(100))
 
 
 def test_a_picture_is_as_large_as_the_page_wants_and_large_print_enlarges_words_alone(demo):

@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SEED = re.compile(r"(\bseed=|\bmanual_seed\(|\bdraw=)(\d+)\b")
+SEED = re.compile(r"(\bseed=|\"seed\": |\bmanual_seed\(|\bdraw=)(\d+)\b")
 RC = "text.usetex: True\nfont.size: 23\nfont.family: serif\nlines.linewidth: 9\naxes.grid: True\nfigure.dpi: 37\n"
 
 pytestmark = pytest.mark.long
