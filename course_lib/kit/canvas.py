@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from matplotlib.backends import backend_agg
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
-from matplotlib.font_manager import FontProperties, get_font
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, fontManager, get_font
 from matplotlib.mathtext import MathTextParser
 
 PLACED = 1000  # texts whose letters' places a renderer keeps
@@ -37,16 +38,18 @@ class Canvas(FigureCanvasAgg):
 @lru_cache(maxsize=1)
 def remembers() -> bool:
     """Whether words from memory are this Matplotlib's. 3.10 sets a text in one go; a later one may do it otherwise."""
-    pictures = []
+    pictures, places = [], []
+    text = Figure(dpi=100.0).text(0.5, 0.5, "Ag\nAg")
     for kind in (RendererAgg, Renderer):
         renderer, look = kind(80, 30, 100.0), FontProperties(size=12)
-        for at, words in ((2.3, "Ag"), (40.7, "$A_g$")):
-            try:
+        try:
+            for at, words in ((2.3, "Ag"), (40.7, "$A_g$")):
                 renderer.draw_text(renderer.new_gc(), at, 20.6, words, look, 10, ismath="$" in words)
-            except (AttributeError, TypeError, ValueError):  # a part is not there or takes something else
-                return False
+            places.append(text.get_window_extent(renderer).bounds)
+        except (AttributeError, KeyError, TypeError, ValueError):  # a part is not there or takes something else
+            return False
         pictures.append(np.array(renderer.buffer_rgba()))
-    return bool(pictures[0].any()) and np.array_equal(*pictures)
+    return bool(pictures[0].any()) and np.array_equal(*pictures) and places[0] == places[1]
 
 
 class OwnMathText(MathTextParser):
@@ -68,6 +71,19 @@ class Renderer(RendererAgg):
         super().__init__(width, height, dpi)
         self.mathtext_parser = OwnMathText("path")
         self._placed: dict[tuple, list] = {}
+        self._heights: dict[int, tuple] = {}
+
+    def _get_font_height_metrics(self, prop: FontProperties) -> tuple:
+        """How far a font reaches above and below its line, and the gap between lines, in pixels."""
+        if (look := hash(prop)) not in self._heights:
+            font = get_font(fontManager._find_fonts_by_props(prop))
+            if (table := font.get_sfnt_table("OS/2")) is None:
+                return None, None, None  # then Matplotlib looks further
+            units = font.get_sfnt_table("head")["unitsPerEm"]
+            scale = 1 / units * prop.get_size_in_points() * self.dpi / 72
+            above, below, gap = (table[f"sTypo{name}"] * scale for name in ("Ascender", "Descender", "LineGap"))
+            self._heights[look] = above, -below, gap
+        return self._heights[look]
 
     def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None) -> None:
         if ismath:

@@ -48,21 +48,27 @@ FOUND = ("_update_ticks", "_get_ticklabel_bboxes", "_update_label_position", "ge
 
 
 @contextmanager
-def ticks_found_once(figure: Figure) -> Iterator[None]:
-    """Meanwhile axes find their ticks, the boxes of their words, and their room, once for each place and range."""
+def ticks_found_once(figure: Figure, ticks: dict) -> Iterator[None]:
+    """Meanwhile axes find their ticks, the boxes of their words, and their room, once for each place and range.
+
+    ``ticks`` keeps what was found of ticks until the axes are stale; but for their room, which moving words change.
+    """
     finds = [(axis, name) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for name in FOUND]
-    finds += [(axes, "get_tightbbox") for axes in figure.axes]
     for one, name in finds:
-        setattr(one, name, _once(one.axes, getattr(one, name)))
+        if one.axes.stale or (one, name) not in ticks:
+            ticks[one, name] = [None, {}]
+        setattr(one, name, _once(one.axes, getattr(one, name), ticks[one, name]))
+    for axes in figure.axes:
+        axes.get_tightbbox = _once(axes, axes.get_tightbbox, [None, {}])
     try:
         yield
     finally:
-        for one, name in finds:
+        for one, name in [*finds, *((axes, "get_tightbbox") for axes in figure.axes)]:
             delattr(one, name)
 
 
-def _once(axes: Axes, find: Callable) -> Callable:
-    last: list = [None, {}]  # where the axes were, and what was found there; for the layout less is counted than else
+def _once(axes: Axes, find: Callable, last: list) -> Callable:
+    """``last``: where the axes were, and what was found there; for the layout less is counted than else."""
 
     def found(*given: Any, **how: Any) -> Any:
         where = *axes.bbox.bounds, *axes.viewLim.bounds

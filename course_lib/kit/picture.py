@@ -18,6 +18,8 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -49,6 +51,8 @@ class Picture:
         for artist in self._moving:
             artist.set_animated(True)  # left out of the background, and no cause to redraw it
         self._background: Any = None
+        self._rest: tuple[list[Artist], Any] = [], None  # what changed alone last time, and the pixels of all else
+        self._ticks: dict = {}  # as found in the last drawing
         self._room: Mapping = {}  # beyond the right side of axes, that was there for words when the layout was found
         self._data: Mapping = {}
         self.redraws = 0  # how many times the background had to be drawn
@@ -89,7 +93,7 @@ class Picture:
 
     def close(self) -> None:
         """Give the pixels back now: a figure is full of circles, and its memory else waits for a late collection."""
-        self._background = None
+        self._background, self._rest = None, ([], None)
         self._canvas = Canvas(self.figure)
         for text in self.figure.findobj(Text):
             text._renderer = None  # a text remembers on what it was drawn
@@ -97,7 +101,7 @@ class Picture:
     def paint(self, afresh: bool = False) -> None:
         """Paint the figure as it stands; ``afresh`` draws the background even if nothing in it changed."""
         if afresh or self._background is None or self.figure.stale:
-            self._draw_background()
+            self._draw_background(afresh)
         self._settle()
         if any(over > max(self._room[axes], 0) + 1 for axes, over in self._overhang().items()):  # words came out
             self._draw_background()
@@ -107,16 +111,39 @@ class Picture:
         for artist in self._moving:
             artist.draw(renderer)
 
-    def _draw_background(self) -> None:
-        with ticks_found_once(self.figure):
+    def _draw_background(self, whole: bool = False) -> None:
+        """Draw what does not move: all of it, or over the pixels of the rest the axes that alone have changed, if they
+        were the ones last time too."""
+        figure, renderer = self.figure, self._canvas.get_renderer()
+        if whole := whole or self._background is None:
+            self._ticks = {}
+        with ticks_found_once(figure, self._ticks):
             if self._background is None:
                 self._settle()
-                self.figure.draw_without_rendering()  # the layout of a new figure settles only at its second drawing
-            self._canvas.draw()
+                figure.draw_without_rendering()  # the layout of a new figure settles only at its second drawing
+            parts = [part for part in figure.get_children() if part is not figure.patch and not part.get_animated()]
+            parts.sort(key=lambda part: part.get_zorder())
+            changed, places = [part for part in parts if part.stale], self._places()
+            figure.get_layout_engine().execute(figure)
+            if whole or places != self._places() or not all(isinstance(part, Axes) for part in changed):
+                changed = []
+            if changed and changed == self._rest[0]:
+                self._canvas.restore_region(self._rest[1])
+            else:
+                renderer.clear()
+                for part in (figure.patch, *(part for part in parts if part not in changed)):
+                    part.draw(renderer)
+                self._rest = changed, self._canvas.copy_from_bbox(figure.bbox) if changed else None
+            for part in changed:
+                part.draw(renderer)
+        for part in (figure, *parts):
+            part.stale = False
         self.redraws += 1
         self._room = self._overhang()
-        self._background = self._canvas.copy_from_bbox(self.figure.bbox)
-        self.figure.stale = False
+        self._background = self._canvas.copy_from_bbox(figure.bbox)
+
+    def _places(self) -> list[tuple]:
+        return [axes.get_position().bounds for axes in self.figure.axes]
 
     def _overhang(self) -> Mapping:
         return self.show.overhang(self._canvas.get_renderer())

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import io
-import threading
 
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.patheffects import withStroke
+from matplotlib.axes import Axes
 from PIL import Image
 
-from course_lib.kit import canvas, plots
-from course_lib.kit.canvas import Canvas
+from course_lib.kit import plots
 from course_lib.kit.demo import Demo
 from course_lib.kit.picture import Picture, encode_png
 from tests.browser import sine_demo
@@ -33,60 +28,6 @@ def decoded(png: bytes) -> np.ndarray:
 def test_png_decodes_to_the_pixels_it_was_made_from():
     pixels = np.random.default_rng(0).integers(0, 256, (31, 17, 4), dtype=np.uint8)
     assert (decoded(encode_png(pixels)) == pixels[..., :3]).all()
-
-
-WORDS = {
-    "letters": {"s": "From 0.43 to 1.2: fi, AV, \N{GREEK SMALL LETTER ALPHA}"},
-    "turned": {"s": "loss of new tasks", "rotation": 90},
-    "aslant": {"s": "steep", "rotation": 33.3, "rotation_mode": "anchor"},
-    "mathematics": {"s": r"$\theta_0 - \alpha\,\frac{\partial L}{\partial\theta}$ again", "fontsize": 13},
-    "a halo": {"s": "lowest", "path_effects": [withStroke(linewidth=4.5, foreground="white")], "alpha": 0.7},
-    "two lines": {"s": "one\nand another", "family": "serif", "style": "italic"},
-    "without smoothing": {"s": "jagged", "antialiased": False},
-}
-
-
-@pytest.mark.parametrize("look", WORDS.values(), ids=WORDS.keys())
-def test_words_look_as_matplotlib_draws_them(look):
-    drawn = {}
-    for kind in (FigureCanvasAgg, Canvas):
-        figure = Figure(figsize=(3, 2), dpi=113)
-        text, pictures = figure.text(0, 0, **look), []
-        for x, y in ((0.3, 0.4), (0.301, 0.403), (0.3, 0.4), (-0.01, 0.98)):  # parts of a pixel; anew; beyond the edge
-            text.set_position((x, y))
-            kept = figure.canvas if type(figure.canvas) is kind else kind(figure)
-            kept.draw()
-            pictures.append(np.array(kept.buffer_rgba()))
-        drawn[kind] = pictures
-    ours, theirs = drawn[Canvas], drawn[FigureCanvasAgg]
-    assert np.array_equal(ours[0], ours[2])
-    assert not np.array_equal(ours[0], ours[1]) or not canvas.remembers()  # 3.10 sets mathematics on whole pixels
-    for mine, other in zip(ours, theirs, strict=True):
-        assert np.array_equal(mine, other)
-
-
-@pytest.mark.parametrize("change", ["pixels", "arguments"])
-def test_where_matplotlib_draws_words_another_way_they_are_drawn_that_way(monkeypatch, change):
-    ours = canvas.letter
-
-    def changed(*given):
-        if change == "arguments":
-            raise TypeError("takes another argument")
-        ink, left, low = ours(*given)
-        return ink, left + 1, low
-
-    figure = Figure(figsize=(3, 2))
-    figure.text(0.3, 0.4, "words")
-    FigureCanvasAgg(figure).draw()
-    plain = np.array(figure.canvas.buffer_rgba())
-    canvas.remembers.cache_clear()
-    try:
-        monkeypatch.setattr(canvas, "letter", changed)
-        Canvas(figure).draw()
-        assert np.array_equal(figure.canvas.buffer_rgba(), plain)
-        assert type(figure.canvas.get_renderer()) is RendererAgg
-    finally:
-        canvas.remembers.cache_clear()
 
 
 CHANGES_OF_THE_BACKGROUND = {
@@ -113,6 +54,34 @@ def test_no_change_of_the_background_leaves_a_stale_picture(demo, change):
     picture.paint(afresh=True)
     assert (kept != before).any()
     assert (kept == picture.pixels).all()
+
+
+ONE_AFTER_ANOTHER = {  # which axes have changed; the layout stays
+    "first": lambda left, right: left.set_ylim(-7, 7),
+    "the same again": lambda left, right: left.set_ylim(-8, 8),
+    "another colour in it": lambda left, right: left.spines["left"].set_color("red"),
+    "the other": lambda left, right: right.set_xlim(0, 51),
+    "both": lambda left, right: (left.set_ylim(-6, 6), right.set_xlim(0, 52)),
+    "the figure": lambda left, right: left.figure.suptitle("one", fontsize=1, in_layout=False),
+    "the first again": lambda left, right: left.set_ylim(-7, 7),
+    "and again": lambda left, right: left.set_ylim(-8, 8),
+    "and the layout": lambda left, right: left.set_ylabel("two\nlines"),
+    "after it": lambda left, right: left.set_ylim(-7, 7),
+}
+
+
+def test_axes_that_alone_change_are_drawn_alone_and_as_if_all_were(demo, monkeypatch):
+    kept, whole = demo.set().picture, sine_demo.make().set().picture
+    drawn, draw = [], Axes.draw
+    monkeypatch.setattr(Axes, "draw", lambda axes, renderer: (drawn.append(axes), draw(axes, renderer)))
+    for name, change in ONE_AFTER_ANOTHER.items():
+        for picture in (whole, kept):
+            change(*picture.figure.axes)
+            drawn.clear()
+            picture.paint(afresh=picture is whole)
+        assert np.array_equal(kept.pixels, whole.pixels), name
+        if name in ("the same again", "another colour in it", "and again"):
+            assert drawn == kept.figure.axes[:1], name
 
 
 LIMITS_AND_WORDS = {
@@ -163,31 +132,6 @@ def test_a_picture_that_is_drawn_while_another_is_made_is_the_same(demo):
     with plots.style():  # of all threads: the one that draws meets it where a cell makes the next demo
         meanwhile = sine_demo.make().set()
     assert (meanwhile.picture.pixels == demo.picture.pixels).all()
-
-
-def test_mathematics_is_read_in_two_threads_at_once():
-    """A demo is drawn in its thread while a cell plots: Matplotlib's reader of mathematics serves one at a time."""
-    if not canvas.remembers():
-        pytest.skip("an older Matplotlib keeps its own reader")
-    sizes, failed = {}, []
-
-    def read(thread, kind):
-        renderer = kind(Figure()).get_renderer()
-        try:
-            for number in range(100):
-                words = rf"$\theta'_{{{number}}} = \nabla_\theta \mathcal{{L}}(f_\theta) \frac{{1}}{{{number}}}$"
-                sizes[thread, number] = renderer.get_text_width_height_descent(words, FontProperties(size=12), True)
-        except Exception as error:
-            failed.append(error)
-
-    canvases = {"demos": Canvas, "another page's": Canvas, "a cell": FigureCanvasAgg}
-    threads = [threading.Thread(target=read, args=each) for each in canvases.items()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failed, failed
-    assert all(sizes[thread, number] == sizes["a cell", number] for thread in canvases for number in range(100))
 
 
 def test_a_picture_is_as_large_as_the_page_wants_and_large_print_enlarges_words_alone(demo):
