@@ -10,8 +10,8 @@ import torch
 from course_lib.algorithms import ANIL, MAML, R2D2
 from course_lib.algorithms.solvers import svm_head
 from course_lib.analysis.memory import meta_gradient_bytes
-from course_lib.chapters.closed_form import heads_gradient, heads_plane, heads_ridge, implicit, own_loop, solutions
-from course_lib.chapters.closed_form.experiments import anil_and_maml, heads_and_shots, images
+from course_lib.chapters.closed_form import heads_gradient, heads_plane, heads_ridge, own_loop, solutions
+from course_lib.chapters.closed_form.experiments import anil_and_maml, heads_and_shots, images, implicit_gradient
 from course_lib.kit.claim import claim
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -214,19 +214,19 @@ def mamls_body_is_better_than_maml(draw: int):
 @claim("After twenty inner steps the implicit meta-gradient has a cosine above 0.95 to the unrolled one")
 def the_end_is_enough(draw: int):
     """Eight sinusoids, MAML's network, lambda 10, five steps of conjugate gradients."""
-    full, first = (implicit.cosines("maml_k5", 20, cg, draw, (10.0,)).item() for cg in (5, 0))
+    full, first = (implicit_gradient.cosines("maml_k5", 20, cg, draw, (10.0,)).item() for cg in (5, 0))
     return full > 0.95, {"implicit": full, "first_order": first}
 
 
 @claim("After one inner step the implicit meta-gradient is a worse guide than the first-order one")
 def one_step_is_no_minimum(draw: int):
     """Eight sinusoids, MAML's network, lambda 1, five steps of conjugate gradients."""
-    full, first = (implicit.cosines("maml_k5", 1, cg, draw, (1.0,)).item() for cg in (5, 0))
+    full, first = (implicit_gradient.cosines("maml_k5", 1, cg, draw, (1.0,)).item() for cg in (5, 0))
     return full < first, {"implicit": full, "first_order": first}
 
 
 @claim("At lambda = 2 some task of eight has no minimum: its loss curves down by more than lambda")
 def the_matrix_is_not_always_positive(draw: int):
     """Random weights, twenty inner steps; the lowest curvature at their end, by Lanczos."""
-    lowest = float(implicit.unrolled("random", 20, draw, (2.0,))[2][0])
+    lowest = float(implicit_gradient.unrolled("random", 20, draw, (2.0,))[2][0])
     return lowest < -2, {"curvature": lowest}
