@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from course_lib.algorithms.solvers import mean_head, ridge_head, svm_head
+from course_lib.inner_loop import Params, predict, stack_params
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Notches, declare
 from course_lib.losses import cross_entropy
@@ -40,24 +40,25 @@ class Problem:
         self.x, self.query_x = (centers[y[0]] + draw(y.numel(), 2) for y in (self.y, self.query_y))
         self.direction = {name: draw(*p.shape) for name, p in self.body.named_parameters()}
 
-    def loss(self, head: str, lam: float, C: float, params: dict[str, Tensor]) -> Tensor:
-        """The query loss of the head that is solved for with these weights of the body."""
-        z, query = (functional_call(self.body, params, (x,))[None] for x in (self.x, self.query_x))
-        solve = {"ridge": lambda: ridge_head(z, self.y, lam, WAYS), "svm": lambda: svm_head(z, self.y, C, WAYS)}
-        weight, bias = solve.get(head, lambda: mean_head(z, self.y, WAYS))()
-        return cross_entropy(query @ weight.mT + bias[:, None], self.query_y)[0]
+    def losses(self, head: str, lam: float, C: float, params: Params) -> Tensor:
+        """The query losses [T] of the heads that are solved for with T bodies, ``params`` [T, ...]."""
+        count = len(next(iter(params.values())))
+        y, query_y = (labels.expand(count, -1) for labels in (self.y, self.query_y))
+        z, query = (predict(self.body, params, x.expand(count, *x.shape)) for x in (self.x, self.query_x))
+        solve = {"ridge": lambda: ridge_head(z, y, lam, WAYS), "svm": lambda: svm_head(z, y, C, WAYS)}
+        weight, bias = solve.get(head, lambda: mean_head(z, y, WAYS))()
+        return cross_entropy(query @ weight.mT + bias[:, None], query_y)
 
     def differences(self, head: str, lam: float, C: float) -> tuple[float, np.ndarray]:
         """Autograd's slope along the direction, and how far the finite difference is from it, relative [steps]."""
-        params = dict(self.body.named_parameters())
-        grads = torch.autograd.grad(self.loss(head, lam, C, params), params.values())
-        slope = float(sum((g * v).sum() for g, v in zip(grads, self.direction.values())))
-
-        @torch.no_grad()
-        def at(h: float) -> float:
-            return float(self.loss(head, lam, C, {n: p + h * self.direction[n] for n, p in params.items()}))
-
-        finite = np.array([(at(h) - at(-h)) / (2 * h) for h in STEPS])
+        params = stack_params(self.body, 1)
+        grads = torch.autograd.grad(self.losses(head, lam, C, params).sum(), params.values())
+        slope = float(sum((g[0] * v).sum() for g, v in zip(grads, self.direction.values())))
+        h = torch.from_numpy(np.concatenate([STEPS, -STEPS]))
+        with torch.no_grad():
+            moved = {n: p + h.view(-1, *[1] * (p.ndim - 1)) * self.direction[n] for n, p in params.items()}
+            ahead, behind = self.losses(head, lam, C, moved).numpy().reshape(2, -1)
+        finite = (ahead - behind) / (2 * STEPS)
         return slope, abs(finite - slope) / abs(slope)
 
 

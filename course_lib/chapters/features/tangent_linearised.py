@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ from course_lib.chapters.features.setup import STARTS
 from course_lib.inner_loop import predict, stack_params, trajectory
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Several, Slider, declare
+from course_lib.kit.growing import Growing
 from course_lib.losses import mse
 
 NUM_TASKS, SHOTS, MAX_STEPS = 50, 10, 50
@@ -32,14 +35,9 @@ LOOKS = (
 class Measured(NamedTuple):
     """Fifty tasks; the three MODELS in order."""
 
-    fits: Tensor  # [3, 51, 50, 100] outputs after every number of steps
-    errors: Tensor  # [3, 51, 50] held-out error
+    fits: Tensor  # [3, steps + 1, 50, 100] outputs after every number of steps
+    errors: Tensor  # [3, steps + 1, 50] held-out error
     border: Tensor  # [50] 2 / lambda_max of each task's linearised loss
-
-
-@lru_cache(maxsize=32)
-def measure(start: str, inner_lr: float) -> Measured:
-    return fine_tune(setup.network_at(start), inner_lr)
 
 
 @lru_cache(maxsize=3)
@@ -54,35 +52,54 @@ def linearised(network: nn.Module, draw: int) -> tuple[Duals, Tensor]:
     return duals, 2 / largest
 
 
-def fine_tune(network: nn.Module, inner_lr: float, draw: int = 0) -> Measured:
-    """All 50 steps of all three on the same tasks; about a tenth of a second."""
-    batch, truth = setup.test_tasks(NUM_TASKS, SHOTS, draw)
-    grid, truth = setup.GRID[::EVERY], truth[:, ::EVERY]  # [100, 1], [T, 100]
-    x, y = batch.support_x, batch.support_y
-    params = stack_params(network, NUM_TASKS)
-    stepped = list(trajectory(network, params, x, y, loss_fn=mse, steps=MAX_STEPS, lr=inner_lr))
-    with torch.no_grad():
-        outputs = [predict(network, params, grid.expand(NUM_TASKS, -1, -1)) for params in stepped]  # [T, 100, 1] each
-    real = torch.stack(outputs)[..., 0]  # [51, T, 100]
+def outputs(network: nn.Module, inner_lr: float, draw: int) -> Iterator[np.ndarray]:
+    """The network's on the grid after 0, 1, ... MAX_STEPS steps on every task [T, 100]."""
+    batch, _ = setup.test_tasks(NUM_TASKS, SHOTS, draw)
+    grid = setup.GRID[::EVERY].expand(NUM_TASKS, -1, -1)
+    how = {"loss_fn": mse, "steps": MAX_STEPS, "lr": inner_lr}
+    for params in trajectory(network, stack_params(network, NUM_TASKS), batch.support_x, batch.support_y, **how):
+        yield predict(network, params, grid)[..., 0].numpy()
+
+
+@lru_cache(maxsize=32)
+def fine_tuning(network: nn.Module, inner_lr: float, draw: int) -> Growing:
+    return Growing(lambda: outputs(network, inner_lr, draw))
+
+
+def fine_tune(network: nn.Module, inner_lr: float, draw: int = 0, steps: int = MAX_STEPS) -> Measured:
+    """The first ``steps`` steps of all three on the same tasks; fifty take about a tenth of a second."""
+    _, truth = setup.test_tasks(NUM_TASKS, SHOTS, draw)
+    real = torch.from_numpy(fine_tuning(network, inner_lr, draw).upto(steps + 1))  # [steps + 1, T, 100]
     duals, border = linearised(network, draw)
-    moved = [duals.moved(MAX_STEPS, inner_lr, flow) for flow in (False, True)]  # [51, T, 100] each
-    before = network(grid).detach()[:, 0]  # [100]
+    moved = [duals.moved(steps, inner_lr, flow) for flow in (False, True)]  # [steps + 1, T, 100] each
+    before = network(setup.GRID[::EVERY]).detach()[:, 0]  # [100]
     fits = torch.stack([real, before + moved[0], before + moved[1]])
-    return Measured(fits, (fits - truth).square().mean(-1), border)
+    return Measured(fits, (fits - truth[:, ::EVERY]).square().mean(-1), border)
 
 
-def compute(values: SimpleNamespace) -> dict:
-    """One task's three fits after k steps, and the median error of all tasks against k."""
-    now = measure(values.start, values.inner_lr)
+@lru_cache(maxsize=32)
+def measure(start: str, inner_lr: float) -> Measured:
+    return fine_tune(setup.network_at(start), inner_lr)
+
+
+def compute(values: SimpleNamespace) -> Iterator[dict]:
+    """One task's three fits after k steps, and the median error of all tasks against k: up to that k, then further."""
+    network = setup.network_at(values.start)
+    if fine_tuning(network, values.inner_lr, 0).reached(MAX_STEPS + 1) <= values.steps:
+        for steps in range(values.steps, MAX_STEPS, 20):
+            yield shown(fine_tune(network, values.inner_lr, steps=steps), values)
+    yield shown(measure(values.start, values.inner_lr), values)
+
+
+def shown(now: Measured, values: SimpleNamespace) -> dict:
     batch, truth = setup.test_tasks(NUM_TASKS, SHOTS)
     task = values.task % NUM_TASKS
-    medians = now.errors.nan_to_num(nan=torch.inf).median(-1).values  # [3, 51]
     return {
         "fits": now.fits[:, values.steps, task].clamp(-1e3, 1e3),  # [3, 100]
         "truth": truth[task, ::EVERY],
         "support": torch.stack([batch.support_x[task, :, 0], batch.support_y[task, :, 0]], 1),  # [S, 2]
-        "medians": medians.numpy(),
-        "zero": float(truth.square().mean(-1).median()),
+        "medians": now.errors.nan_to_num(nan=torch.inf).median(-1).values.numpy(),  # [3, steps + 1]
+        "zero": float(truth[:, ::EVERY].square().mean(-1).median()),
         "border": now.border.median().item(),
         "over": (values.inner_lr > now.border).double().mean().item(),
     }
@@ -102,7 +119,7 @@ def picture(fig, show) -> None:
         look = look | {"end": end, "shown": shown, "pin": row == 0}
         show.line(left, grid, lambda d, row=row: d.fits[row], **look)
         errors = lambda d, row=row: d.medians[row]
-        show.line(right, range(MAX_STEPS + 1), errors, **look)
+        show.line(right, lambda d: np.arange(d.medians.shape[1]), errors, **look)
         show.points(right, "steps", lambda d, e=errors: e(d)[d.steps], **plots.HERE, shown=shown)
     show.points(left, "support", **plots.SUPPORT)
     show.title(left, lambda d: f"From {STARTS[d.start][0]}, k = {d.steps}")

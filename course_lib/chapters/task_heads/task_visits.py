@@ -124,24 +124,28 @@ def ridge_so_far(z: Tensor, y: Tensor, penalty: float) -> Tensor:
 
 def error_of(w: Tensor, data: dict[str, Tensor]) -> Tensor:
     """Held-out error of heads w [T, ..., D + 1, 1] on a fine grid: [T, ...]."""
-    truth = data["truth"].view(len(w), *[1] * (w.ndim - 3), -1, 1)  # [T, ..., 101, 1]
-    return (data["grid"][0] @ w - truth).square().mean((-2, -1))
+    truth = data["truth"].view(len(w), *[1] * (w.ndim - 3), -1)  # [T, ..., 101]
+    return (on_grid(w, data) - truth).square().mean(-1)
+
+
+def on_grid(w: Tensor, data: dict[str, Tensor]) -> Tensor:
+    """Outputs of heads w [..., D + 1, 1]: [..., 101]."""
+    return w.squeeze(-1) @ data["grid"][0].mT
 
 
 @lru_cache(maxsize=64)
 @torch.no_grad()
 def learn(body: str, points: int, steps: int, rate: float, draw: int) -> dict[str, Tensor]:
     """Errors [VISITS, T] and the shown task's fits [VISITS, 101] of fresh and of stored heads."""
-    data = visits(body, points, draw)
-    kept, errors, fits = data["first"][:, 0], {"fresh": [], "kept": []}, {"fresh": [], "kept": []}
+    data, heads = visits(body, points, draw), []
+    kept = data["first"][:, 0]
     for v in range(VISITS):
         z, y, gram = data["z"][:, v], data["y"][:, v, :, None], data["gram"][:, v]
-        fresh, kept = walk(z, y, torch.cat([data["first"][:, v], kept], -1), rate, steps, gram).split(1, -1)
-        for name, w in (("fresh", fresh), ("kept", kept)):
-            errors[name].append(error_of(w, data))
-            fits[name].append((data["grid"][0] @ w[data["shown"]])[:, 0])
-    stacked = {name: torch.stack(values) for name, values in errors.items()}
-    return stacked | {f"{name}_fit": torch.stack(values) for name, values in fits.items()}
+        heads.append(walk(z, y, torch.cat([data["first"][:, v], kept], -1), rate, steps, gram))
+        kept = heads[-1][..., 1:]
+    each = dict(zip(("fresh", "kept"), torch.stack(heads, 1).split(1, -1)))  # [T, VISITS, D + 1, 1] each
+    fits = {f"{name}_fit": on_grid(w[data["shown"]], data) for name, w in each.items()}
+    return fits | {name: error_of(w, data).T for name, w in each.items()}
 
 
 def compute(values: SimpleNamespace) -> dict:
