@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from course_lib.analysis.curvature import Curvature, lanczos, random_like
+from course_lib.analysis.curvature import Curvature
 from course_lib.inner_loop import Params, trajectory
 from course_lib.losses import LossFn
 
@@ -96,7 +96,9 @@ def product_meta_gradients(
         full [K, T, P], and first_order [K, T, P], in which every factor is I: grad L_query(theta_k) itself.
         The P coordinates are the parameters that adapt.
     """
-    u, at = unrolled, _ascending(unrolled, at)
+    u, at = unrolled, list(range(unrolled.steps + 1)) if at is None else list(at)
+    if not at or at != sorted(set(at)) or at[0] < 0 or at[-1] > u.steps:
+        raise ValueError(f"at must be ascending numbers of steps from 0 to {u.steps}, not {at}")
     ends = [Curvature(u.model, u.points[k], query_x, query_y, u.loss_fn, u.only).gradient for k in at]
     first_order = torch.stack(ends)  # [K, T, P]
     full = first_order.clone()
@@ -104,33 +106,6 @@ def product_meta_gradients(
         longer = bisect.bisect_right(at, step)  # all runs of more than `step` steps pass this Jacobian
         full[longer:] = u.jacobian_times(step, full[longer:])
     return full, first_order
-
-
-def _ascending(unrolled: Unrolled, at: Sequence[int] | None) -> list[int]:
-    at = list(range(unrolled.steps + 1)) if at is None else list(at)
-    if not at or at != sorted(set(at)) or at[0] < 0 or at[-1] > unrolled.steps:
-        raise ValueError(f"at must be ascending numbers of steps from 0 to {unrolled.steps}, not {at}")
-    return at
-
-
-def jacobian_norms(unrolled: Unrolled, at: Sequence[int] | None = None, iterations: int = 10, seed: int = 0) -> Tensor:
-    """Largest singular value of (I - alpha H_0) ... (I - alpha H_{k-1}) for each k in ``at`` [K, T].
-
-    Lanczos on M M^T, for all k at once and never forming a matrix. The estimate comes from below; it is sharp
-    as soon as one direction dominates, as it does where gradients explode.
-    """
-    at = _ascending(unrolled, at)
-    steps = range(at[-1])
-
-    def twice(v: Tensor) -> Tensor:  # M M^T v, v [K, T, P]
-        v = v.clone()
-        for step in [*steps, *reversed(steps)]:
-            longer = bisect.bisect_right(at, step)
-            v[longer:] = unrolled.jacobian_times(step, v[longer:])
-        return v
-
-    start = random_like(unrolled.curvatures[0].gradient, seed).expand(len(at), -1, -1)
-    return lanczos(twice, start, iterations)[1].clamp(min=0).sqrt()
 
 
 def clip(gradient: Tensor, max_norm: float) -> Tensor:

@@ -30,7 +30,7 @@ from course_lib.analysis.curvature import Curvature, flatten
 from course_lib.inner_loop import Params, adapt, predict, stack_params
 from course_lib.losses import mse
 from course_lib.models import MLP
-from course_lib.tasks import SinusoidTasks, TaskBatch
+from course_lib.tasks import SinusoidTasks
 
 METHODS = ("maml", "fomaml", "reptile", "joint")
 NETWORKS = {"random": "random, ReLU", "tanh": "random, tanh", "reptile": "Reptile's, ReLU"}
@@ -158,11 +158,6 @@ def minibatches(seed: int, num_tasks: int = NUM_TASKS) -> tuple[Tensor, Tensor]:
     batch = family.sample(num_tasks, generator=torch.Generator().manual_seed(seed))
     cut = lambda points: points.double().unflatten(1, (MAX_STEPS, INNER_BATCH))
     return cut(batch.support_x), cut(batch.support_y)
-
-
-def as_episode(x: Tensor, y: Tensor) -> TaskBatch:
-    """Two minibatches of each task [T, 2, B, ...] as support and query set, for the library's learners."""
-    return TaskBatch(x[:, 0], y[:, 0], x[:, 1], y[:, 1])
 
 
 def sharpness(model: nn.Module, x: Tensor, y: Tensor) -> float:

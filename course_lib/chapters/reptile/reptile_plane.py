@@ -15,19 +15,15 @@ all solutions (Reptile paper, arXiv 1803.02999, section 5.2). MAML, judged on th
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from functools import lru_cache
 from types import SimpleNamespace
 
 import numpy as np
-import torch
 from matplotlib.lines import Line2D
-from torch import nn
 
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Notches, Point, Several, Slider, declare
 from course_lib.kit.words import several
-from course_lib.tasks import TaskBatch
 
 STEPS = (1, 2, 3, 5, 10, 20, 50, 100)  # k
 LENGTHS = np.array([1.0, 0.55, 0.35])  # |x_i|: the first task is steep, the last one flat
@@ -86,17 +82,6 @@ def outer_path(steps: int, inner_lr: float, epsilon: float, outer_steps: int, se
     for _ in range(outer_steps):
         path.append(path[-1] + epsilon * (inner_ends(path[-1], weights, seed).mean(0) - path[-1]))
     return np.stack(path)
-
-
-def as_network(theta: np.ndarray, seed: int) -> tuple[nn.Sequential, TaskBatch]:
-    """The same model and tasks for the library's learners, in float64."""
-    head = nn.Linear(2, 1, bias=False, dtype=torch.float64)
-    with torch.no_grad():
-        head.weight.copy_(torch.as_tensor(theta)[None])
-    n, d = lines(seed)
-    x = torch.tensor(n * LENGTHS[:, None])[:, None]  # [3, 1, 2]
-    y = torch.tensor(d * LENGTHS)[:, None, None]  # [3, 1, 1]
-    return nn.Sequential(OrderedDict(features=nn.Identity(), head=head)), TaskBatch(x, y, x, y)
 
 
 def compute(values: SimpleNamespace) -> dict:

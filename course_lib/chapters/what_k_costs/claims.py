@@ -57,7 +57,7 @@ def wave_vanishes(draw: int):
     return times < 0.1, {"times": times}
 
 
-@claim("Where the head alone adapts the border is exact")
+@claim("Where the head alone adapts the border is exact", draws=100)
 def head_is_exact(draw: int):
     """Held if no meta-gradient below it has grown by k = 50, and every one 1.2 times beyond it a million times."""
     times, border = growth("head", draw)

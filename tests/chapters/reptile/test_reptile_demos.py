@@ -1,8 +1,11 @@
 """Notebook 08's demos: every control at its ends, what the pictures must show; the code behind its tables."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from course_lib.algorithms import MAML, Reptile
 from course_lib.chapters.reptile import direction_cosines, directions, race, reptile_plane, reptile_wave, variants
@@ -11,7 +14,7 @@ from course_lib.chapters.reptile.experiments import race as table
 from course_lib.kit import two_parameters
 from course_lib.kit.demo import check
 from course_lib.models import MLP
-from course_lib.tasks import SinusoidTasks
+from course_lib.tasks import SinusoidTasks, TaskBatch
 from course_lib.training import linear_decay
 
 
@@ -24,6 +27,17 @@ def few():
 
 def joined(grads):
     return torch.cat([grad.flatten() for grad in grads.values()])
+
+
+def as_network(theta, seed):
+    """The plane's model and tasks for the library's learners, in float64."""
+    head = nn.Linear(2, 1, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        head.weight.copy_(torch.as_tensor(theta)[None])
+    n, d = reptile_plane.lines(seed)
+    x = torch.tensor(n * reptile_plane.LENGTHS[:, None])[:, None]  # [3, 1, 2]
+    y = torch.tensor(d * reptile_plane.LENGTHS)[:, None, None]  # [3, 1, 1]
+    return nn.Sequential(OrderedDict(features=nn.Identity(), head=head)), TaskBatch(x, y, x, y)
 
 
 def test_wave_at_every_end():
@@ -53,7 +67,7 @@ def test_plane_at_every_end():
 @pytest.mark.parametrize("steps", [1, 5, 50])
 def test_plane_is_what_the_library_does(steps, seed):
     theta = np.array(reptile_plane.START)
-    model, tasks = reptile_plane.as_network(theta, seed)
+    model, tasks = as_network(theta, seed)
     ends = Reptile(steps, 0.3).adapt(model, tasks.support_x, tasks.support_y)["head.weight"][:, 0]  # [3, 2]
     expected = reptile_plane.inner_ends(theta, reptile_plane.reptile_weights(steps, 0.3), seed)
     np.testing.assert_allclose(ends.detach().numpy(), expected, atol=1e-12)
@@ -63,9 +77,9 @@ def test_plane_is_what_the_library_does(steps, seed):
 def test_plane_rests_where_the_learners_directions_vanish(steps):
     for learner, weights in ((Reptile, reptile_plane.reptile_weights), (MAML, reptile_plane.maml_weights)):
         place = reptile_plane.rest(weights(steps, 0.2), seed=1)
-        grads, _ = learner(steps, 0.2).meta_gradient(*reptile_plane.as_network(place, seed=1))
+        grads, _ = learner(steps, 0.2).meta_gradient(*as_network(place, seed=1))
         assert grads["head.weight"].abs().max() < 1e-12
-        grads, _ = learner(steps, 0.2).meta_gradient(*reptile_plane.as_network(place + 0.1, seed=1))
+        grads, _ = learner(steps, 0.2).meta_gradient(*as_network(place + 0.1, seed=1))
         assert grads["head.weight"].abs().max() > 1e-4
 
 
@@ -99,12 +113,12 @@ def test_every_order_uses_each_pair_as_often():
 
 def test_directions_are_the_librarys(few):
     model, x, y = few
-    episode = directions.as_episode(x, y)
+    episode = TaskBatch(x[:, 0], y[:, 0], x[:, 1], y[:, 1])  # a minibatch to adapt on, another to be judged on
     found = directions.in_sequence(model, x[:, :2], y[:, :2], 0.01)
     for name, second_order in (("maml", True), ("fomaml", False)):
         expected = joined(MAML(1, 0.01, second_order).meta_gradient(model, episode)[0])
         torch.testing.assert_close(found[name], expected, rtol=0, atol=1e-12)
-    batch = directions.TaskBatch(x.flatten(1, 2), y.flatten(1, 2), x[:, 0], y[:, 0])
+    batch = TaskBatch(x.flatten(1, 2), y.flatten(1, 2), x[:, 0], y[:, 0])
     batch.info["minibatches"] = torch.arange(30).view(1, 3, 10).expand(4, -1, -1)
     expected = joined(Reptile(3, 0.01, inner_batch=10).gradient(model, batch, batch.num_tasks)[0]) / 0.03
     torch.testing.assert_close(directions.in_sequence(model, x, y, 0.01)["reptile"], expected, rtol=0, atol=1e-12)
@@ -186,7 +200,7 @@ def test_agreement_is_one_where_all_points_are_the_same(monkeypatch):
             batch = super().sample(num_tasks, generator=generator)
             first = lambda points: points[:, :1].expand(-1, 10, -1)
             x, y = first(batch.support_x), first(batch.support_y)
-            return directions.TaskBatch(x, y, x, y)
+            return TaskBatch(x, y, x, y)
 
     network = MLP(seed=0)
     assert 0 < table.agreement(network, 0, 20) < 0.9
