@@ -141,7 +141,7 @@ def random_head_overtakes_k5(draw: int):
     return overtakes("maml_k5", draw)
 
 
-@claim("The same from a fourteenth of the training")
+@claim("The same from a fourteenth of the training", draws=100)
 def random_head_overtakes_short(draw: int):
     """Means over 200 tasks, maml_k1_short."""
     return overtakes("maml_k1_short", draw)
