@@ -67,14 +67,16 @@ def the_head_holds_it(draw: int):
     return error < 0.5 * before, {"before": before, "after": error}
 
 
-@claim("A head solved on MAML's features is clearly better than one on random features")
+@claim("A head solved on MAML's features is clearly better than one on random features", draws=100)
 def better_than_random_features(draw: int):
     """Three networks of MAML, 10,000 iterations, k = 1: below two thirds of the error on a random body."""
     here, random = solved(setup.network("maml", 10_000, draw % 3), draw), solved(untrained(draw), draw)
     return here < 2 / 3 * random, {"maml": here, "random": random}
 
 
-@claim("After 70,000 iterations a head solved on MAML's features is clearly better than one on random features")
+@claim(
+    "After 70,000 iterations a head solved on MAML's features is clearly better than one on random features", draws=100
+)
 def later_better_than_random_features(draw: int):
     """The checkpoint sinusoid/maml_k1: below two thirds of the error on a random body."""
     here, random = solved(feature_reuse.network_of("maml"), draw), solved(untrained(draw), draw)
