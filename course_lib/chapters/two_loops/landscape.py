@@ -31,6 +31,7 @@ SIZE = 41  # points of the landscape a side
 LEVELS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 1.6, 2.4, 3.2)  # of its contours, mean squared error
 HIGHEST = 4.0  # where its shades end
 FRAME = 4  # outer steps between two pictures
+ROOM = 1.5  # right of the outer steps, for the words at the lines' ends: panels keep their place while lines grow
 HALO = [withStroke(linewidth=4.5, foreground="white")]
 
 
@@ -113,13 +114,16 @@ def picture(fig, show) -> None:
     show.points(left, lambda d: d.bottom, marker="+", color=plots.INK, markersize=13, markeredgewidth=2)
     beside = {"fontsize": 9, "ha": "center", "va": "top", "path_effects": HALO, "clip_on": True, "zorder": 6}
     show.text(left, lambda d: np.add(d.bottom, (0, 0.3)), None, "lowest", **beside)
-    right.set(xlabel="outer step", ylabel=r"$F_k(\theta)$", xlim=(0, OUTER_STEPS), yscale="log")
-    right.set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10"])
+    right.set(xlabel="outer step", ylabel=r"$F_k(\theta)$", xlim=(0, ROOM * OUTER_STEPS), yscale="log")
+    right.set_xticks(range(0, OUTER_STEPS + 1, 10))
+    right.set_yticks(
+        [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.05", "0.10", "0.20", "0.50", "1.00", "2.00", "5.00", "10.0"]
+    )
     right.minorticks_off()
     show.limits(right, y=around)
-    show.level(right, "lowest")
+    show.level(right, "lowest", xmax=1 / ROOM)
     under = {"fontsize": 9, "ha": "right", "va": "top", "color": plots.QUIET}
-    show.text(right, OUTER_STEPS, lambda d: 0.96 * d.lowest, "lowest on a grid", **under)
+    show.text(right, OUTER_STEPS, lambda d: 0.9 * d.lowest, "lowest on a grid", **under)
     for method, name in plane.METHODS.items():
         look, shown = plots.METHODS[method], lambda d, method=method: method in d.methods
         path, losses = (lambda d, method=method: d.paths[method]), (lambda d, method=method: d.losses[method])

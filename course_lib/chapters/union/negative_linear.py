@@ -5,7 +5,7 @@ Everything is computed live: the problem is linear, so that MAML's solution is o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
@@ -86,37 +86,47 @@ def losses(num_tasks: int, noise: float, seed: int, train_lrs: tuple, adapt_lrs:
 
 
 @lru_cache(maxsize=128)
-def against_training(num_tasks: int, noise: float, adapt_lr: float, seed: int) -> dict:
-    """Loss of new tasks against the rate of training, adapted at ``adapt_lr``: simulated and expected."""
+def against_training(num_tasks: int, noise: float, adapt_lr: float) -> dict:
+    """Expected loss of new tasks against the rate of training, adapted at ``adapt_lr``."""
     problem = MixedLinear(num_tasks=num_tasks, noise=noise)
-    mean, half = losses(num_tasks, noise, seed, SIMULATED, (adapt_lr,))
     curve = np.array([expected_loss(problem, rate, adapt_lr) for rate in TRAIN_LRS])
-    return {"mean": mean, "half": half, "curve": curve, "best": best_train_lr(problem)}
+    return {"curve": curve, "best": best_train_lr(problem)}
 
 
 @lru_cache(maxsize=128)
-def against_adapting(num_tasks: int, noise: float, train_lr: float, seed: int) -> dict:
-    """Loss of new tasks against the rate they adapt with, trained at ``train_lr``."""
+def against_adapting(num_tasks: int, noise: float, train_lr: float) -> dict:
+    """Expected loss of new tasks against the rate they adapt with, trained at ``train_lr``."""
     problem = MixedLinear(num_tasks=num_tasks, noise=noise)
-    mean, half = losses(num_tasks, noise, seed, (train_lr,), ADAPTED)
     curve = np.array([expected_loss(problem, train_lr, rate) for rate in ADAPT_LRS])
-    return {"mean": mean, "half": half, "curve": curve, "best": best_adapt_lr(problem, train_lr)}
+    return {"curve": curve, "best": best_adapt_lr(problem, train_lr)}
 
 
-def compute(values: SimpleNamespace) -> dict:
-    """Both curves, and the point on each that the two rates choose."""
-    problem = MixedLinear(num_tasks=values.num_tasks, noise=values.noise)
-    train = against_training(values.num_tasks, values.noise, values.adapt_lr, values.new_draws)
-    adapt = against_adapting(values.num_tasks, values.noise, values.train_lr, values.new_draws)
-    return {
+simulated: set[tuple[int, int]] = set()  # numbers of tasks and draws whose squares take no time any more
+
+
+def compute(values: SimpleNamespace) -> Iterator[dict]:
+    """Both curves, and the point on each that the two rates choose; then the simulated squares beside them."""
+    m, noise, draw = values.num_tasks, values.noise, values.new_draws
+    problem = MixedLinear(num_tasks=m, noise=noise)
+    parts = {
+        "train": against_training(m, noise, values.adapt_lr),
+        "adapt": against_adapting(m, noise, values.train_lr),
+    }
+    others = {
         "points": problem.num_tasks * problem.queries,
         "parameters": problem.dim,
         "over": problem.overparameterised,
-        "train": train,
-        "adapt": adapt,
         "loss": expected_loss(problem, values.train_lr, values.adapt_lr),
         "at_zero": expected_loss(problem, 0.0, values.adapt_lr),
     }
+    if (m, draw) not in simulated:
+        bare = {name: part | {"mean": part["curve"], "half": 0.0} for name, part in parts.items()}
+        yield others | bare | {"shown": False}
+    rates = {"train": (SIMULATED, (values.adapt_lr,)), "adapt": ((values.train_lr,), ADAPTED)}
+    for name, pair in rates.items():
+        parts[name] = parts[name] | dict(zip(("mean", "half"), losses(m, noise, draw, *pair)))
+    simulated.add((m, draw))
+    yield others | parts | {"shown": True}
 
 
 def picture(fig, show) -> None:
@@ -135,9 +145,9 @@ def picture(fig, show) -> None:
         show.limits(panel, y=lambda d, part=part: limits(d[part]))
         show.mark(panel, 0, linestyle="-", linewidth=1)
         show.mark(panel, lambda d, part=part: d[part]["best"], "best", color=plots.BLUE, shown=has_best)
-        show.paths(panel, lambda d, part=part, dots=dots: whiskers(dots, d[part]), color=plots.INK, linewidth=1)
-        simulated = lambda d, part=part: d[part]["mean"]
-        show.points(panel, dots, simulated, color=plots.INK, marker="s", markersize=3)
+        squares = lambda d, part=part, dots=dots: whiskers(dots, d[part]) if d.shown else np.empty((0, 2, 2))
+        show.paths(panel, squares, color=plots.INK, linewidth=1)
+        show.points(panel, lambda d, squares=squares: squares(d).mean(1), color=plots.INK, marker="s", markersize=3)
         show.line(panel, rates, lambda d, part=part: d[part]["curve"], color=plots.BLUE, linestyle="-", pin=True)
         show.points(panel, rate, "loss", **plots.HERE, zorder=5)
     note = {"transform": left.transAxes, "fontsize": 9, "ha": "right", "bbox": {"color": "white", "pad": 1}}
