@@ -8,6 +8,7 @@ This is lines 5 and 6 of algorithm 1 (MAML, arXiv 1703.03400). It is the only in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ def predict(model: nn.Module, params: Params, x: Tensor) -> Tensor:
 
 def features(model: nn.Module, params: Params, x: Tensor) -> Tensor:
     """Last-layer features of every task's own network: x [T, N, ...] -> [T, N, D]."""
-    return predict(model.features, fast_layers.child_params(params, "features"), x)
+    return predict(model.features, fast_layers.child_params(params)["features"], x)
 
 
 def select(params: Params, only: str | Sequence[str] | None) -> list[str]:
@@ -135,7 +136,7 @@ def adapt(
         raise ValueError(f"nothing to adapt: of {select(params, only)} none requires a gradient")
     for _ in range(steps):
         losses = check_losses(loss_fn(predict(model, params, x), y), len(x))  # [T]
-        with torch.autocast(x.device.type, enabled=False):  # autocast, where it is on, is for forward passes alone
+        with without_autocast(x.device):
             grads = torch.autograd.grad(
                 losses.sum(), [params[n] for n in names], create_graph=second_order, materialize_grads=True
             )
@@ -168,6 +169,14 @@ def trajectory(
             stepped = adapt(model, leaves, x, y, loss_fn=loss_fn, steps=1, lr=lr, only=only, second_order=False)
         params = {name: p.detach() for name, p in stepped.items()}
         yield params
+
+
+def without_autocast(device: torch.device):
+    """Where gradients are taken. Autocast, if someone switched it on, is for forward passes: each backward then
+    runs in the precision of its forward, and that of a solved head in full.
+    """
+    mixed = torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if mixed else nullcontext()
 
 
 def descend(name: str, theta: Tensor, lr: float | Tensor | Rate, grad: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from course_lib.algorithms.base import Learner, method
 from course_lib.engine.conjugate_gradients import conjugate_gradients
-from course_lib.inner_loop import Params, adapt, flatten, per_task, predict, select, unflatten
+from course_lib.inner_loop import Params, adapt, flatten, per_task, predict, select, unflatten, without_autocast
 from course_lib.losses import LossFn, mse
 from course_lib.validation import check_count, check_losses, check_model, known
 
@@ -69,7 +69,7 @@ class IMAML(Learner):
         end, names = self.descend(model, x, y, start), moving(start, self.only)
         theta, here = flatten(start, names), flatten(end, names).detach().requires_grad_()  # [T, P]
         losses = check_losses(self.loss_fn(predict(model, start | unflatten(here, start, names), x), y), len(x))  # [T]
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             slope = torch.autograd.grad(losses.sum(), here, create_graph=True)[0]  # [T, P]
         condition = theta - slope / self.lam  # [T, P], at the minimum equal to theta'
         adapted = here.detach() + (condition - condition.detach())  # the value of one, the derivatives of the other

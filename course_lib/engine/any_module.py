@@ -7,6 +7,7 @@ what it must be for its head to be solved for.
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from weakref import WeakSet
@@ -77,10 +78,13 @@ def one_by_one(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     return torch.stack(outputs)
 
 
-def child_params(params: Params, child: str) -> Params:
-    """The parameters of one child module, its name stripped: "head.weight" -> "weight"."""
-    prefix = child + "."
-    return {name.removeprefix(prefix): p for name, p in params.items() if name.startswith(prefix)}
+def child_params(params: Params) -> defaultdict[str, Params]:
+    """The parameters of each child module, its name stripped: "head.weight" is "weight" of "head"."""
+    children = defaultdict(dict)
+    for name, p in params.items():
+        child, _, inside = name.partition(".")
+        children[child][inside] = p
+    return children
 
 
 def hooked(module: nn.Module) -> bool:
@@ -166,8 +170,8 @@ def check_head_on_top(model: nn.Module, x: Tensor) -> None:
         whole = call_with(model, params, x[0])
     set_buffers(model, before)
     with torch.random.fork_rng(devices=gpus):  # dropout draws the same twice
-        z = call_with(model.features, child_params(params, "features"), x[0])
-        parts = call_with(model.head, child_params(params, "head"), z)
+        z = call_with(model.features, child_params(params)["features"], x[0])
+        parts = call_with(model.head, child_params(params)["head"], z)
     set_buffers(model, before)
     if whole.shape != parts.shape or not torch.allclose(whole, parts, rtol=1e-4, atol=1e-6):
         raise TypeError(

@@ -51,8 +51,9 @@ def layer(module: nn.Module, params: Params, x: Tensor) -> Tensor:
     if hooked(module):
         return each_task(module, params, x)
     if kind.forward is nn.Sequential.forward:
+        own = child_params(params)
         for name, child in pool_early(module._modules.items()):
-            x = layer(child, child_params(params, name), x)
+            x = layer(child, own[name], x)
         return x
     if kind is nn.Linear and module.bias is not None and x.ndim == 3:
         return linear(x, params["weight"], params["bias"])  # [T, N, in] -> [T, N, out]
