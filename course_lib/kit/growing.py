@@ -10,9 +10,10 @@ import numpy as np
 
 
 class Growing:
-    """The numbers of the iterator that ``begin`` makes, which goes on where it was left when more are asked for."""
+    """The numbers, or what else it gives, of the iterator that ``begin`` makes; it goes on where it was left when more
+    are asked for."""
 
-    def __init__(self, begin: Callable[[], Iterator[float]]):
+    def __init__(self, begin: Callable[[], Iterator]):
         self._begin, self._lock = begin, Lock()
         self._anew()
 

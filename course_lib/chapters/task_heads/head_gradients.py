@@ -2,11 +2,12 @@
 
 With residual r(x) = w z(x) - y the body's gradient is the mean over x of 2 r(x) dz(x)/dbody^T w: the head w
 says which features are to grow and which to shrink. A random w says nothing about the task. Everything is
-computed live, also the training of the bodies (``experiments.training_heads.bodies``).
+computed live, also the training of the bodies (``experiments.training_heads.bodies``), which shows as it goes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -22,9 +23,9 @@ from course_lib.evaluation import interval95
 from course_lib.inner_loop import predict, stack_params
 from course_lib.kit import plots
 from course_lib.kit.demo import Button, Choice, Notches, Slider, declare
+from course_lib.kit.growing import Growing
 from course_lib.kit.words import several
 from course_lib.losses import mse
-from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 
 BODIES = {"meta": "one meta-learned head", "written back": "stored heads", "random": "fresh random heads"}
@@ -33,6 +34,7 @@ NUM_TASKS, MOST_POINTS, JUDGING_POINTS = 40, 20, 100
 LAMBDA = 1.0  # of the fitted head, on 100 points
 HEADS = {"fresh": "fresh random head", "kept": "stored head"}
 ITERATIONS = (0, 100, 400)
+ON_THE_WAY = (0, 20, 50, 100, 120, 160, 220, 300, 400)  # iterations at which a training is looked at
 ROWS = {"fresh": 1, "kept": 0}  # their heights in the picture
 APART = 0.28 * np.sin(np.arange(NUM_TASKS) * 2.4)  # of a row's dots, up and down, so that they do not hide one another
 
@@ -53,9 +55,15 @@ def body_gradients(model: nn.Module, heads: Tensor, x: Tensor, y: Tensor) -> Ten
     return torch.cat([grad.flatten(1) for grad in grads], dim=1)
 
 
+@lru_cache(maxsize=8)
+def training(seed: int) -> Growing:
+    """The bodies {body: network} after each of ``ON_THE_WAY``."""
+    return Growing(lambda: training_heads.bodies(seed, ON_THE_WAY))
+
+
 def network(body: str, iteration: int, seed: int = 0) -> nn.Module:
-    """The body after so many iterations of meta-training with that kind of head."""
-    return training_heads.bodies(seed, ITERATIONS)[body, iteration] if iteration else MLP(seed=seed)
+    """The body after so many iterations, one of ``ON_THE_WAY``, of meta-training with that kind of head."""
+    return training(seed).upto(ON_THE_WAY.index(iteration) + 1)[-1][body]
 
 
 @lru_cache(maxsize=16)
@@ -100,17 +108,20 @@ def cosines(
     return {name: torch.stack(values) for name, values in result.items()}
 
 
-def compute(values: SimpleNamespace) -> dict:
-    """Cosines at the chosen visit, task by task, and their means at every visit."""
-    found = cosines(values.body, values.iteration, values.points, values.steps, values.rate, values.new_tasks)
-    at = VISITS.index(values.visit)
-    return {
-        "at": at,
-        "tasks": {name: found[name][at].numpy() for name in HEADS},  # [T] each
-        "mean": {name: found[name].mean(1).numpy() for name in HEADS},  # [VISITS] each
-        "half": {name: interval95(found[name]).numpy() for name in HEADS},
-        "of_means": {name: float(found[f"{name}_mean"][at]) for name in HEADS},
-    }
+def compute(values: SimpleNamespace) -> Iterator[dict]:
+    """Cosines at the chosen visit, task by task, and their means at every visit; meanwhile those of a body that has
+    ``trained`` for as many iterations as yet."""
+    last, at = ON_THE_WAY.index(values.iteration), VISITS.index(values.visit)
+    for trained in ON_THE_WAY[min(training(0).reached(last + 1), last) : last + 1]:
+        found = cosines(values.body, trained, values.points, values.steps, values.rate, values.new_tasks)
+        yield {
+            "trained": trained,
+            "at": at,
+            "tasks": {name: found[name][at].numpy() for name in HEADS},  # [T] each
+            "mean": {name: found[name].mean(1).numpy() for name in HEADS},  # [VISITS] each
+            "half": {name: interval95(found[name]).numpy() for name in HEADS},
+            "of_means": {name: float(found[f"{name}_mean"][at]) for name in HEADS},
+        }
 
 
 def body_in_words(body: str, iteration: int) -> str:
@@ -143,7 +154,7 @@ def picture(fig, show) -> None:
         show.paths(right, whiskers, color=color, linewidth=1.2)
         show.line(right, VISITS, curve, **LOOKS[name], marker="o", markersize=5, end=text.split()[0], pin=True)
     plots.name_region(left, 0.03, 0.93, "a dot is a task", va="top", ha="left")
-    show.title(left, lambda d: body_in_words(d.body, d.iteration), fontsize=10)
+    show.title(left, lambda d: body_in_words(d.body, d.trained), fontsize=10)
     show.title(right, gained)
 
 
@@ -154,7 +165,7 @@ def gained(d) -> str:
 
 def words(d) -> str:
     return (
-        f"{body_in_words(d.body, d.iteration)}; {NUM_TASKS} tasks, {several(d.steps, 'step')} a visit. Mean cosine "
+        f"{body_in_words(d.body, d.trained)}; {NUM_TASKS} tasks, {several(d.steps, 'step')} a visit. Mean cosine "
         f"with the fitted head's gradient. {gained(d)}. Averaged over tasks first, the gradients have cosines "
         f"{d.of_means['kept']:.2f} and {d.of_means['fresh']:.2f}."
     )

@@ -204,7 +204,7 @@ def test_body_gradients_are_each_task_s_own():
 
 
 def test_a_random_head_has_no_direction_and_a_remembered_one_gains_it():
-    data = gradients.compute(defaults(gradients))
+    (data,) = gradients.compute(defaults(gradients))
     assert abs(data["mean"]["fresh"]).max() < 0.15
     assert data["mean"]["kept"][-1] - data["half"]["kept"][-1] > 0.3 > data["mean"]["kept"][0]
     assert data["of_means"]["kept"] > 0.6 and data["of_means"]["fresh"] < 0.3
@@ -217,8 +217,22 @@ def test_the_body_is_named_after_its_training():
 
 
 def test_bodies_are_those_of_the_experiment():
-    bodies = experiment.bodies(3, (0, 2))
+    before, bodies = experiment.bodies(3, (0, 2))
     *_, (_, theta, _) = experiment.train(3, [experiment.Run(head, 50, 1e-3) for head in experiment.HEADS], 1, (0, 2))
-    for name, p in bodies["meta", 2].named_parameters():
+    for name, p in bodies["meta"].named_parameters():
         assert torch.equal(p, theta[name][2])
-    assert torch.equal(bodies["random", 0].head.weight, MLP(seed=3).head.weight)
+    assert torch.equal(before["random"].head.weight, MLP(seed=3).head.weight)
+
+
+def test_a_training_of_bodies_shows_as_it_goes_and_is_kept():
+    gradients.training.cache_clear()
+    values = defaults(gradients, body="random", iteration=100)
+    with torch.no_grad():
+        gradients.network("random", 0)
+        assert not torch.is_grad_enabled()
+    frames = [*gradients.compute(values)]
+    assert [frame["trained"] for frame in frames] == [20, 50, 100]
+    (again,) = gradients.compute(values)
+    assert (again["tasks"]["kept"] == frames[-1]["tasks"]["kept"]).all()
+    values.iteration = 400
+    assert [frame["trained"] for frame in gradients.compute(values)] == [120, 160, 220, 300, 400]

@@ -236,13 +236,11 @@ def curves(
     return found
 
 
-@lru_cache(maxsize=8)
 @torch.enable_grad()
-def bodies(seed: int, stops: Sequence[int]) -> dict[tuple[str, int], MLP]:
-    """{(head, iteration): network} on the way of the three kinds, with 50 tasks and k = 1; trained now, in seconds."""
-    networks = {}
-    for iteration, theta, _ in train(seed, [Run(head, 50, 1e-3) for head in HEADS], 1, stops):
-        for r, head in enumerate(HEADS):
-            networks[head, iteration] = MLP()
-            networks[head, iteration].load_state_dict({n: p[r] for n, p in theta.items()})
-    return networks
+def bodies(seed: int, stops: Sequence[int]) -> Iterator[dict[str, MLP]]:
+    """{head: network} at each of the stops, on the way of the three kinds, with 50 tasks and k = 1; trained now."""
+    for _, theta, _ in train(seed, [Run(head, 50, 1e-3) for head in HEADS], 1, stops):
+        networks = {head: MLP() for head in HEADS}
+        for r, network in enumerate(networks.values()):
+            network.load_state_dict({n: p[r] for n, p in theta.items()})
+        yield networks
