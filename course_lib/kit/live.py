@@ -34,6 +34,7 @@ class Live:
         self.error: Exception | None = None  # what the error box shows
         self._version = self._drawn = 0  # of the values: asked for, and in the picture
         self._stopped = self._closed = self._running = self._pinned = self._large = self._repaint = False
+        self._news = False  # whether a picture was drawn that the page has not got
         self._fit: tuple[float | None, float, float | None] = None, 2.0, None
         self._heard: tuple[str, int] = "", 0
         self._last: dict[tuple, int] = {}  # the number of the last message about each thing that moves
@@ -127,11 +128,11 @@ class Live:
             try:
                 await self._play(version)
             except Exception as error:
-                self.error = error
-            self._running = False
+                self.error, self._news = error, True
+            self._news, self._running = self._news or self._running, False
             if self._repaint:
                 self._redraw()
-            else:
+            elif self._news:
                 self._publish()
             self._drawn = max(self._drawn, version)  # a cell may have shown newer values meanwhile
 
@@ -146,9 +147,8 @@ class Live:
                     return
                 if time.perf_counter() - shown_at >= FRAME:
                     self._show(data)
-                    waiting, shown_at, self._running = None, time.perf_counter(), True
-                    if number:
-                        self._publish()
+                    waiting, shown_at, self._running = None, time.perf_counter(), number > 0
+                    self._publish()
                 await asyncio.sleep(0)  # let the loop hear the page
         finally:
             frames.close()
@@ -181,7 +181,7 @@ class Live:
             if not self._closed:
                 self._demo.picture.fit(*self._fit, large=self._large)
                 self._demo.show(data)
-        self.error = None
+        self.error, self._news = None, True
 
     def _redraw(self) -> None:
         """The same data, in the size and print that the page now wants."""
@@ -197,6 +197,7 @@ class Live:
     # What the page shows ------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
+        self._news = False
         with self._demo.lock:
             if not self._closed:
                 self.publish()

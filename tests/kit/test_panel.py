@@ -142,6 +142,27 @@ def test_a_long_computation_is_drawn_by_frames_and_ends_at_the_next_change(inter
     assert closed[1] == 9 and long.data.y < 9.9 and not panel.state["running"]
 
 
+def test_the_first_frame_is_on_the_page_before_the_second_is_computed_and_is_sent_once():
+    go_on = threading.Event()
+
+    def compute(values):
+        yield {"y": values.level}
+        assert values.level != 9 or go_on.wait(60)
+        yield {"y": values.level + 0.5}
+
+    slow = tiny(compute)
+    sent = []
+    slow.panel.observe(lambda change: sent.append(slow.panel.state["words"]), "state")
+    slow.panel.hear({"do": "set", "name": "level", "to": 9, "view": "a", "n": 1})
+    deadline = time.monotonic() + 60
+    while slow.panel.state["words"] != "y is 9." and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert slow.panel.state["heard"] == ["a", 1] and not slow.panel.state["running"]
+    go_on.set()
+    slow.panel.wait()
+    assert sent == ["y is 9.", "y is 9.5."]
+
+
 def test_what_a_cell_sets_while_a_computation_runs_stays():
     def compute(values):
         for frame in range(1000 if values.level == 9 else 1):
