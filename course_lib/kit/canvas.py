@@ -39,7 +39,7 @@ class Canvas(FigureCanvasAgg):
 def remembers() -> bool:
     """Whether words from memory are this Matplotlib's. 3.10 sets a text in one go; a later one may do it otherwise."""
     pictures, places = [], []
-    text = Figure(dpi=100.0).text(0.5, 0.5, "Ag\nAg")
+    text = Figure(dpi=100.0).text(0.5, 0.5, "Ag\nAg", usetex=False)
     for kind in (RendererAgg, Renderer):
         renderer, look = kind(80, 30, 100.0), FontProperties(size=12)
         try:

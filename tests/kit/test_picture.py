@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
-from course_lib.kit import plots
+from course_lib.kit import canvas, plots
 from course_lib.kit.demo import Demo
 from course_lib.kit.picture import Picture, encode_png
 from tests.browser import sine_demo
@@ -170,6 +170,7 @@ def test_the_look_is_the_courses_whatever_a_person_has_set(moment):
 
 @pytest.mark.trust("a reader's own Matplotlib settings")
 def test_a_matplotlibrc_that_asks_for_latex_is_no_matter():
+    canvas.remembers.cache_clear()  # as in a kernel of theirs
     with mpl.rc_context({"text.usetex": True}):
         assert sine_demo.make().render(steps=3)
 
