@@ -41,7 +41,7 @@ DOORS = {  # from the textbook and the kit to the engine
     ("course_lib.algorithms.heads", "course_lib.engine.run"): "what is drawn, a resumed run draws again",
     ("course_lib.algorithms.reptile", "course_lib.engine.run"): "what is drawn, a resumed run draws again",
     ("course_lib.algorithms.implicit", "course_lib.engine.conjugate_gradients"): "a linear system for each task",
-    ("course_lib.algorithms.solvers", "course_lib.engine.interior_point"): "the dual of an SVM",
+    ("course_lib.algorithms.solvers", "course_lib.engine.interior_point"): "where the optimum of an SVM lies",
     ("course_lib.algorithms.fitted", "course_lib.engine.any_module"): "whether a model's head can be solved for",
     ("course_lib.training", "course_lib.engine.hot_path"): "make_meta_gradient asks for a fast step",
     ("course_lib.training", "course_lib.engine.distributed"): "several processes share the tasks of a run",

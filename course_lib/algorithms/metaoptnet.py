@@ -4,8 +4,8 @@
     theta, scale <- descend mean_i L_i(features, scale * w_i; query)     through the optimum, implicitly
 
 Lee, Maji, Ravichandran, Soatto 2019, "Meta-learning with differentiable convex optimization", arXiv 1904.03758,
-equations 4 to 6; engine/interior_point.py solves the dual for all tasks at once. As in the paper the scale is learnt
-and there is no bias. Its ridge variant is R2D2.
+equations 4 to 6; ``solvers.crammer_singer`` solves the dual for all tasks at once. As in the paper the scale is
+learnt and there is no bias. Its ridge variant is R2D2.
 
 A meta-step with Conv4 on one CPU core takes 0.45 to 0.7 of MAML's with k = 1. The solve alone takes, per task of 64
 features: 5-way 1-shot 0.6 ms, 5-way 5-shot 2.4 ms, 20-way 1-shot 5 ms, 20-way 5-shot 0.1 s.

@@ -16,10 +16,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from course_lib.engine.interior_point import crammer_singer
+from course_lib.engine.interior_point import factor, interior_point, newton
 from course_lib.validation import refuse
 
 Head = tuple[Tensor, Tensor]  # weight [T, W, D], bias [T, W]
+
+REFINED_PROXIMAL = 1e-8  # more than interior_point's: repeated steps shrink what it leaves, and rounding stays small
+REFINEMENTS = 4
+CORRECTIONS = 2  # of the active set
+OPTIMALITY = 1e-4  # relative violation of the optimality conditions at which an answer is refused
 
 
 def one_hot(labels: Tensor, ways: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
@@ -100,8 +105,7 @@ def mean_head(z: Tensor, labels: Tensor, ways: int | None = None) -> Head:
 def svm_head(z: Tensor, labels: Tensor, C: float | Tensor, ways: int | None = None) -> Head:
     """The multi-class support vector machine of Crammer and Singer, without bias (its bias comes back as zeros).
 
-    Solved in its dual, one variable for each point and class, in float64 whatever the features are, to about 1e-8 in
-    the weights or better.
+    Solved in float64 whatever the features are, to about 1e-8 in the weights or better.
 
     Raises:
         ValueError: C <= 0, values that are not finite, or a problem so badly scaled that no optimum is found.
@@ -125,6 +129,49 @@ def check_C(C: float) -> float:
     if not 0 < C < float("inf"):
         raise ValueError(f"C must be positive and finite, not {C}: it weighs the hinge losses against |w|^2 / 2")
     return C
+
+
+def crammer_singer(kernel: Tensor, hot: Tensor, C: float | Tensor) -> Tensor:
+    """The dual variables alpha [T, W, S] of the multi-class SVM, given the kernel z z^T [T, S, S], the labels one-hot
+    [T, W, S] and C, a number or one per task [T, 1, 1]; differentiable in the kernel and in C.
+
+        min_alpha  tr(alpha K alpha^T) / 2 - <hot, alpha>     alpha <= C hot,   sum over classes of alpha = 0
+
+    Each point's slack C hot - alpha is C times a distribution over the classes. A primal-dual interior-point method
+    finds which slacks are zero, up to a few on the border, which the solution of the others' linear system corrects
+    (a primal-dual active-set step). The Newton steps that then solve it are recorded by autograd: they barely move
+    alpha, but by the implicit function theorem carry its derivative.
+    """
+    size = kernel.detach().diagonal(dim1=1, dim2=2).mean(1)[:, None, None]  # [T, 1, 1]
+    size = torch.where(size > 1e-30, size, 1)  # features that are all zero: alpha matters to nobody
+    kernel, C = kernel / size, C * size  # then alpha is size times the one that is asked for
+    with torch.no_grad():
+        slack, dual, shift = interior_point(kernel, hot, C)
+        free = slack > dual  # [T, W, S]: the slacks that are not zero
+        for _ in range(CORRECTIONS):  # free what would gain by moving, fix what has moved too far
+            alpha, level = _solve_free(kernel, hot, C, free, hot * C - slack, shift)
+            free = torch.where(free, hot * C - alpha >= 0, hot - alpha @ kernel + level < 0)
+    alpha, shift = _solve_free(kernel, hot, C, free, hot * C - slack, shift)
+    with torch.no_grad():  # the conditions of Karush, Kuhn and Tucker: slack >= 0, dual >= 0, one of each pair zero
+        slack, dual = hot * C - alpha, hot - alpha @ kernel + shift
+        worst = torch.minimum(slack, torch.where(free, -dual.abs(), dual)).amin((1, 2))  # [T]
+        lost = ~(worst >= -OPTIMALITY * C[:, 0, 0].clamp(max=1))  # [T]; a NaN is lost too
+    refuse(lost, "no optimum of the SVM was found: C |z|^2 is too large or too small; scale the features or change C")
+    return alpha.masked_fill(lost[:, None, None], torch.nan) / size
+
+
+def _solve_free(
+    kernel: Tensor, hot: Tensor, C: Tensor, free: Tensor, alpha: Tensor, shift: Tensor
+) -> tuple[Tensor, Tensor]:
+    """alpha [T, W, S] and shift [T, 1, S] at the optimum of the ``free`` ones, by Newton steps from those given."""
+    with torch.no_grad():
+        system = factor(kernel, free / REFINED_PROXIMAL)
+    alpha = torch.where(free, alpha, hot * C)  # a slack of zero is alpha = C for the label's class, 0 for others
+    for _ in range(REFINEMENTS):
+        gradient = hot - alpha @ kernel + shift  # [T, W, S], zero at the optimum wherever free
+        d_slack, d_shift = newton(system, gradient * free, -alpha.sum(1))
+        alpha, shift = alpha - d_slack, shift + d_shift
+    return alpha, shift
 
 
 def _solve(gram: Tensor, lam: float | Tensor, right: Tensor) -> Tensor:

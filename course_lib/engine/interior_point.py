@@ -1,7 +1,7 @@
-"""The multi-class support vector machine for many tasks at once: its dual by an interior-point method, differentiable.
+"""Where the optimum of the multi-class support vector machine lies: ``solvers.crammer_singer`` begins there.
 
 The kernel couples points and never classes, so a Newton system is W matrices [S, S] joined by one more: W S^3, not
-(W S)^3.
+(W S)^3. Shapes are those of ``crammer_singer``.
 """
 
 from __future__ import annotations
@@ -9,58 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from course_lib.validation import known, refuse
+from course_lib.validation import known
 
 PROXIMAL = 1e-11  # relative to the mean of the kernel's diagonal; bounds the condition of a Newton system
 GAP = 1e-12  # mean complementarity, relative, at which the active set is taken as found
 MAX_NEWTON_STEPS = 50  # 10 to 25 are usual
-REFINED_PROXIMAL = 1e-8  # more than PROXIMAL: repeated steps shrink what it leaves, and rounding stays small
-REFINEMENTS = 4
-CORRECTIONS = 2  # of the active set
-OPTIMALITY = 1e-4  # relative violation of the optimality conditions at which an answer is refused
-
-
-def crammer_singer(kernel: Tensor, hot: Tensor, C: float | Tensor) -> Tensor:
-    """The dual variables alpha [T, W, S] of the multi-class SVM, given the kernel z z^T [T, S, S], the labels one-hot
-    [T, W, S] and C, a number or one per task [T, 1, 1]; differentiable in the kernel and in C.
-
-        min_alpha  tr(alpha K alpha^T) / 2 - <hot, alpha>     alpha <= C hot,   sum over classes of alpha = 0
-
-    Each point's slack C hot - alpha is C times a distribution over the classes. A primal-dual interior-point method
-    finds which slacks are zero, up to a few on the border, which the solution of the others' linear system corrects
-    (a primal-dual active-set step). The Newton steps that then solve it are recorded by autograd: they barely move
-    alpha, but by the implicit function theorem carry its derivative.
-    """
-    size = kernel.detach().diagonal(dim1=1, dim2=2).mean(1)[:, None, None]  # [T, 1, 1]
-    size = torch.where(size > 1e-30, size, 1)  # features that are all zero: alpha matters to nobody
-    kernel, C = kernel / size, C * size  # then alpha is size times the one that is asked for
-    with torch.no_grad():
-        slack, dual, shift = interior_point(kernel, hot, C)
-        free = slack > dual  # [T, W, S]: the slacks that are not zero
-        for _ in range(CORRECTIONS):  # free what would gain by moving, fix what has moved too far
-            alpha, level = _solve_free(kernel, hot, C, free, hot * C - slack, shift)
-            free = torch.where(free, hot * C - alpha >= 0, hot - alpha @ kernel + level < 0)
-    alpha, shift = _solve_free(kernel, hot, C, free, hot * C - slack, shift)
-    with torch.no_grad():  # the conditions of Karush, Kuhn and Tucker: slack >= 0, dual >= 0, one of each pair zero
-        slack, dual = hot * C - alpha, hot - alpha @ kernel + shift
-        worst = torch.minimum(slack, torch.where(free, -dual.abs(), dual)).amin((1, 2))  # [T]
-        lost = ~(worst >= -OPTIMALITY * C[:, 0, 0].clamp(max=1))  # [T]; a NaN is lost too
-    refuse(lost, "no optimum of the SVM was found: C |z|^2 is too large or too small; scale the features or change C")
-    return alpha.masked_fill(lost[:, None, None], torch.nan) / size
-
-
-def _solve_free(
-    kernel: Tensor, hot: Tensor, C: Tensor, free: Tensor, alpha: Tensor, shift: Tensor
-) -> tuple[Tensor, Tensor]:
-    """alpha [T, W, S] and shift [T, 1, S] at the optimum of the ``free`` ones, by Newton steps from those given."""
-    with torch.no_grad():
-        system = factor(kernel, free / REFINED_PROXIMAL)
-    alpha = torch.where(free, alpha, hot * C)  # a slack of zero is alpha = C for the label's class, 0 for others
-    for _ in range(REFINEMENTS):
-        gradient = hot - alpha @ kernel + shift  # [T, W, S], zero at the optimum wherever free
-        d_slack, d_shift = newton(system, gradient * free, -alpha.sum(1))
-        alpha, shift = alpha - d_slack, shift + d_shift
-    return alpha, shift
 
 
 def interior_point(kernel: Tensor, hot: Tensor, C: Tensor) -> tuple[Tensor, Tensor, Tensor]:

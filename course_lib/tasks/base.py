@@ -22,7 +22,7 @@ class TaskBatch:
     ``task_id`` [T] says which task of a finite set each one is, where tasks come back (else None).
     ``info`` keeps what generated a task, such as its amplitude [T], so that a demo can draw the true curve.
 
-    ``num_tasks`` is T.
+    ``num_tasks``, also its length, is T.
 
     Raises:
         ValueError: tensors that disagree in the number of tasks or of points.
@@ -44,6 +44,9 @@ class TaskBatch:
         for x, y in ((self.support_x, self.support_y), (self.query_x, self.query_y)):
             if min(x.ndim, y.ndim) < 2 or x.shape[:2] != y.shape[:2]:
                 raise ValueError(f"x {list(x.shape)} and y {list(y.shape)} must agree in tasks and points, [T, N, ...]")
+
+    def __len__(self) -> int:
+        return self.num_tasks
 
     def __iter__(self) -> Iterator[TaskBatch]:
         """Its tasks one by one, each a meta-batch of one."""

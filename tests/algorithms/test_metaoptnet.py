@@ -8,10 +8,9 @@ import quadprog
 import torch
 from torch import nn
 
-from course_lib.algorithms import MetaOptNet
+from course_lib.algorithms import MetaOptNet, solvers
 from course_lib.algorithms.base import trainable
 from course_lib.algorithms.solvers import one_hot, svm_head
-from course_lib.engine.interior_point import crammer_singer
 from course_lib.inner_loop import predict
 from tests.classes import classification, labels_of, points, tiny_classifier
 from tests.gradients import EVERY_CHUNK, TIGHT, finite_differences, largest_difference
@@ -67,7 +66,7 @@ def primal(z, labels, C, weight):
 def dual(z, labels, C):
     """The dual's value at the solver's alpha, and alpha itself, which must be feasible."""
     hot = one_hot(labels, dtype=z.dtype).mT
-    alpha = crammer_singer(z @ z.mT, hot, C)
+    alpha = solvers.crammer_singer(z @ z.mT, hot, C)
     assert (alpha <= C * hot + 1e-9 * C).all() and alpha.sum(1).abs().max() < 1e-9 * C
     return (hot * alpha).sum((1, 2)) - (alpha @ z).square().sum((1, 2)) / 2
 

@@ -59,7 +59,7 @@ def test_13_what_is_no_integer_is_still_refused(count):
 def test_13_an_integer_index_keeps_the_dimension_of_tasks(index):
     batch = regression(num_tasks=3, shots=4, queries=4)
     one = batch[index]
-    assert one.num_tasks == 1 and one.task_id.shape == (1,)
+    assert len(one) == one.num_tasks == 1 and one.task_id.shape == (1,)
     assert torch.equal(one.support_x[0], batch.support_x[int(index)]) and one.query_y.shape == (1, 4, 1)
     _, info = MAML().meta_gradient(tiny_model(), one)
     _, whole = MAML().meta_gradient(tiny_model(), batch)

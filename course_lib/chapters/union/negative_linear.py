@@ -101,7 +101,7 @@ def against_adapting(num_tasks: int, noise: float, train_lr: float) -> dict:
     return {"curve": curve, "best": best_adapt_lr(problem, train_lr)}
 
 
-simulated: set[tuple[int, int]] = set()  # numbers of tasks and draws whose squares take no time any more
+drawn: set[tuple[int, int]] = set()  # numbers of tasks and draws whose squares take no time any more
 
 
 def compute(values: SimpleNamespace) -> Iterator[dict]:
@@ -119,13 +119,13 @@ def compute(values: SimpleNamespace) -> Iterator[dict]:
         "loss": expected_loss(problem, values.train_lr, values.adapt_lr),
         "at_zero": expected_loss(problem, 0.0, values.adapt_lr),
     }
-    if (m, draw) not in simulated:
+    if (m, draw) not in drawn:
         bare = {name: part | {"mean": part["curve"], "half": 0.0} for name, part in parts.items()}
         yield others | bare | {"shown": False}
     rates = {"train": (SIMULATED, (values.adapt_lr,)), "adapt": ((values.train_lr,), ADAPTED)}
     for name, pair in rates.items():
         parts[name] = parts[name] | dict(zip(("mean", "half"), losses(m, noise, draw, *pair)))
-    simulated.add((m, draw))
+    drawn.add((m, draw))
     yield others | parts | {"shown": True}
 
 

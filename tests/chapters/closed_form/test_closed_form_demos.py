@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from course_lib.algorithms.solvers import one_hot, ridge_head
+from course_lib.algorithms.solvers import crammer_singer, one_hot, ridge_head
 from course_lib.chapters.closed_form import (
     claims,
     heads_anil,
@@ -18,7 +18,6 @@ from course_lib.chapters.closed_form import (
     solutions,
 )
 from course_lib.chapters.closed_form.experiments import anil_and_maml, heads_and_shots, images, implicit_gradient
-from course_lib.engine.interior_point import crammer_singer
 from course_lib.evaluation import evaluate
 from course_lib.inner_loop import features, stack_params
 from course_lib.kit.demo import check
