@@ -49,7 +49,7 @@ def both(learner: MAML, model: MLP, lr: float, tasks: int):
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"method": method, "outer_lr": lr} for method in METHODS for lr in OUTER_LRS],
     settings={"iterations": 5000, "tasks": 200},
     small={"iterations": 5, "tasks": 4},

@@ -76,7 +76,7 @@ def judge(learner: Learner, model: MLP, seed: int, only: str | None, num_tasks: 
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"method": method, "outer_lr": rate} for method in METHODS for rate in OUTER_LRS],
     settings={"iterations": 1000, "test_tasks": 150},
     small={"iterations": 10, "test_tasks": 5},

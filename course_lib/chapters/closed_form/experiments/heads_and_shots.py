@@ -121,7 +121,7 @@ def measure(seed: int, body_name: str, family: str, test_tasks: int, tuning_task
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"body_name": name} for name in BODIES],
     settings={"family": "omniglot", "test_tasks": 15, "tuning_tasks": 15},
     small={"family": "glyphs", "test_tasks": 2, "tuning_tasks": 2},

@@ -52,7 +52,7 @@ def measure(seed: int, row: str, family: str, test_tasks: int, tuning_tasks: int
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"row": row} for row in ROWS],
     settings={"family": "omniglot", "test_tasks": 12, "tuning_tasks": 12},
     small={"family": "glyphs", "test_tasks": 2, "tuning_tasks": 2},

@@ -68,7 +68,7 @@ OUTER_LRS = (1e-3, 3e-3, 1e-2)
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[
         *({"way": "maml", "width": width, "inner_lr": 0.01} for width in WIDTHS),
         *({"way": "maml", "width": 40, "inner_lr": rate} for rate in INNER_LRS if rate != 0.01),

@@ -67,7 +67,7 @@ def scores(judged: Evaluation) -> list[float]:
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"checkpoint": name} for name in CHECKPOINTS],
     settings={"tasks": 24},
     small={"tasks": 2},

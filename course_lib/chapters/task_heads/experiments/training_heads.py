@@ -190,7 +190,7 @@ OUTER_LRS = (1e-3, 3e-3, 1e-2)
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"steps": 1, "num_tasks": 50}, {"steps": 1, "num_tasks": 5000}, {"steps": 5, "num_tasks": 50}],
     settings={"outer_lrs": OUTER_LRS},
     small={"stops": (0, 20), "test_tasks": 10},

@@ -42,7 +42,7 @@ def measure(
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"shots": n, "judge": judge, "outer_lr": rate} for n in SHOTS for judge in JUDGES for rate in OUTER_LRS],
     settings={"iterations": 1500, "num_tasks": 300},
     small={"iterations": 3, "num_tasks": 10},

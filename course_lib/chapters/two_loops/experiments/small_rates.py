@@ -42,7 +42,7 @@ def measure(seeds: Sequence[int], inner_lr: float, outer_lr: float, iterations: 
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"inner_lr": alpha, "outer_lr": beta} for alpha, beta in RATES],
     settings={"iterations": 5000},
     small={"iterations": EVERY},

@@ -56,7 +56,7 @@ SETS = [(count, kind) for count in COUNTS for kind in KINDS] + [(0, "new")]  # 0
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"tasks": count, "points": kind, "outer_lr": rate} for count, kind in SETS for rate in OUTER_LRS],
     settings={"iterations": 2000, "num_tasks": 300},
     small={"iterations": 3, "num_tasks": 10},

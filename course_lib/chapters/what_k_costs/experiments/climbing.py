@@ -47,7 +47,7 @@ def measure(seeds: Sequence[int], inner_lr: float, stops: Sequence[int] = STOPS,
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"inner_lr": rate} for rate in (0.0, *RATES)],  # 0: the network that never adapts
     settings={"stops": STOPS, "num_tasks": 100},
     small={"stops": (2, 4), "num_tasks": 5},

@@ -73,7 +73,7 @@ def measure(
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"train_steps": k, "outer_lr": rate} for k in TRAIN_STEPS for rate in OUTER_LRS],
     settings={"iterations": ITERATIONS, "work": WORK, "num_tasks": 200},
     small={"iterations": 3, "work": 6, "num_tasks": 6},
