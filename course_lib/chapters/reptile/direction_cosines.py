@@ -5,6 +5,8 @@ Everything is computed live, in double precision: see ``course_lib.chapters.rept
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -18,6 +20,7 @@ from course_lib.chapters.reptile.directions import (
     measure,
     minibatches,
     network,
+    two_terms,
 )
 from course_lib.kit import plots
 from course_lib.kit.demo import Choice, Notches, Several, Slider, declare
@@ -30,22 +33,43 @@ NUM_TASKS = 5
 LOW_COSINE = -0.25
 
 
+@lru_cache(maxsize=64)
+def given(which: str, steps: int) -> tuple:
+    """A network, minibatches x, y [T, k, B, 1], the same ones for all k and alpha, and theory's terms there."""
+    model, (x, y) = network(which, 0), (points[:, :steps] for points in minibatches(0, NUM_TASKS))
+    return model, x, y, two_terms(model, x, y)
+
+
 @lru_cache(maxsize=512)
 def at(which: str, steps: int, rate: float) -> Directions:
-    """The directions of one network; the minibatches are the same ones for all k and alpha."""
-    x, y = minibatches(0, NUM_TASKS)
-    return measure(network(which, 0), x[:, :steps], y[:, :steps], rate)
+    model, x, y, terms = given(which, steps)
+    return measure(model, x, y, rate, terms)
 
 
-def compute(values: SimpleNamespace) -> dict:
-    """Cosines with one method and fitted coefficients against alpha, real and of theory, and what theory misses."""
-    row = [at(values.network, values.steps, rate) for rate in RATES]
-    here = row[RATES.index(values.inner_lr)]
+known: set[tuple[str, int]] = set()  # networks and k whose lines take no time any more
+
+
+def compute(values: SimpleNamespace) -> Iterator[dict]:
+    """What there is to see at the chosen rate, and at the largest, where the lines end; then at all of RATES."""
+    if (values.network, values.steps) not in known:
+        yield seen(values, {values.inner_lr, RATES[-1]})
+    found = seen(values, RATES)
+    known.add((values.network, values.steps))
+    yield found
+
+
+def seen(values: SimpleNamespace, rates: Iterable[float]) -> dict:
+    """Cosines with one method and fitted coefficients against alpha, of theory and, at ``rates``, real; and what theory
+    misses."""
+    row = {rate: at(values.network, values.steps, rate) for rate in rates}
+    here = row[values.inner_lr]
     pairs = max(values.steps - 1, 1)  # minibatches before the last one: all coefficients grow with them
+    real = lambda number: np.array([number(row[rate]) if rate in row else np.nan for rate in RATES])  # [alpha]
+    theory = [replace(here, inner_lr=rate) for rate in RATES]
     return {
-        "real": {m: np.array([d.cosine(m, values.to) for d in row]) for m in METHODS},  # [alpha]
-        "theory": {m: np.array([d.cosine(m, values.to, theory=True) for d in row]) for m in METHODS},
-        "inner": {m: np.array([d.fitted(m)[1] for d in row]) / pairs for m in METHODS},
+        "real": {m: real(lambda d, m=m: d.cosine(m, values.to)) for m in METHODS},
+        "theory": {m: np.array([d.cosine(m, values.to, theory=True) for d in theory]) for m in METHODS},
+        "inner": {m: real(lambda d, m=m: d.fitted(m)[1]) / pairs for m in METHODS},
         "now": {m: here.cosine(m, values.to) for m in METHODS},
         "fitted": {m: here.fitted(m) for m in METHODS},  # (AvgGrad's, AvgGradInner's over alpha)
         "missed": {m: here.missed(m) for m in METHODS},

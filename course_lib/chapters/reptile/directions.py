@@ -102,8 +102,8 @@ def all_orders(x: Tensor) -> Tensor:
 def in_sequence(model: nn.Module, x: Tensor, y: Tensor, inner_lr: float) -> dict[str, Tensor]:
     """Each method's direction from k minibatches used in this order, averaged over the tasks: {method: [P]}.
 
-    One unrolled inner loop serves all: FOMAML is the last gradient, Reptile the mean of all k along the way,
-    joint training the mean of all k at the start, and MAML is FOMAML's pulled back through the k - 1 steps.
+    One unrolled inner loop serves all: FOMAML is the last gradient, Reptile the mean of all k along the way, and MAML
+    is FOMAML's pulled back through the k - 1 steps. (Joint training has no order: it is AvgGrad.)
 
     Args:
         x, y: minibatches [T, k, B, ...].
@@ -117,10 +117,9 @@ def in_sequence(model: nn.Module, x: Tensor, y: Tensor, inner_lr: float) -> dict
     at_end = dict(zip(names, torch.autograd.grad(last, params.values(), retain_graph=True)))
     at_start = dict(zip(names, torch.autograd.grad(last, theta.values())))
     moved = {name: theta[name] - params[name] + inner_lr * at_end[name] for name in names}
-    joint = Curvature(model, detached(theta), x.flatten(1, 2), y.flatten(1, 2), mse).gradient  # [T, P]
     flat = lambda tree: flatten(detached(tree), names)  # [T, P]
     found = {"maml": flat(at_start), "fomaml": flat(at_end), "reptile": flat(moved) / (inner_lr * k)}
-    return {name: vectors.mean(0) for name, vectors in (found | {"joint": joint}).items()}
+    return {name: vectors.mean(0) for name, vectors in found.items()}
 
 
 def detached(params: Params) -> Params:
@@ -139,10 +138,17 @@ def two_terms(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return g.mean((0, 1)), inner.mean(0)
 
 
-def measure(model: nn.Module, x: Tensor, y: Tensor, inner_lr: float) -> Directions:
-    """All directions and theory's terms, from minibatches x, y [T, k, B, ...] in all orders."""
-    vectors = in_sequence(model, all_orders(x), all_orders(y), inner_lr)
-    return Directions(x.shape[1], inner_lr, vectors, *two_terms(model, x, y))
+def measure(
+    model: nn.Module, x: Tensor, y: Tensor, inner_lr: float, terms: tuple[Tensor, Tensor] | None = None
+) -> Directions:
+    """All directions and theory's terms, from minibatches x, y [T, k, B, ...] in all orders.
+
+    Args:
+        terms: those of ``two_terms``, where they are known: they are the same at every rate.
+    """
+    terms = terms or two_terms(model, x, y)
+    vectors = in_sequence(model, all_orders(x), all_orders(y), inner_lr) | {"joint": terms[0]}
+    return Directions(x.shape[1], inner_lr, vectors, *terms)
 
 
 def network(name: str, seed: int) -> nn.Module:

@@ -1,6 +1,7 @@
 """Notebook 08's demos: every control at its ends, what the pictures must show; the code behind its tables."""
 
 from collections import OrderedDict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,15 +155,34 @@ def test_coefficients_come_out_and_the_error_is_of_second_order(few):
         assert 60 < high.missed(method) / low.missed(method) < 140  # tenfold alpha, a hundredfold error
 
 
-def test_directions_demo_at_every_end(monkeypatch):
+@pytest.fixture
+def two_tasks(monkeypatch):
+    """The demo of directions on two tasks, of which nothing is known yet."""
     monkeypatch.setattr(direction_cosines, "NUM_TASKS", 2)
-    direction_cosines.at.cache_clear()
-    demo = direction_cosines.demo()
-    check(demo)
-    assert all(abs(cosine - 1) < 1e-9 for cosine in demo.set(steps=1).data["now"].values())
-    now = demo.set(steps=4, inner_lr=0.007, network="tanh").data["now"]
+    caches = direction_cosines.given, direction_cosines.at
+    forget = lambda: [direction_cosines.known.clear(), *(cache.cache_clear() for cache in caches)]
+    forget()
+    yield direction_cosines.demo()
+    forget()
+
+
+def test_directions_demo_at_every_end(two_tasks):
+    check(two_tasks)
+    assert all(abs(cosine - 1) < 1e-9 for cosine in two_tasks.set(steps=1).data["now"].values())
+    now = two_tasks.set(steps=4, inner_lr=0.007, network="tanh").data["now"]
     assert 1 > now["fomaml"] > now["reptile"] > now["joint"]
-    direction_cosines.at.cache_clear()
+
+
+def test_directions_are_seen_first_at_the_rate_that_is_marked(two_tasks):
+    values = SimpleNamespace(**two_tasks.values)
+    first, whole = direction_cosines.compute(values)
+    at = [direction_cosines.RATES.index(rate) for rate in (values.inner_lr, direction_cosines.RATES[-1])]
+    for part in ("real", "inner"):
+        for m in directions.METHODS:
+            assert np.isfinite(first[part][m]).nonzero()[0].tolist() == at
+            assert (first[part][m][at] == whole[part][m][at]).all() and np.isfinite(whole[part][m]).all()
+    assert first["theory"]["fomaml"].tolist() == whole["theory"]["fomaml"].tolist()
+    assert len(list(direction_cosines.compute(values))) == 1  # known by now
 
 
 def test_variants_at_every_end():
