@@ -103,7 +103,7 @@ def five_steps_are_for_later(draw: int):
     return five[1] > one[1] and five[10] < one[10], numbers
 
 
-@claim("MAML after one step is ahead of pre-training with one head after fifty, each at its best rates", draws=8)
+@claim("MAML after one step is ahead of pre-training with one head after fifty, each at its best rates")
 def one_beats_fifty(draw: int):
     """Draws are trainings of 5,000 iterations; outer and test rates by validation (experiments/starts.py); medians."""
     maml, one_head = starts.best(draw, "maml", 1), starts.best(draw, "pretrained", 50)

@@ -23,38 +23,35 @@ def last_error(draw: int, method: str, only: str | None = None) -> float:
     return anil_and_maml.row(draw, method, only)["errors"][-1]
 
 
-@claim("On sinusoids ANIL's network ends more than half as far off again as MAML's", draws=8)
+@claim("On sinusoids ANIL's network ends more than half as far off again as MAML's")
 def anil_trails(draw: int):
     """1,000 outer steps, rates by validation; median error on 150 new tasks after ten steps."""
     anil, maml = last_error(draw, "ANIL"), last_error(draw, "MAML")
     return anil > 1.5 * maml, {"anil": anil, "maml": maml, "ratio": anil / maml}
 
 
-@claim(
-    "The head alone does not bring MAML's network on sinusoids to half of what all parameters reach",
-    draws=8,
-)
+@claim("The head alone does not bring MAML's network on sinusoids to half of what all parameters reach")
 def head_alone_falls_short(draw: int):
     """MAML's network after ten steps on the head, and on everything, each at its best rate."""
     head, everything = last_error(draw, "MAML", "head"), last_error(draw, "MAML")
     return head > 2 * everything, {"head": head, "everything": everything, "ratio": head / everything}
 
 
-@claim("On MAML's network the body alone gets further than the head alone", draws=8)
+@claim("On MAML's network the body alone gets further than the head alone")
 def body_gets_further(draw: int):
     """Ten steps on sinusoids, each at its best rate."""
     head, body = last_error(draw, "MAML", "head"), last_error(draw, "MAML", "body")
     return body < head, {"head": head, "body": body}
 
 
-@claim("BOIL, whose head stays, ends between half and twice MAML's error", draws=8)
+@claim("BOIL, whose head stays, ends between half and twice MAML's error")
 def boil_keeps_up(draw: int):
     """Sinusoids, after ten steps on the body, rates by validation."""
     boil, maml = last_error(draw, "BOIL"), last_error(draw, "MAML")
     return 0.5 < boil / maml < 2, {"boil": boil, "ratio": boil / maml}
 
 
-@claim("From five points on a solved head is ahead of ten steps of MAML and of ANIL", draws=8)
+@claim("From five points on a solved head is ahead of ten steps of MAML and of ANIL")
 def solved_is_ahead(draw: int):
     """R2D2 without a step against the better of the two, 5, 10 and 20 points, rates by validation for each."""
     rows = {method: anil_and_maml.row(draw, method)["by_shots"] for method in ("R2D2", "MAML", "ANIL")}
@@ -62,24 +59,21 @@ def solved_is_ahead(draw: int):
     return min(ratio["5"], ratio["10"], ratio["20"]) > 1, {"five": ratio["5"], "ten": ratio["10"]}
 
 
-@claim("With two points the solved head is behind MAML's ten steps", draws=8)
+@claim("With two points the solved head is behind MAML's ten steps")
 def two_points_are_too_few(draw: int):
     """R2D2 without a step against ten steps of MAML, two points each."""
     solved, maml = (anil_and_maml.row(draw, method)["by_shots"]["2"] for method in ("R2D2", "MAML"))
     return solved > maml, {"solved": solved, "maml": maml}
 
 
-@claim(
-    "On Omniglot the head alone brings MAML's network within two points of what everything reaches",
-    draws=8,
-)
+@claim("On Omniglot the head alone brings MAML's network within two points of what everything reaches")
 def head_alone_is_enough_on_images(draw: int):
     """Accuracy after five steps on 12 episodes, the shipped network, rates by validation."""
     head, everything = (image_row(draw, row)[5] for row in ("head", "MAML"))
     return abs(head - everything) < 2, {"head": head, "everything": everything, "gap": head - everything}
 
 
-@claim("On Omniglot ANIL's network is within two points of MAML's", draws=8)
+@claim("On Omniglot ANIL's network is within two points of MAML's")
 def anil_is_level_on_images(draw: int):
     """Accuracy after five steps on 12 episodes, the shipped networks of 2,500 iterations each."""
     anil, maml = (image_row(draw, row)[5] for row in ("ANIL", "MAML"))
@@ -188,7 +182,7 @@ def heads_on(draw: int, body: str, shots: int) -> dict[str, float]:
     return heads_and_shots.runs.of(draw, body_name=body, shots=shots)[0]["accuracy"]
 
 
-@claim("From an untrained body to the best one is more than five times as far as from head to head", draws=8)
+@claim("From an untrained body to the best one is more than five times as far as from head to head")
 def the_body_matters_more(draw: int):
     """Omniglot, 15 episodes, one shot and ten: the gap between the best trained body and an untrained one, each under a
     ridge head, over the widest gap of two heads on R2D2's body; in points. "trained": the gap among trained bodies."""
@@ -203,7 +197,7 @@ def the_body_matters_more(draw: int):
     return held, {f"{of}_{word}": gap[shots] for of, gap in gaps.items() for shots, word in ((1, "one"), (10, "ten"))}
 
 
-@claim("A ridge head on MAML's features is ahead of MAML's own step", draws=8)
+@claim("A ridge head on MAML's features is ahead of MAML's own step")
 def mamls_body_is_better_than_maml(draw: int):
     """Omniglot, 15 episodes, mean over 1, 2, 3, 5 and 10 shots; MAML's rate by validation."""
     rows = [heads_on(draw, "maml", shots) for shots in heads_and_shots.SHOTS]

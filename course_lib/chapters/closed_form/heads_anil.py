@@ -1,7 +1,7 @@
 """ANIL beside MAML: what the shorter list of names costs in accuracy and saves in memory and time.
 
-Errors are the shipped tables of ``experiments``: sinusoids with networks of eight seeds, Omniglot with the shipped
-networks on eight draws of tasks. Memory is counted, times are this machine's.
+Errors are the shipped tables of ``experiments``: sinusoids with networks of twenty seeds, Omniglot with the shipped
+networks on twenty draws of tasks. Memory is counted, times are this machine's.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def compute(values: SimpleNamespace) -> dict:
 
 
 def middle(d, row: str) -> np.ndarray:
-    """The median over runs after each number of steps; of eight draws of images their mean."""
+    """The median over runs after each number of steps; of twenty draws of images their mean."""
     runs = d.scores.get(row, np.full((1, 11), np.nan))
     return runs.mean(0) if d.problem == "omniglot" else np.median(runs, 0)
 

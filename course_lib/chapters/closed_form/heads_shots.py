@@ -1,5 +1,5 @@
 """Every body under every head, few shots to many, on real Omniglot: the shipped table of
-``course_lib.chapters.closed_form.experiments.heads_and_shots``, eight draws of test episodes."""
+``course_lib.chapters.closed_form.experiments.heads_and_shots``, twenty draws of test episodes."""
 
 from __future__ import annotations
 

@@ -105,14 +105,14 @@ def scores(checkpoint: str, draw: int) -> dict[str, float]:
     return {part: reuse.best(checkpoint, part, draw)[0]["score"] for part in reuse.PARTS}
 
 
-@claim("On characters the head alone is as good as everything", draws=8)
+@claim("On characters the head alone is as good as everything")
 def the_head_is_enough_on_characters(draw: int):
     """MAML's network for Omniglot on drawn glyphs, 5 ways, 1 shot: within two points of accuracy."""
     score = scores("omniglot/maml", draw)
     return abs(score["head"] - score["everything"]) < 2, score
 
 
-@claim("On Omniglot the head alone is a few points behind everything", draws=8)
+@claim("On Omniglot the head alone is a few points behind everything")
 def the_head_is_behind_on_omniglot(draw: int):
     """MAML's network of the paper's recipe on Omniglot itself, 5 ways, 1 shot: less than five points of accuracy."""
     score = scores("papers/maml_5way1shot", draw)
@@ -120,7 +120,7 @@ def the_head_is_behind_on_omniglot(draw: int):
     return 0 < behind < 5, score | {"behind": behind}
 
 
-@claim("On sinusoids the head alone leaves more than twice the error of everything", draws=8)
+@claim("On sinusoids the head alone leaves more than twice the error of everything")
 def the_head_is_not_enough_on_sinusoids(draw: int):
     """sinusoid/maml_k1, both at their best rate and number of steps up to 300."""
     score = scores("sinusoid/maml_k1", draw)
@@ -190,7 +190,7 @@ def the_ends_learn_first(draw: int):
     return after > 4, {"before": before, "after": after}
 
 
-@claim("Meta-training turns the tangent kernel towards the family's own, ordinary training hardly", draws=8)
+@claim("Meta-training turns the tangent kernel towards the family's own, ordinary training hardly")
 def the_kernel_turns(draw: int):
     """Alignment: MAML's is above twice ordinary training's and three times that of random weights."""
     after, plain = trained(draw), trained(draw, "plain", inner_lr=0.0)
@@ -199,7 +199,7 @@ def the_kernel_turns(draw: int):
     return found["maml"] > max(2 * found["plain"], 3 * found["random"]), found
 
 
-@claim("After meta-training the first layer holds most of the tangent features' length", draws=8)
+@claim("After meta-training the first layer holds most of the tangent features' length")
 def the_first_layer_takes_over(draw: int):
     """Its share is above one half after, and below a twentieth before."""
     row = trained(draw)
@@ -229,7 +229,7 @@ def the_wave_comes_fourth(draw: int):
     return shares[2] < 0.5 < shares[4], {"three": shares[2], "five": shares[4]}
 
 
-@claim("MAML puts the waves on top of the tangent kernel, ordinary training does not", draws=8)
+@claim("MAML puts the waves on top of the tangent kernel, ordinary training does not")
 def maml_lifts_the_waves(draw: int):
     """Share of the family's energy in the top two: above twice ordinary training's and four times that before."""
     after, plain = trained(draw), trained(draw, "plain", inner_lr=0.0)
@@ -238,14 +238,14 @@ def maml_lifts_the_waves(draw: int):
     return found["maml"] > max(2 * found["plain"], 4 * found["random"]), found
 
 
-@claim("Narrow or wide, MAML puts the waves on top", draws=8)
+@claim("Narrow or wide, MAML puts the waves on top")
 def at_every_width(draw: int):
     """The top two hold more than half of the energy at widths 20, 40 and 80."""
     shares = {f"w{width}": trained(draw, width=width)["after"]["shares"][1] for width in meta_features.WIDTHS}
     return min(share for name, share in shares.items() if name != "w10") > 0.5, shares
 
 
-@claim("alpha lambda_1 is about the same for inner rates ten times apart", draws=8)
+@claim("alpha lambda_1 is about the same for inner rates ten times apart")
 def the_rate_sets_the_eigenvalue(draw: int):
     """alpha lambda_1 lies in 0.3 to 1 for the rates 0.003, 0.01 and 0.03."""
     found = {}

@@ -67,7 +67,7 @@ def words(d) -> str:
         for part, (m, steps) in d.how.items()
     )
     kind = "error" if d.error else "accuracy in %"
-    return f"{NAMES[d.checkpoint]}: median {kind} of eight draws of tasks: {how}. {verdict(d)}."
+    return f"{NAMES[d.checkpoint]}: median {kind} of twenty draws of tasks: {how}. {verdict(d)}."
 
 
 demo = declare(

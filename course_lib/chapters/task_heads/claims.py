@@ -72,28 +72,28 @@ def errors(draw: int, iteration: int, num_tasks: int = 50, steps: int = 1, **opt
     }
 
 
-@claim("With 50 tasks and k = 1 stored heads train the best body", draws=8)
+@claim("With 50 tasks and k = 1 stored heads train the best body")
 def stored_heads_win(draw: int):
     """After 1,600 iterations, each kind at its best outer rate, each body at its best penalty."""
     found = errors(draw, 1600)
     return found["stored"] < min(found["random"], found["meta"]), found
 
 
-@claim("With 50 tasks and k = 1 stored heads are ahead after 100 iterations already", draws=8)
+@claim("With 50 tasks and k = 1 stored heads are ahead after 100 iterations already")
 def stored_heads_win_early(draw: int):
     """As before; the judge's penalty is chosen for each body."""
     found = errors(draw, 100)
     return found["stored"] < min(found["random"], found["meta"]), found
 
 
-@claim("Random heads make a body worse before they make it better", draws=8)
+@claim("Random heads make a body worse before they make it better")
 def random_heads_harm_first(draw: int):
     """50 tasks, k = 1: the error after 200 iterations is above that of the untrained body."""
     before, after = errors(draw, 0)["random"], errors(draw, 200)["random"]
     return after > before, {"before": before, "after": after}
 
 
-@claim("Stored heads lead whatever the judge's penalty", draws=8)
+@claim("Stored heads lead whatever the judge's penalty")
 def stored_heads_win_at_every_penalty(draw: int):
     """50 tasks, k = 1, 1,600 iterations, each of the five penalties; ``ratio`` is the closest, to the next best."""
     ratios = []
@@ -103,10 +103,7 @@ def stored_heads_win_at_every_penalty(draw: int):
     return max(ratios) < 1, {"ratio": max(ratios)}
 
 
-@claim(
-    "The judge's penalty decides between random and meta-learned: at 10 the random heads' body is ahead",
-    draws=8,
-)
+@claim("The judge's penalty decides between random and meta-learned: at 10 the random heads' body is ahead")
 def the_judge_decides(draw: int):
     """50 tasks, k = 1, 1,600 iterations: meta-learned ahead at the best penalty, behind at 10."""
     best, strict = errors(draw, 1600), errors(draw, 1600, penalty=10.0)
@@ -126,14 +123,14 @@ def meta_features_are_short(draw: int):
     return length["meta"] < 0.6 * length["random"], length
 
 
-@claim("Where tasks seldom return, stored heads do not train a better body than the meta-learned one", draws=8)
+@claim("Where tasks seldom return, stored heads do not train a better body than the meta-learned one")
 def seldom_tasks(draw: int):
     """5,000 tasks, 3.2 visits each in 1,600 iterations, k = 1."""
     found = errors(draw, 1600, num_tasks=5000)
     return found["stored"] > found["meta"], found
 
 
-@claim("A fast body suits stored heads that are soon visited again, and not those that wait", draws=8)
+@claim("A fast body suits stored heads that are soon visited again, and not those that wait")
 def waiting_heads_go_stale(draw: int):
     """k = 1, 1,600 iterations, outer rate 0.01 against 0.003: better with 50 tasks, worse with 5,000."""
     found = {}
@@ -143,24 +140,21 @@ def waiting_heads_go_stale(draw: int):
     return found["fast_50"] < found["slow_50"] and found["fast_5000"] > found["slow_5000"], found
 
 
-@claim("With five inner steps stored heads still train the best body", draws=8)
+@claim("With five inner steps stored heads still train the best body")
 def stored_heads_win_with_five_steps(draw: int):
     """50 tasks, k = 5, 1,600 iterations."""
     found = errors(draw, 1600, steps=5)
     return found["stored"] < min(found["random"], found["meta"]), found
 
 
-@claim("Five inner steps make the random heads' body better", draws=8)
+@claim("Five inner steps make the random heads' body better")
 def five_steps_help_random_heads(draw: int):
     """50 tasks, 1,600 iterations, against k = 1."""
     one, five = errors(draw, 1600)["random"], errors(draw, 1600, steps=5)["random"]
     return five < one, {"one": one, "five": five}
 
 
-@claim(
-    "What training sees is a tenth of the others' loss, because each stored head knows its own task",
-    draws=8,
-)
+@claim("What training sees is a tenth of the others' loss, because each stored head knows its own task")
 def training_sees_the_heads(draw: int):
     """50 tasks, k = 1, the query loss of the last 100 iterations: below a tenth of both others'."""
     found = errors(draw, 1600, number="training_loss")

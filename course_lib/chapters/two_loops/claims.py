@@ -124,7 +124,7 @@ def one_step_halves(draw: int):
     return one < none / 2, {"none": none, "one": one, "ten": ten}
 
 
-@claim("A tenth of alpha does not catch up within 5,000 outer steps", draws=8)
+@claim("A tenth of alpha does not catch up within 5,000 outer steps")
 def small_alpha_stays_behind(draw: int):
     """Loss of the last fifty outer steps after 300 and 5,000 ("late"), and of the larger alpha ("base_...")."""
     base, small = alphas(draw)
@@ -134,7 +134,7 @@ def small_alpha_stays_behind(draw: int):
     return numbers["late"] > numbers["base_late"], numbers
 
 
-@claim("Trained with a tenth of alpha, a network's gradients become longer", draws=8)
+@claim("Trained with a tenth of alpha, a network's gradients become longer")
 def small_alpha_longer_gradients(draw: int):
     """Times the support gradient of a hundred tasks has grown in 5,000 outer steps; "usual": at the larger alpha."""
     usual, small = (row["gradient"][1] / row["gradient"][0] for row in alphas(draw))
@@ -159,25 +159,25 @@ def held_out_ahead(seed: int, shots: int) -> tuple[bool, dict[str, float]]:
     return numbers["query"] < numbers["support"], numbers
 
 
-@claim("With 3 shots the network whose judge is held out does better on new tasks", draws=8)
+@claim("With 3 shots the network whose judge is held out does better on new tasks")
 def held_out_at_3_shots(draw: int):
     """Errors after one step on new tasks; "claimed": what the other one's training loss says. Rates chosen for each."""
     return held_out_ahead(draw, 3)
 
 
-@claim("With 5 shots too", draws=8)
+@claim("With 5 shots too")
 def held_out_at_5_shots(draw: int):
     """As above."""
     return held_out_ahead(draw, 5)
 
 
-@claim("With 10 shots too", draws=8)
+@claim("With 10 shots too")
 def held_out_at_10_shots(draw: int):
     """As above."""
     return held_out_ahead(draw, 10)
 
 
-@claim("With 20 shots too", draws=8)
+@claim("With 20 shots too")
 def held_out_at_20_shots(draw: int):
     """As above."""
     return held_out_ahead(draw, 20)
@@ -194,21 +194,21 @@ def by_number(seed: int, points: str) -> dict[int, dict]:
     return {row["tasks"]: row for (row,) in rows}
 
 
-@claim("A hundred training tasks do nearly as well as a new one every time", draws=8)
+@claim("A hundred training tasks do nearly as well as a new one every time")
 def a_hundred_suffice(draw: int):
     """Mean error of new tasks after one step; curves of which every visit draws new points. Held within a fifth."""
     found = {f"with_{count or 'any'}": row["test"][1] for count, row in by_number(draw, "new").items()}
     return found["with_100"] < 1.2 * found["with_any"], found
 
 
-@claim("So do a hundred data sets of 10 + 10 points that never change", draws=8)
+@claim("So do a hundred data sets of 10 + 10 points that never change")
 def a_hundred_data_sets_suffice(draw: int):
     """As above."""
     found = {f"with_{count or 'any'}": row["test"][1] for count, row in by_number(draw, "same").items()}
     return found["with_100"] < 1.2 * found["with_any"], found
 
 
-@claim("Ten such data sets are learnt by heart", draws=8)
+@claim("Ten such data sets are learnt by heart")
 def ten_are_learnt_by_heart(draw: int):
     """Errors after one step of new tasks and of the ten training tasks; held if the first is over three times the
     second."""

@@ -1,6 +1,6 @@
 """How many training tasks are enough? Errors of new tasks, and of the training tasks, for 10 to unlimited many.
 
-Trained before, from eight seeds each (``experiments/training_tasks``).
+Trained before, from twenty seeds each (``experiments/training_tasks``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Who judges: held-out points, or the support set once more? New tasks tell, at 3 to 20 shots.
 
-Trained before, from eight seeds each (``experiments/judges``).
+Trained before, from twenty seeds each (``experiments/judges``).
 """
 
 from __future__ import annotations

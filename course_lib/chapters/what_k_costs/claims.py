@@ -114,7 +114,7 @@ def climbed(seed: int, inner_lr: float, iteration: int) -> float:
     return row["quartiles"][1]
 
 
-@claim("MAML's curvature climbs toward the border as it trains", draws=8)
+@claim("MAML's curvature climbs toward the border as it trains")
 def maml_climbs(draw: int):
     """alpha lambda_max of the median task after 0, 250, 1,000 and 10,000 outer steps at 0.01; held if it rises."""
     numbers = {f"after_{step}": climbed(draw, 0.01, step) for step in (0, 250, 1000, 10_000)}
@@ -122,7 +122,7 @@ def maml_climbs(draw: int):
     return values == sorted(values), numbers
 
 
-@claim("At other inner rates it climbs as high", draws=8)
+@claim("At other inner rates it climbs as high")
 def other_rates_climb(draw: int):
     """At alpha = 0.005 and 0.02 after 10,000 outer steps; held if both lie between 1.2 and 2.4. "never": the network
     that never adapts, counted at 0.01."""
@@ -229,9 +229,7 @@ def best_k(rows: dict[int, dict], test_steps: int) -> int:
     return min(rows, key=lambda k: rows[k]["median"][TEST_STEPS.index(test_steps)])
 
 
-@claim(
-    "At an outer rate of 0.001 one or two training steps look best, for any number of test steps from one on", draws=8
-)
+@claim("At an outer rate of 0.001 one or two training steps look best, for any number of test steps from one on")
 def few_steps_look_best(draw: int):
     """The same compute; median errors of new tasks. The numbers: after ten steps, trained with one and with ten."""
     rows, at = curves(draw, "compute", 1e-3), TEST_STEPS.index(10)
@@ -239,7 +237,7 @@ def few_steps_look_best(draw: int):
     return all(best_k(rows, steps) in (1, 2) for steps in TEST_STEPS[1:]), numbers
 
 
-@claim("At one test step no training k above 2 is needed", draws=8)
+@claim("At one test step no training k above 2 is needed")
 def one_test_step(draw: int):
     """The same compute, each k at the outer rate that suits it; errors after one step, trained with 1 and 10."""
     rows = curves(draw, "compute")
@@ -247,7 +245,7 @@ def one_test_step(draw: int):
     return best <= 2, {"best": best, "one": rows[1]["median"][1], "ten": rows[10]["median"][1]}
 
 
-@claim("With its own outer rate two training steps beat one, at ten test steps", draws=8)
+@claim("With its own outer rate two training steps beat one, at ten test steps")
 def two_beat_one(draw: int):
     """The same compute, each k at the outer rate that suits it; errors after ten test steps."""
     rows = curves(draw, "compute")
@@ -255,35 +253,35 @@ def two_beat_one(draw: int):
     return numbers["trained_2"] < numbers["trained_1"], numbers | {"best": best_k(rows, 10)}
 
 
-@claim("So they do at fifty test steps", draws=8)
+@claim("So they do at fifty test steps")
 def two_beat_one_at_fifty(draw: int):
     """As above."""
     one, two = (curves(draw, "compute")[k]["median"][TEST_STEPS.index(50)] for k in (1, 2))
     return two < one, {"one": one, "two": two}
 
 
-@claim("Ten training steps are worse than two, at any number of test steps from one on", draws=8)
+@claim("Ten training steps are worse than two, at any number of test steps from one on")
 def ten_are_too_many(draw: int):
     """The same compute, each k at the outer rate that suits it; "times": k = 10 over k = 2 after ten test steps."""
     two, ten = (curves(draw, "compute")[k]["median"] for k in (2, 10))
     return all(t > o for t, o in zip(ten[1:], two[1:])), {"times": ten[5] / two[5]}
 
 
-@claim("With the same number of updates instead, three or more are best for ten test steps", draws=8)
+@claim("With the same number of updates instead, three or more are best for ten test steps")
 def more_with_updates(draw: int):
     """Each k at the outer rate that suits it; "best" is the training k with the lowest error after ten test steps."""
     best = best_k(curves(draw, "iterations"), 10)
     return best >= 3, {"best": best}
 
 
-@claim("Trained with ten inner steps at an outer rate of 0.01, a network does not explode", draws=8)
+@claim("Trained with ten inner steps at an outer rate of 0.01, a network does not explode")
 def ten_steps_survive(draw: int):
     """The same number of updates; held if the median error of new tasks after ten steps is below 10, "error"."""
     error = curves(draw, "iterations", 1e-2)[10]["median"][TEST_STEPS.index(10)]
     return error < 10, {"error": error}
 
 
-@claim("More steps at test time help every network that was trained with any", draws=8)
+@claim("More steps at test time help every network that was trained with any")
 def more_test_steps_help(draw: int):
     """At the best outer rate for each k from 1, the same compute; held if fifty steps beat k itself for each."""
     rows = curves(draw, "compute")
@@ -291,7 +289,7 @@ def more_test_steps_help(draw: int):
     return all(at(k, 50) < at(k, k) for k in TRAIN_STEPS[1:]), {"one": at(1, 1), "fifty": at(1, 50)}
 
 
-@claim("Training without an inner loop is far behind, at any test-time rate tried", draws=8)
+@claim("Training without an inner loop is far behind, at any test-time rate tried")
 def no_inner_loop_is_behind(draw: int):
     """k = 0 at the best of three test-time rates against k = 1 at 0.01, ten test steps; held if twice the error."""
     rows, at = curves(draw, "compute"), TEST_STEPS.index(10)

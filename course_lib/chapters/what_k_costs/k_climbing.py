@@ -1,6 +1,6 @@
 """MAML climbs to the border: alpha lambda_max of new tasks while it trains, for several inner rates.
 
-Trained before, from eight seeds each (``experiments/climbing``).
+Trained before, from twenty seeds each (``experiments/climbing``).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def headline(d) -> str:
 
 def words(d) -> str:
     told = [f"{SHOWN[rate]} {np.median(d.curves[rate][:, d.at]):.2f}" for rate in SHOWN]
-    what = f"Alpha lambda_max of {QUARTILES[d.task][1]} after {d.outer_step:,} outer steps, median of eight seeds"
+    what = f"Alpha lambda_max of {QUARTILES[d.task][1]} after {d.outer_step:,} outer steps, median of twenty seeds"
     return f"{what}: {'; '.join(told)}."
 
 

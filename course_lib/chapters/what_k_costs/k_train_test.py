@@ -1,6 +1,6 @@
 """Training k against test-time k: networks trained with few or many inner steps, then given more of them.
 
-Trained before, from eight seeds each and with three outer rates (``experiments/train_k_test_k``).
+Trained before, from twenty seeds each and with three outer rates (``experiments/train_k_test_k``).
 """
 
 from __future__ import annotations

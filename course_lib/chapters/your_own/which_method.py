@@ -1,4 +1,4 @@
-"""Which method for these hills: the shipped learning curves of eight seeds, beside what needs no training at all.
+"""Which method for these hills: the shipped learning curves of twenty seeds, beside what needs no training at all.
 
 The table is ``course_lib.chapters.your_own.experiments.hills``; the floors are computed on the same test squares.
 """
@@ -105,7 +105,7 @@ def words(d) -> str:
     ten = hills.SHOTS.index(10)
     trained = ", ".join(f"{NAMES.get(m, m)} {np.median(d.few[m][:, ten]):.2f}" for m in METHODS)
     plain = ", ".join(f"{FLOORS[name]} {d.floor[name][ten]:.2f}" for name in FLOORS)
-    return f"Median error of eight networks on new squares with ten points: {trained}. Not trained: {plain}."
+    return f"Median error of twenty networks on new squares with ten points: {trained}. Not trained: {plain}."
 
 
 demo = declare(

@@ -1,4 +1,4 @@
-"""Where to start from, over eight trainings: MAML's initialisation, and one pre-trained on all tasks, one head.
+"""Where to start from, over twenty trainings: MAML's initialisation, and one pre-trained on all tasks, one head.
 
 Each is trained with Adam at three rates and fine-tuned at three; ``best`` chooses both on validation tasks.
 """
