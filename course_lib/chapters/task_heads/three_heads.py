@@ -56,7 +56,8 @@ def picture(fig, show) -> None:
         middle = lambda d, head=head: d.medians[head]
         show.line(axes, range(len(STOPS)), middle, **LOOKS[head], markersize=5, end=text, pin=True)
     show.title(axes, lambda d: f"{d.visits:g} visits a task: {leader(d)}")
-    bars.set(xlabel="place", ylabel="seeds", xlim=(-0.6, 2.6), ylim=(0, 8.6), yticks=range(0, 9, 2))
+    seeds = len(training_heads.runs.seeds)
+    bars.set(xlabel="place", ylabel="seeds", xlim=(-0.6, 2.6), ylim=(0, 1.07 * seeds), yticks=range(0, seeds + 1, 5))
     bars.set_xticks(range(3), ["first", "second", "third"])
     for row, head in enumerate(HEADS):
         below = lambda d, row=row: sum(list(places(d).values())[:row], np.zeros(3))
