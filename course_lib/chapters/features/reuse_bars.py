@@ -25,7 +25,7 @@ def compute(values: SimpleNamespace) -> dict:
     """Each seed's score of both ways, at their best rates and numbers of steps."""
     rows = {part: reuse.best(values.checkpoint, part) for part in PARTS}
     return {
-        "scores": {part: np.array([row["score"] for row in mine]) for part, mine in rows.items()},  # [8] each
+        "scores": {part: np.array([row["score"] for row in mine]) for part, mine in rows.items()},  # [seeds] each
         "how": {part: (mine[0]["multiple"], mine[0]["steps"]) for part, mine in rows.items()},
         "error": reuse.CHECKPOINTS[values.checkpoint] == "sinusoid",
     }
@@ -67,7 +67,7 @@ def words(d) -> str:
         for part, (m, steps) in d.how.items()
     )
     kind = "error" if d.error else "accuracy in %"
-    return f"{NAMES[d.checkpoint]}: median {kind} of twenty draws of tasks: {how}. {verdict(d)}."
+    return f"{NAMES[d.checkpoint]}: median {kind} of {len(d.scores['head'])} draws of tasks: {how}. {verdict(d)}."
 
 
 demo = declare(

@@ -32,6 +32,7 @@ PUBLISHED = "as published"
 BEST = 0.0  # for an outer rate that the validation tasks choose
 BUDGETS = (1, 2, 5, 10, 30)  # seconds for each method
 LOOKS, TEST_TASKS = 12, 50  # of a live race
+SEEDS = len(table.runs.seeds)
 LOW, HIGH = 0.1, 8.0  # of the errors shown
 
 
@@ -155,7 +156,7 @@ def picture(fig, show) -> None:
         times, rows = (lambda d, m=m: d.times[m]), (lambda d, m=m: d.curves[m])
         show.whiskers(right, times, rows, **look, end=text)
     left.text(0.02, 0.02, "rings: the rates at right", transform=left.transAxes, fontsize=9)
-    note = lambda d: "one run" if d.live else "whiskers: all 8 seeds; off the top: diverged"
+    note = lambda d: "one run" if d.live else f"whiskers: all {SEEDS} seeds; off the top: diverged"
     show.text(right, 0.02, 0.02, note, transform=right.transAxes, fontsize=9)
     show.title(left, lambda d: "Each at its best outer rate" if not d.outer_lr else f"All at {d.outer_lr:g}")
     show.title(right, standing)
@@ -170,7 +171,7 @@ def standing(d) -> str:
 def words(d) -> str:
     rows = (f"{text} {d.ends[m]:.2f} (outer rate {d.rates[m][0]:g})" for m, text in NAMES.items())
     return (
-        f"{'One live run' if d.live else 'Medians over 8 seeds'}: error on new tasks after "
+        f"{'One live run' if d.live else f'Medians over {SEEDS} seeds'}: error on new tasks after "
         f"{several(d.test_steps, 'step')}, the same time of training for each, k = 5: {'; '.join(rows)}. Reptile with "
         f"the outer loop of its paper {d.published:.2f}. Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
     )

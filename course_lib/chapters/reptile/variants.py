@@ -35,6 +35,7 @@ REPTILE, INK, QUIET = (
 )
 LOOKS = {"minibatches": REPTILE, "all_20": INK, "same_10": QUIET, "joint": plots.METHODS["pretrained"]}
 LOOKS |= {"falling": REPTILE, "constant": INK}
+SEEDS = len(loops.runs.seeds)
 LOW, HIGH = 0.1, 8.0  # of the errors shown
 
 
@@ -100,8 +101,9 @@ def picture(fig, show) -> None:
 def words(d) -> str:
     ends = ", ".join(f"{LINE[n]} {d.ends[n]:.2f} (at {d.best[n]:g})" for n in d.ends)
     return (
-        f"Reptile with k = 5 inner steps; median error over 8 seeds on new tasks after {several(d.test_steps, 'step')} "
-        f"at test time, each line at its best outer rate: {ends}. Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
+        f"Reptile with k = 5 inner steps; median error over {SEEDS} seeds on new tasks after "
+        f"{several(d.test_steps, 'step')} at test time, each line at its best outer rate: {ends}. "
+        f"Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
     )
 
 

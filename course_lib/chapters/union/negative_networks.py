@@ -21,6 +21,7 @@ POINTS = {tasks * queries: (tasks, queries) for tasks, queries in DATA}  # all q
 HOW = {"as it is": "not adapted", "after_1": "1 step on everything", "after_10": "10 steps on everything"}
 JUDGED = {"as it is": "if not adapted", "after_1": "after 1 step", "after_10": "after 10 steps"}
 BEST = 0.0  # for a test rate that the validation tasks choose
+SEEDS = len(rate_sign.runs.seeds)
 LOW, HIGH = 0.2, 20.0  # of the errors shown
 SIGN = {-1: plots.ORANGE, 0: plots.GREY, 1: plots.BLUE}  # uphill, nothing, downhill
 
@@ -115,7 +116,7 @@ def words(d) -> str:
     row = ", ".join(f"{error:.2f} at {rate:g}" for rate, error in zip(INNER_LRS, d.middle))
     by_data = ", ".join(f"{in_words(rate)} for {m} x {q}" for rate, (m, q) in zip(d.by_data, DATA))
     return (
-        f"{told(d)} points, {HOW[d.how]} at test time: the median error over 8 seeds is {row}. The best rate in "
+        f"{told(d)} points, {HOW[d.how]} at test time: the median error over {SEEDS} seeds is {row}. The best rate in "
         f"training, by tasks and query points of each: {by_data}. Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
     )
 

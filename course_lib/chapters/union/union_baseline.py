@@ -26,6 +26,7 @@ HOW = {
 }
 OWN = {"maml": "after_10", "one_head": "after_10", "union": "ridge"}  # what a method was made for
 BEST = 0.0  # for a rate or penalty that the validation tasks choose
+SEEDS = len(baseline.runs.seeds)
 LOW, HIGH = 0.045, 12.0  # of the errors shown
 
 
@@ -77,7 +78,9 @@ def picture(fig, show) -> None:
         ring = {"color": look["color"], "markerfacecolor": "none", "markersize": 14, "markeredgewidth": 1.5}
         show.points(left, at, lambda d, m=method: d.ends[m], **ring, shown=shown)
     left.text(0.02, 0.03, "rings: the rates of the right panel", transform=left.transAxes, fontsize=9)
-    right.text(0.02, 0.03, "whiskers: all of 8 seeds; off the top: diverged", transform=right.transAxes, fontsize=9)
+    right.text(
+        0.02, 0.03, f"whiskers: all of {SEEDS} seeds; off the top: diverged", transform=right.transAxes, fontsize=9
+    )
     show.title(left, lambda d: "Each at its best outer rate" if not d.outer_lr else f"All at {d.outer_lr:g}")
     show.title(right, lambda d: f"{d.shots} shots: MAML {d.ends['maml']:.2f}, the union {d.ends['union']:.2f}")
 
@@ -89,7 +92,7 @@ def words(d) -> str:
         for m, text in METHODS.items()
     )
     return (
-        f"Median error over 8 seeds on new tasks of {d.shots} shots, judged by: {HOW[d.how]}, after compute of "
+        f"Median error over {SEEDS} seeds on new tasks of {d.shots} shots, judged by: {HOW[d.how]}, after compute of "
         f"{MOMENTS[-1]:,} iterations of MAML: {'; '.join(rows)}. Predicting zero costs {ZERO_PREDICTOR_MSE:.2f}."
     )
 

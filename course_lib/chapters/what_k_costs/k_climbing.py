@@ -66,8 +66,8 @@ def headline(d) -> str:
 
 def words(d) -> str:
     told = [f"{SHOWN[rate]} {np.median(d.curves[rate][:, d.at]):.2f}" for rate in SHOWN]
-    what = f"Alpha lambda_max of {QUARTILES[d.task][1]} after {d.outer_step:,} outer steps, median of twenty seeds"
-    return f"{what}: {'; '.join(told)}."
+    what = f"Alpha lambda_max of {QUARTILES[d.task][1]} after {d.outer_step:,} outer steps"
+    return f"{what}, median of {len(runs.seeds)} seeds: {'; '.join(told)}."
 
 
 demo = declare(

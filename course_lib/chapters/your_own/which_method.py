@@ -105,7 +105,8 @@ def words(d) -> str:
     ten = hills.SHOTS.index(10)
     trained = ", ".join(f"{NAMES.get(m, m)} {np.median(d.few[m][:, ten]):.2f}" for m in METHODS)
     plain = ", ".join(f"{FLOORS[name]} {d.floor[name][ten]:.2f}" for name in FLOORS)
-    return f"Median error of twenty networks on new squares with ten points: {trained}. Not trained: {plain}."
+    seeds = len(hills.runs.seeds)
+    return f"Median error of {seeds} networks on new squares with ten points: {trained}. Not trained: {plain}."
 
 
 demo = declare(
