@@ -130,14 +130,24 @@ def seldom_tasks(draw: int):
     return found["stored"] > found["meta"], found
 
 
-@claim("A fast body suits stored heads that are soon visited again, and not those that wait")
+def slow_and_fast(draw: int, num_tasks: int) -> dict[str, float]:
+    """Error of the body that stored heads train in 1,600 iterations, k = 1, at the outer rates 0.003 and 0.01."""
+    rates = {"slow": 3e-3, "fast": 1e-2}
+    return {name: errors(draw, 1600, num_tasks=num_tasks, outer_lr=rate)["stored"] for name, rate in rates.items()}
+
+
+@claim("A fast body suits stored heads that are soon visited again")
+def a_fast_body_suits_returning_heads(draw: int):
+    """50 tasks: the outer rate 0.01 leaves a smaller error than 0.003."""
+    found = slow_and_fast(draw, 50)
+    return found["fast"] < found["slow"], found
+
+
+@claim("Where heads wait long, a fast body is the worse one")
 def waiting_heads_go_stale(draw: int):
-    """k = 1, 1,600 iterations, outer rate 0.01 against 0.003: better with 50 tasks, worse with 5,000."""
-    found = {}
-    for num_tasks in (50, 5000):
-        for name, rate in (("slow", 3e-3), ("fast", 1e-2)):
-            found[f"{name}_{num_tasks}"] = errors(draw, 1600, num_tasks=num_tasks, outer_lr=rate)["stored"]
-    return found["fast_50"] < found["slow_50"] and found["fast_5000"] > found["slow_5000"], found
+    """5,000 tasks: the outer rate 0.01 leaves a larger error than 0.003."""
+    found = slow_and_fast(draw, 5000)
+    return found["fast"] > found["slow"], found
 
 
 @claim("With five inner steps stored heads still train the best body")

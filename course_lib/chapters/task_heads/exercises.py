@@ -161,10 +161,11 @@ check_open = model_answer(
     "04",
     "how fast may a body move?",
     """with 50 tasks a head waits five iterations on average, and stored heads like a fast body: their error after 1,600
-    iterations falls from 0.017<!--task_heads.waiting_heads_go_stale.slow_50--> at an outer rate of 0.003
-    to 0.010<!--task_heads.waiting_heads_go_stale.fast_50--> at 0.01. With 5,000 tasks it waits 500, and at 0.01 the
-    body has moved on: the error rises from 0.14<!--task_heads.waiting_heads_go_stale.slow_5000-->
-    to 0.24<!--task_heads.waiting_heads_go_stale.fast_5000-->
-    (both in 6 of 8 draws<!--task_heads.waiting_heads_go_stale-->), because the head was fitted to features that are
-    gone. How long a head waits, times how fast the body moves, says how stale it is.""",
+    iterations falls from 0.017<!--task_heads.a_fast_body_suits_returning_heads.slow--> at an outer rate of 0.003
+    to 0.010<!--task_heads.a_fast_body_suits_returning_heads.fast--> at 0.01, it falls
+    in 19 of 20 draws<!--task_heads.a_fast_body_suits_returning_heads-->. With 5,000 tasks a head waits 500 iterations,
+    and what the fast body gains is lost again: 0.15<!--task_heads.waiting_heads_go_stale.slow-->
+    and 0.18<!--task_heads.waiting_heads_go_stale.fast-->, worse
+    in 10 of 20 draws<!--task_heads.waiting_heads_go_stale-->, because a head was fitted to features that are gone.
+    How long a head waits, times how fast the body moves, says how stale it is.""",
 )
