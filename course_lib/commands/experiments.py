@@ -4,8 +4,8 @@
     python -m course_lib experiments reptile union      of two chapters
     python -m course_lib experiments reptile/race --afresh --jobs 2
 
-Stopped, a run goes on from where it was; --afresh keeps what this very commit has measured. All of them take half an
-hour on two CPU cores.
+Stopped, a run goes on from where it was; --afresh keeps what this very commit has measured. All of them take forty
+minutes on two fast CPU cores, twice as long on slow ones.
 """
 
 from __future__ import annotations
