@@ -180,8 +180,9 @@ def test_directions_are_seen_first_at_the_rate_that_is_marked(two_tasks):
     for part in ("real", "inner"):
         for m in directions.METHODS:
             assert np.isfinite(first[part][m]).nonzero()[0].tolist() == at
-            assert (first[part][m][at] == whole[part][m][at]).all() and np.isfinite(whole[part][m]).all()
-    assert first["theory"]["fomaml"].tolist() == whole["theory"]["fomaml"].tolist()
+            np.testing.assert_allclose(first[part][m][at], whole[part][m][at], rtol=0, atol=1e-9)  # least squares twice
+            assert np.isfinite(whole[part][m]).all()
+    np.testing.assert_allclose(first["theory"]["fomaml"], whole["theory"]["fomaml"], rtol=1e-9)
     assert len(list(direction_cosines.compute(values))) == 1  # known by now
 
 
