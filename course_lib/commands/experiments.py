@@ -4,8 +4,8 @@
     python -m course_lib experiments reptile union      of two chapters
     python -m course_lib experiments reptile/race --afresh --jobs 2
 
-Stopped, a run goes on from where it was; --afresh keeps what this very commit has measured. All of them take forty
-minutes on two fast CPU cores, twice as long on slow ones.
+Stopped, a run goes on from where it was; --afresh keeps what this very commit has measured. A table's record says how
+many seconds of a core it took.
 """
 
 from __future__ import annotations
