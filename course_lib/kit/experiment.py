@@ -4,7 +4,7 @@
         ...
         return [{"test_steps": s, "error": e} for ...]
 
-    runs = Experiment(__file__, measure, seeds=range(8), cells=[{"k": 1}, {"k": 5}],
+    runs = Experiment(__file__, measure, seeds=range(20), cells=[{"k": 1}, {"k": 5}],
                       settings={"iterations": 3000}, small={"iterations": 20})
 
     runs.rows()              every row of the shipped table; each also has its "seed" and its cell's entries

@@ -159,35 +159,35 @@ def loop_end(draw: int, line: str, outer_lr: float = 0.0, test_steps: int = 10) 
     return counted(row["error"][index])
 
 
-@claim("Minibatches beat all points at every step, at half the work", draws=8)
+@claim("Minibatches beat all points at every step, at half the work")
 def minibatches_beat_all_points(draw):
     """Ten of a task's 20 points a step against all 20, each at its best rates, ten steps at test time."""
     small, all_20 = loop_end(draw, "minibatches"), loop_end(draw, "all_20")
     return small < all_20, {"minibatches": small, "all_20": all_20}
 
 
-@claim("Minibatches beat the same ten points at every step", draws=8)
+@claim("Minibatches beat the same ten points at every step")
 def minibatches_beat_the_same_points(draw):
     """The same work, each at its best rates."""
     small, same = loop_end(draw, "minibatches"), loop_end(draw, "same_10")
     return small < same, {"minibatches": small, "same": same}
 
 
-@claim("One step on all points, joint training, ends far behind", draws=8)
+@claim("One step on all points, joint training, ends far behind")
 def joint_training_is_far_behind(draw):
     """At least three times the error of minibatches, each at its best rates."""
     joint, small = loop_end(draw, "joint"), loop_end(draw, "minibatches")
     return joint > 3 * small, {"joint": joint, "ratio": joint / small}
 
 
-@claim("With one task an iteration a falling outer rate beats a constant one, each at its best height", draws=8)
+@claim("With one task an iteration a falling outer rate beats a constant one, each at its best height")
 def a_falling_rate_wins(draw):
     """epsilon of 0.1, 0.3 or 1 at its highest, chosen on validation tasks for each."""
     falling, constant = loop_end(draw, "falling"), loop_end(draw, "constant")
     return falling < constant, {"falling": falling, "constant": constant}
 
 
-@claim("With one task an iteration a falling outer rate beats a constant one where both begin at 1", draws=8)
+@claim("With one task an iteration a falling outer rate beats a constant one where both begin at 1")
 def a_falling_rate_wins_from_one(draw):
     """epsilon from 1 to 0 in a straight line against 1 all the time."""
     falling, constant = loop_end(draw, "falling", 1.0), loop_end(draw, "constant", 1.0)
@@ -215,56 +215,56 @@ def published_end(draw: int, test_steps: int = 10) -> float:
     return counted(row["error"][JUDGES.index((test_steps, test_lr))])
 
 
-@claim("Reptile as published is ahead of MAML and FOMAML at the outer rate 0.001", draws=8)
+@claim("Reptile as published is ahead of MAML and FOMAML at the outer rate 0.001")
 def ahead_at_0_001(draw):
     """k = 5, the same time of training, ten steps at test time; epsilon from 1 to 0 against Adam at 0.001."""
     own, at = published_end(draw), three(draw, 1e-3)
     return own < min(at["maml"], at["fomaml"]), {"published": own, "maml": at["maml"], "fomaml": at["fomaml"]}
 
 
-@claim("Each at its best outer rate MAML is ahead of Reptile", draws=8)
+@claim("Each at its best outer rate MAML is ahead of Reptile")
 def maml_ahead_of_reptile(draw):
     """The same time, Adam for both, outer and test rates chosen on validation tasks; ten steps at test time."""
     at = three(draw)
     return at["maml"] < at["reptile"], {"maml": at["maml"], "reptile": at["reptile"]}
 
 
-@claim("Each at its best outer rate MAML is ahead of FOMAML", draws=8)
+@claim("Each at its best outer rate MAML is ahead of FOMAML")
 def maml_ahead_of_fomaml(draw):
     """As before."""
     at = three(draw)
     return at["maml"] < at["fomaml"], {"maml": at["maml"], "fomaml": at["fomaml"]}
 
 
-@claim("Each at its best outer rate Reptile is ahead of FOMAML", draws=8)
+@claim("Each at its best outer rate Reptile is ahead of FOMAML")
 def reptile_ahead_of_fomaml(draw):
     """As before: neither differentiates the outer loss through the inner loop."""
     at = three(draw)
     return at["reptile"] < at["fomaml"], {"reptile": at["reptile"], "fomaml": at["fomaml"]}
 
 
-@claim("After one step at test time Reptile is ahead of MAML", draws=8)
+@claim("After one step at test time Reptile is ahead of MAML")
 def reptile_ahead_after_one_step(draw):
     """As before, one step, rates chosen for that."""
     at = three(draw, test_steps=1)
     return at["reptile"] < at["maml"], {"maml": at["maml"], "reptile": at["reptile"]}
 
 
-@claim("At its best outer rate MAML's training comes through", draws=8)
+@claim("At its best outer rate MAML's training comes through")
 def maml_comes_through(draw):
     """It has not diverged when the time is up: no number is NaN, infinite or beyond 100."""
     error = race_end(draw, "maml")
     return error < DIVERGED, {"error": error}
 
 
-@claim("At its best outer rate Reptile's training comes through", draws=8)
+@claim("At its best outer rate Reptile's training comes through")
 def reptile_comes_through(draw):
     """As before, of Reptile."""
     error = race_end(draw, "reptile")
     return error < DIVERGED, {"error": error}
 
 
-@claim("Reptile's moves descended by Adam end lower than its published outer loop", draws=8)
+@claim("Reptile's moves descended by Adam end lower than its published outer loop")
 def adam_beats_interpolation(draw):
     """The same inner loops and time; Adam at its best rate against epsilon from 1 to 0."""
     best, own = race_end(draw, "reptile"), published_end(draw)

@@ -66,39 +66,39 @@ def beside(draw: int, shots: int, outer_lr: float | None = None) -> tuple[bool, 
     return union < maml, {"maml": maml, "union": union, "ratio": maml / union}
 
 
-@claim("All at the outer rate 0.001 the union of tasks is ahead of MAML", draws=8)
+@claim("All at the outer rate 0.001 the union of tasks is ahead of MAML")
 def union_ahead_at_0_001(draw):
     """10 shots, equal compute; MAML after ten steps, the union with a ridge head; test rate and penalty chosen."""
     return beside(draw, 10, 1e-3)
 
 
-@claim("Each at its best outer rate the union of tasks is ahead of MAML with ten shots", draws=8)
+@claim("Each at its best outer rate the union of tasks is ahead of MAML with ten shots")
 def union_ahead_with_ten_shots(draw):
     """As before, the outer rate chosen on validation tasks too."""
     return beside(draw, 10)
 
 
-@claim("Each at its best outer rate the union of tasks is ahead of MAML with five shots", draws=8)
+@claim("Each at its best outer rate the union of tasks is ahead of MAML with five shots")
 def union_ahead_with_five_shots(draw):
     """As before, five shots."""
     return beside(draw, 5)
 
 
-@claim("One shared head loses by far", draws=8)
+@claim("One shared head loses by far")
 def one_head_is_a_strawman(draw):
     """10 shots, ten steps on everything, its best rates: more than three times MAML's error."""
     one, maml = end(draw, "one_head", 10, "after_10"), end(draw, "maml", 10, "after_10")
     return one > 3 * maml, {"one_head": one, "ratio": one / maml}
 
 
-@claim("Ten steps on everything do the union's network more harm than a ridge head", draws=8)
+@claim("Ten steps on everything do the union's network more harm than a ridge head")
 def fine_tuning_costs(draw):
     """10 shots, each way of judging at its best outer rate and test rate or penalty."""
     tuned, ridge = end(draw, "union", 10, "after_10"), end(draw, "union", 10, "ridge")
     return tuned > ridge, {"tuned": tuned, "ridge": ridge}
 
 
-@claim("Trained at 0.001 the union's network is no better than predicting zero after ten steps of 0.01", draws=8)
+@claim("Trained at 0.001 the union's network is no better than predicting zero after ten steps of 0.01")
 def fine_tuned_at_mamls_rate(draw):
     """10 shots, everything fine-tuned at MAML's test rate."""
     index = baseline.JUDGES.index(("after_10", 0.01))

@@ -37,21 +37,21 @@ def training_helps(draw: int):
     return left < 1, {"left": left}
 
 
-@claim("A Gaussian process is within a tenth of the best of the four methods", draws=8)
+@claim("A Gaussian process is within a tenth of the best of the four methods")
 def a_gaussian_process_is_level(draw: int):
     """Ten points; its length is the best of five on validation squares, as the methods' rates are."""
     best, floor = min(error(draw, m) for m in hills.METHODS), which_method.floors(10, draw)["process"]
     return 0.9 < floor / best < 1.1, {"best": best, "process": floor, "ratio": floor / best}
 
 
-@claim("MAML, ANIL and R2D2 lie within a tenth of each other", draws=8)
+@claim("MAML, ANIL and R2D2 lie within a tenth of each other")
 def the_methods_lie_together(draw: int):
     """Ten points, rates by validation; the largest error over the smallest."""
     errors = [error(draw, method) for method in ("MAML", "ANIL", "R2D2")]
     return max(errors) < 1.1 * min(errors), {"ratio": max(errors) / min(errors)}
 
 
-@claim("Training with one head is no help: after ten steps its network is behind MAML's", draws=8)
+@claim("Training with one head is no help: after ten steps its network is behind MAML's")
 def one_head_is_behind(draw: int):
     """Ten points, ten steps at the best rate, for both."""
     one, maml = error(draw, "one head"), error(draw, "MAML")

@@ -1,4 +1,4 @@
-"""Which method for these hills: the shipped learning curves of eight seeds, beside what needs no training at all.
+"""Which method for these hills: the shipped learning curves of twenty seeds, beside what needs no training at all.
 
 The table is ``course_lib.chapters.your_own.experiments.hills``; the floors are computed on the same test squares.
 """

@@ -46,7 +46,7 @@ def measure(
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"line": line, "outer_lr": lr} for line in POINTS for lr in OUTER_LRS]
     + [{"line": line, "outer_lr": epsilon} for line in SCHEDULES for epsilon in EPSILONS],
     settings={"iterations": 600, "validation_tasks": 60, "test_tasks": 120},

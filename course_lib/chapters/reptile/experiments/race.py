@@ -116,7 +116,7 @@ def seconds_each(blocks: int = 8, iterations: int = 20) -> dict[str, float]:
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"method": "maml", "outer_lr": lr} for lr in OUTER_LRS]
     + [{"method": "as published", "outer_lr": 1.0}]
     + [{"method": method, "outer_lr": lr} for method in ("reptile", "fomaml") for lr in reversed(OUTER_LRS)],

@@ -108,7 +108,7 @@ def judged(model: MLP, shots: int, seed: int, validation_tasks: int, test_tasks:
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"method": method, "outer_lr": lr} for method in ITERATIONS for lr in OUTER_LRS],
     settings={"moments": list(MOMENTS), "validation_tasks": 60, "test_tasks": 120},
     small={"moments": [1, 2], "validation_tasks": 4, "test_tasks": 4},

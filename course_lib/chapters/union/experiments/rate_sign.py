@@ -109,7 +109,7 @@ def judged(
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"tasks": tasks, "queries": queries, "noise": noise} for tasks, queries in DATA for noise in NOISES],
     settings={"iterations": 300, "validation_tasks": 60, "test_tasks": 120},
     small={"iterations": 2, "validation_tasks": 4, "test_tasks": 4},

@@ -57,7 +57,7 @@ def measure(seed: int, method: str, outer_lr: float, looks: list[int], test_task
 runs = Experiment(
     __file__,
     measure,
-    seeds=range(8),
+    seeds=range(20),
     cells=[{"method": method, "outer_lr": rate} for method in METHODS for rate in OUTER_LRS],
     settings={"looks": [10, 30, 100, 300, 1000], "test_tasks": 200},
     small={"looks": [1, 2], "test_tasks": 5},
