@@ -5,7 +5,7 @@ Everything is computed live, in double precision: see ``course_lib.chapters.rept
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
@@ -34,34 +34,28 @@ LOW_COSINE = -0.25
 
 
 @lru_cache(maxsize=64)
-def given(which: str, steps: int) -> tuple:
-    """A network, minibatches x, y [T, k, B, 1], the same ones for all k and alpha, and theory's terms there."""
+def given(which: str, steps: int) -> tuple[Callable[[float], Directions], dict[float, Directions]]:
+    """What measures the directions at a rate, on the same minibatches for all k and alpha; and what was measured."""
     model, (x, y) = network(which, 0), (points[:, :steps] for points in minibatches(0, NUM_TASKS))
-    return model, x, y, two_terms(model, x, y)
-
-
-@lru_cache(maxsize=512)
-def at(which: str, steps: int, rate: float) -> Directions:
-    model, x, y, terms = given(which, steps)
-    return measure(model, x, y, rate, terms)
-
-
-known: set[tuple[str, int]] = set()  # networks and k whose lines take no time any more
+    terms = two_terms(model, x, y)
+    return lambda rate: measure(model, x, y, rate, terms), {}
 
 
 def compute(values: SimpleNamespace) -> Iterator[dict]:
-    """What there is to see at the chosen rate, and at the largest, where the lines end; then at all of RATES."""
-    if (values.network, values.steps) not in known:
-        yield seen(values, {values.inner_lr, RATES[-1]})
-    found = seen(values, RATES)
-    known.add((values.network, values.steps))
-    yield found
+    """What there is to see at the chosen rate, and at the largest, where the lines end; then as the lines grow."""
+    directions, row = given(values.network, values.steps)
+    for rate in {values.inner_lr, RATES[-1]} - row.keys():
+        row[rate] = directions(rate)
+    for rate in reversed(RATES):
+        if rate not in row:
+            yield seen(values, row)
+            row[rate] = directions(rate)
+    yield seen(values, row)
 
 
-def seen(values: SimpleNamespace, rates: Iterable[float]) -> dict:
-    """Cosines with one method and fitted coefficients against alpha, of theory and, at ``rates``, real; and what theory
-    misses."""
-    row = {rate: at(values.network, values.steps, rate) for rate in rates}
+def seen(values: SimpleNamespace, row: dict[float, Directions]) -> dict:
+    """Cosines with one method and fitted coefficients against alpha, of theory and, where ``row`` has the rate, real;
+    and what theory misses."""
     here = row[values.inner_lr]
     pairs = max(values.steps - 1, 1)  # minibatches before the last one: all coefficients grow with them
     real = lambda number: np.array([number(row[rate]) if rate in row else np.nan for rate in RATES])  # [alpha]

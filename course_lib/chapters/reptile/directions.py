@@ -114,8 +114,8 @@ def in_sequence(model: nn.Module, x: Tensor, y: Tensor, inner_lr: float) -> dict
     for i in range(k - 1):
         params = adapt(model, params, x[:, i], y[:, i], loss_fn=mse, steps=1, lr=inner_lr)
     last = mse(predict(model, params, x[:, -1]), y[:, -1]).sum()
-    at_end = dict(zip(names, torch.autograd.grad(last, params.values(), retain_graph=True)))
-    at_start = dict(zip(names, torch.autograd.grad(last, theta.values())))
+    at_end = dict(zip(names, torch.autograd.grad(last, params.values())))
+    at_start = dict(zip(names, torch.autograd.grad(params.values(), theta.values(), at_end.values())))
     moved = {name: theta[name] - params[name] + inner_lr * at_end[name] for name in names}
     flat = lambda tree: flatten(detached(tree), names)  # [T, P]
     found = {"maml": flat(at_start), "fomaml": flat(at_end), "reptile": flat(moved) / (inner_lr * k)}
