@@ -84,13 +84,15 @@ def picture(fig, show) -> None:
         show.line(right, hills.SHOTS, lambda d, n=name: d.floor[n], **plots.REFERENCE, end=words, shown=shown)
     for method, key in METHODS.items():
         look, shown = plots.METHODS[key], lambda d, m=method: m in d.methods
-        runs = lambda d, m=method: [np.stack([LOOKS, run], 1) for run in d.curve[m]]
-        show.paths(left, runs, color=look["color"], linewidth=0.7, alpha=0.35, shown=shown)
+        low, high = (lambda d, m=method, part=part: np.quantile(d.curve[m], part, 0) for part in (0.25, 0.75))
+        show.band(left, LOOKS, low, high, color=look["color"], shown=shown)
         end = NAMES.get(method, method)
         show.line(left, LOOKS, lambda d, m=method: np.median(d.curve[m], 0), **look, markersize=5, shown=shown)
         show.line(
             right, hills.SHOTS, lambda d, m=method: np.median(d.few[m], 0), **look, markersize=5, end=end, shown=shown
         )
+    bands = f"bands: the middle half of {len(hills.runs.seeds)} networks"
+    left.text(0.02, 0.03, bands, transform=left.transAxes, fontsize=9)
     show.title(left, best)
     show.title(right, "Few points to many")
 
