@@ -149,8 +149,8 @@ check_open = model_answer(
     "06",
     "where does the sign turn?",
     "the less the outer loop sees, the longer a negative rate holds on. In the medians of twenty seeds it is best with "
-    "five tasks of two query points, as the network is or after one step "
-    "(without noise in 14 of 20 seeds<!--union.negative_pays_on_few_data--> only); with ten query points, or twenty "
+    "five tasks of two query points, as the network is or after one step (there the seeds disagree: without noise it "
+    "is in 8 of 20 seeds<!--union.negative_pays_on_few_data-->); with ten query points, or twenty "
     "tasks, one step turns it positive; after ten steps at test time it is positive everywhere. Few query points are "
     "fitted exactly, accidents included, and a negative rate fits them with smaller changes; whoever "
     "may adapt for long wants a network that is made for it.",
