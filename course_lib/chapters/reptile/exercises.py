@@ -206,8 +206,9 @@ check_open = model_answer(
     "the outer rate and the time",
     "at 0.001 nothing has converged, so the ranking is one of speed: Reptile's own outer loop, which takes long steps, "
     "looks best. At 0.003 and 0.01 all come down, Reptile and MAML side by side (at 0.01, the best of the four rates, "
-    "MAML's training comes through in 18 of 20 seeds<!--reptile.maml_comes_through-->); at 0.03 MAML and FOMAML scatter, "
-    "Reptile less. A single outer rate compares outer rates, not methods; a few live seconds compare who starts fast.",
+    "MAML's training comes through in 18 of 20 seeds<!--reptile.maml_comes_through-->); at 0.03 MAML and FOMAML "
+    "scatter, Reptile less. A single outer rate compares outer rates, not methods; a few live seconds compare who "
+    "starts fast.",
 )
 
 
