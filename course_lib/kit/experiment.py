@@ -63,6 +63,7 @@ class Experiment:
         self.seeds, self.cells, self.settings, self.small = list(seeds), list(cells), settings, small
         self.name = f"{self.path.parents[1].name}/{self.path.stem}"  # such as "reptile/race"
         self._measured: dict[tuple, list[dict]] = {}
+        self._found: dict[frozenset, list[dict]] = {}  # in the table: a demo asks for the same rows at every move
 
     @cached_property
     def table(self) -> dict:
@@ -77,7 +78,10 @@ class Experiment:
 
     def rows(self, **where: Any) -> list[dict]:
         """The rows of the shipped table whose entries are those of ``where``."""
-        return [row for row in self.table["rows"] if _is_of(row, where)]
+        key = frozenset(where.items())
+        if key not in self._found:
+            self._found[key] = [row for row in self.table["rows"] if _is_of(row, where)]
+        return list(self._found[key])
 
     def of(self, seed: int, **where: Any) -> list[dict]:
         """The rows of one seed, from the table or, where it has none, measured now (once in a session)."""
@@ -117,6 +121,7 @@ class Experiment:
         if work or begun == part:  # it may have been stopped after its last piece
             self._write(path, rows, seconds)
             self.__dict__.pop("table", None)
+            self._found.clear()
         part.unlink(missing_ok=True)
 
     def _do(self, work: list, jobs: int) -> Iterator[tuple]:

@@ -32,6 +32,8 @@ def test_a_table_and_its_rows(tmp_path, batched):
     assert [(row["seed"], row["k"]) for row in runs.rows()] == [(s, k) for k in (1, 5) for s in range(3)]
     (row,) = runs.rows(seed=1, k=5)
     assert row["value"] == 10.333 and math.isnan(row["broken"])
+    runs.rows(seed=1).clear()  # a list of one's own
+    assert len(runs.rows(seed=1)) == 2
     record = json.loads((tmp_path / "chapter/experiments/race.json").read_text())["record"]
     assert record["settings"] == {"factor": 2, "tasks": 100} and "experiments chapter/race" in record["command"]
 
@@ -61,8 +63,9 @@ def test_a_stopped_run_goes_on(tmp_path):
     other = make(tmp_path, calls, factor=3)  # other settings: what is there does not serve
     list(other.run())
     assert len(calls) == 6 and other.rows(seed=0, k=1)[0]["value"] == 3
+    other.settings["factor"] = 4
     list(other.run(afresh=True))
-    assert len(calls) == 12
+    assert len(calls) == 12 and other.rows(seed=0, k=1)[0]["value"] == 4  # not what was found before
 
 
 def test_a_run_that_was_stopped_after_its_last_piece_has_its_table(tmp_path):
