@@ -34,8 +34,8 @@ LOW_COSINE = -0.25
 
 
 @lru_cache(maxsize=64)
-def given(which: str, steps: int) -> tuple[Callable[[float], Directions], dict[float, Directions]]:
-    """What measures the directions at a rate, on the same minibatches for all k and alpha; and what was measured."""
+def measuring(which: str, steps: int) -> tuple[Callable[[float], Directions], dict[float, Directions]]:
+    """What measures the directions at a rate, on the same minibatches for all; and what it measured, by rate."""
     model, (x, y) = network(which, 0), (points[:, :steps] for points in minibatches(0, NUM_TASKS))
     terms = two_terms(model, x, y)
     return lambda rate: measure(model, x, y, rate, terms), {}
@@ -43,7 +43,7 @@ def given(which: str, steps: int) -> tuple[Callable[[float], Directions], dict[f
 
 def compute(values: SimpleNamespace) -> Iterator[dict]:
     """What there is to see at the chosen rate, and at the largest, where the lines end; then as the lines grow."""
-    directions, row = given(values.network, values.steps)
+    directions, row = measuring(values.network, values.steps)
     for rate in {values.inner_lr, RATES[-1]} - row.keys():
         row[rate] = directions(rate)
     for rate in reversed(RATES):

@@ -55,12 +55,12 @@ def floors(shots: int, seed: int) -> dict[str, float]:
 
 
 def compute(values: SimpleNamespace) -> dict:
-    """Errors of each method [seeds, looks] and [seeds, shots], and of the floors."""
+    """Errors of each method [seeds, looks] and [seeds, shots], and the floors' medians over the seeds [shots]."""
     rows = {method: [hills.row(seed, method) for seed in hills.runs.seeds] for method in METHODS}
     curve = {method: np.array([list(row["curve"].values()) for row in of]) for method, of in rows.items()}
     few = {method: np.array([list(row["by_shots"].values()) for row in of]) for method, of in rows.items()}
     floor = {
-        name: np.array([np.mean([floors(shots, seed)[name] for seed in hills.runs.seeds]) for shots in hills.SHOTS])
+        name: np.array([np.median([floors(shots, seed)[name] for seed in hills.runs.seeds]) for shots in hills.SHOTS])
         for name in FLOORS
     }
     return {"curve": curve, "few": few, "floor": floor}

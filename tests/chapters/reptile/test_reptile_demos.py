@@ -159,9 +159,9 @@ def test_coefficients_come_out_and_the_error_is_of_second_order(few):
 def two_tasks(monkeypatch):
     """The demo of directions on two tasks, of which nothing is known yet."""
     monkeypatch.setattr(direction_cosines, "NUM_TASKS", 2)
-    direction_cosines.given.cache_clear()
+    direction_cosines.measuring.cache_clear()
     yield direction_cosines.demo()
-    direction_cosines.given.cache_clear()
+    direction_cosines.measuring.cache_clear()
 
 
 def test_directions_demo_at_every_end(two_tasks):
