@@ -140,19 +140,26 @@ class Live:
         """Draw one computation's frames until it ends, a control moves or the stop button is pressed."""
         frames = self._demo.frames()
         shown_at, waiting = 0.0, None
+
+        async def over() -> bool:
+            """Whether the page, which the loop hears now, wants no more of these frames."""
+            await asyncio.sleep(0)
+            return self._version != version or self._stopped
+
         try:
             for number, data in enumerate(frames):
-                waiting = data if self._version == version else None
-                if waiting is None or self._stopped:
+                waiting = data
+                if await over():  # before time is spent on its picture
                     return
                 if time.perf_counter() - shown_at >= FRAME:
                     self._show(data)
                     waiting, shown_at, self._running = None, time.perf_counter(), number > 0
                     self._publish()
-                await asyncio.sleep(0)  # let the loop hear the page
+                    if await over():  # and before it is on the next frame
+                        return
         finally:
             frames.close()
-            if waiting is not None and not self._closed:
+            if waiting is not None and self._version == version and not self._closed:
                 self._show(waiting)
 
     def refresh(self) -> None:

@@ -163,6 +163,25 @@ def test_the_first_frame_is_on_the_page_before_the_second_is_computed_and_is_sen
     assert sent == ["y is 9.", "y is 9.5."]
 
 
+def test_no_picture_is_drawn_of_a_frame_during_which_a_control_moved():
+    computing, go_on, drawn = threading.Event(), threading.Event(), []
+
+    def compute(values):
+        if values.level == 9:
+            computing.set()
+            assert go_on.wait(60)
+        yield {"y": values.level}
+
+    slow = tiny(compute)
+    slow.words = lambda data: drawn.append(data.y) or f"y is {data.y}."
+    slow.panel.hear({"do": "set", "name": "level", "to": 9})
+    assert computing.wait(60)
+    slow.panel.hear({"do": "set", "name": "level", "to": 3})
+    go_on.set()
+    slow.panel.wait()
+    assert drawn[-1] == 3 and 9 not in drawn
+
+
 def test_what_a_cell_sets_while_a_computation_runs_stays():
     def compute(values):
         for frame in range(1000 if values.level == 9 else 1):

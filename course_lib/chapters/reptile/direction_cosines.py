@@ -42,10 +42,10 @@ def measuring(which: str, steps: int) -> tuple[Callable[[float], Directions], di
 
 
 def compute(values: SimpleNamespace) -> Iterator[dict]:
-    """What there is to see at the chosen rate, and at the largest, where the lines end; then as the lines grow."""
+    """What there is to see at the chosen rate; then as the lines grow from the largest, where they end."""
     directions, row = measuring(values.network, values.steps)
-    for rate in {values.inner_lr, RATES[-1]} - row.keys():
-        row[rate] = directions(rate)
+    if values.inner_lr not in row:
+        row[values.inner_lr] = directions(values.inner_lr)
     for rate in reversed(RATES):
         if rate not in row:
             yield seen(values, row)
