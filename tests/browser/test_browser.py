@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-from tests.browser.lab import FOLDER_OF_SCREENSHOTS
+from tests.browser.lab import FOLDER_OF_SCREENSHOTS, NotebookPage
 
 pytestmark = pytest.mark.browser
 CELLS = [
@@ -158,7 +159,13 @@ def test_a_notebook_that_was_saved_and_closed_shows_its_pictures_again_without_a
     notebook.close()
     server.end_kernels()
     page = browser.open(server, "test_browser.ipynb")
-    page.page.locator(".course-demo img.demo-picture").nth(2).wait_for()
+    pictures = page.page.locator(".course-demo img.demo-picture")
+    try:
+        pictures.nth(2).wait_for()
+    except PlaywrightTimeout:  # what ipywidgets asks a kernel that is starting may be lost, and it waits in vain
+        page.page.reload()
+        page = NotebookPage(page.page)
+        pictures.nth(2).wait_for()
     again = page.demos()
     assert again[0].picture() == kept and again[0].words == words
     again[0].control("slider", "steps").locator("input").press("ArrowRight")
