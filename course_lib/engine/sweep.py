@@ -4,7 +4,7 @@ Run r has an initialisation, a stream of tasks and an inner rate of its own; not
 share of the runs. Every parameter is kept for all of these together, theta [R, ...], and handed to the inner loop as
 [R T, ...], one rate per task. The loss is the SUM over runs of each run's mean, so that its gradient is each run's own;
 Adam works element by element, so one Adam serves all. Run r ends where ``meta_train`` would have brought it alone, up
-to rounding.
+to rounding. So does a table of stored heads: that of R runs has R times as many.
 
 ``benchmarks/run.py`` times 16 runs against one.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from threading import Lock
 
@@ -22,13 +23,18 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_lib.algorithms.base import Learner, trainable
+from course_lib.algorithms.heads import BIAS, WEIGHT, StoredHeads
+from course_lib.algorithms.reptile import Reptile
+from course_lib.algorithms.union import UnionOfTasks
 from course_lib.engine.any_module import plain_attention
 from course_lib.engine.compiled import Function, check_compiler, compile_function, pack, unpack
 from course_lib.engine.fast_layers import running_norms
 from course_lib.engine.hot_path import cores, draws_at_random, workers
+from course_lib.engine.pieces import Sums
+from course_lib.engine.run import Draws
 from course_lib.inner_loop import Params, adapt
 from course_lib.tasks.base import TaskBatch
-from course_lib.training import Diverged, adam
+from course_lib.training import Diverged, Optimizer, adam
 from course_lib.validation import check_count, check_model
 
 compiling = Lock()  # tracing is for one thread at a time
@@ -49,22 +55,24 @@ def meta_train_sweep(
     """Train R models, run r with ``inner_lrs[r]`` and ``seeds[r]``, as ``meta_train`` would train each alone.
 
     Args:
-        learner: how tasks adapt: MAML, FOMAML or ANIL with a meta-learned head. Its ``inner_lr`` is not used.
+        learner: MAML, FOMAML or ANIL, with any head that is not written back, Reptile, or the union of tasks. It is
+            left as it is, and its ``inner_lr`` is not used.
         models: R models of one architecture, where each run starts; they are left as they are.
         tasks: has ``sample(num_tasks, generator=g) -> TaskBatch``.
         inner_lrs: alpha of each run [R], any sign. seeds: of each run's stream of tasks [R].
         iterations, meta_batch, outer_lr: as for ``meta_train``.
-        compile: each core's share of the runs as one compiled program (CPU only): about half the time of a step,
-            after 5 to 60 s of compiling for each shape of batch.
+        compile: each core's share of the runs as one compiled program (CPU only; MAML, FOMAML, ANIL): about half the
+            time of a step, after 5 to 60 s of compiling for each shape of batch.
 
     Returns:
-        The R trained models, and the losses of all iterations [iterations, R] (float32, CPU).
+        The R trained models, each with the mean of its stored heads for a head if the learner has them, and the losses
+        of all iterations [iterations, R] (float32, CPU).
 
     Raises:
         RuntimeError: ``compile`` without a C++ compiler.
-        ValueError: numbers of models, rates and seeds that disagree, a learner that does more than gradient steps
-            from the model's own parameters (one that overrides ``adapt``, say), batch norm with running statistics,
-            which are not parameters, or dropout; ``compile`` on a GPU.
+        ValueError: numbers of models, rates and seeds that disagree, a learner that is none of these, that overrides
+            how they train, or that keeps more of its own than stored heads (a learnt rate, Adam's squares), batch norm
+            with running statistics, which are not parameters, or dropout; ``compile`` of others, or on a GPU.
         Diverged: a run's loss is not finite; says at which iteration.
 
     >>> from course_lib.algorithms import MAML
@@ -99,8 +107,11 @@ def make_groups(
     check_count("meta_batch", meta_batch, 1)
     check_sweep(learner, models, inner_lrs, seeds)
     on_cpu = next(models[0].parameters()).device.type == "cpu"
-    if compile and not on_cpu:
-        raise ValueError("a sweep compiles for a CPU alone: leave out compile, or move the models there")
+    if compile and not (on_cpu and only_steps(learner)):
+        raise ValueError(
+            "a sweep compiles for a CPU alone, and gradient steps from the model's own parameters alone (MAML, FOMAML, "
+            "ANIL): leave out compile"
+        )
     if compile:
         check_compiler()
     at_once = -(-len(models) // (cores() if on_cpu else 1))
@@ -112,30 +123,54 @@ def make_groups(
 class Runs:
     """Some of a sweep's runs, trained as one; arguments as for ``meta_train_sweep``."""
 
-    def __init__(self, learner, models, tasks, inner_lrs, seeds, meta_batch, outer_lr, compile=False):
-        self.learner, self.models, self.tasks, self.meta_batch = learner, models, tasks, meta_batch
-        self.model = copy.deepcopy(models[0])  # called functionally, a module serves one thread at a time
-        self.theta = {
-            name: torch.stack([m.get_parameter(name).detach() for m in models]).requires_grad_(p.requires_grad)
-            for name, p in models[0].named_parameters()
-        }  # {name: [R, ...]}
-        self.learnt = [p for p in self.theta.values() if p.requires_grad]
-        rates = torch.tensor(inner_lrs, dtype=torch.float64).to(self.learnt[0])
-        self.rates = rates.repeat_interleave(meta_batch)  # [R T]
+    def __init__(
+        self, learner, models, tasks, inner_lrs, seeds, meta_batch, outer_lr, compile=False, optimizer: Optimizer = adam
+    ):
+        self.models, self.tasks, self.meta_batch = models, tasks, meta_batch
+        self.model, self.only_steps = as_one(models), only_steps(learner)
+        like = next(self.model.parameters())
+        self.rates = torch.tensor(inner_lrs, dtype=torch.float64).to(like).repeat_interleave(meta_batch)  # [R T]
+        self.of_one = copy.deepcopy(learner).to(like.device, like.dtype)
+        self.learner = for_all(self.of_one, len(models), inner_lrs[0] if len(set(inner_lrs)) == 1 else self.rates)
+        self.theta = dict(self.model.named_parameters())  # {name: [R, ...]}
+        self.learnt = list(trainable(self.learner, self.model).values())
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.updates = adam(self.learnt, outer_lr)
+        self.updates = optimizer(self.learnt, outer_lr)
         self.compile, self.programs = compile, {}
 
     def step(self) -> Tensor:
         """One iteration of every run; its loss [R]."""
-        batch = TaskBatch.cat([self.tasks.sample(self.meta_batch, generator=g) for g in self.generators])
-        batch = batch.to(self.rates.device, self.rates.dtype)
-        tensors = [*self.theta.values(), self.rates, *unpack(batch)]
-        *grads, loss = (self.program(batch, tensors) if self.compile else partial(self.gradients, batch))(*tensors)
+        batch = TaskBatch.cat([self.sample(run) for run in range(len(self.models))])
+        grads, loss = self.by_steps(batch) if self.only_steps else self.by_learner(batch)
         for p, grad in zip(self.learnt, grads):
             p.grad = grad
         self.updates.step()
         return loss
+
+    def sample(self, run: int) -> TaskBatch:
+        """The next meta-batch of one run; with stored heads its tasks are counted on from those of the run before."""
+        batch = self.tasks.sample(self.meta_batch, generator=self.generators[run])
+        batch = batch.to(self.rates.device, self.rates.dtype)
+        if self.learner.prepares:
+            batch = self.learner.prepare(self.models[run], batch)
+        if not isinstance(self.of_one.head, StoredHeads):
+            return batch
+        self.of_one.head.look_up(batch)  # an error if a task has none
+        return replace(batch, task_id=batch.task_id + run * self.of_one.head.num_tasks)
+
+    def by_learner(self, batch: TaskBatch) -> tuple[list[Tensor], Tensor]:
+        """The gradients of what is learnt and each run's loss [R], as the learner has them."""
+        gradient = partial(moves, self.learner) if isinstance(self.learner, Reptile) else self.learner.gradient
+        grads, losses, kept = gradient(self.model, batch, self.meta_batch)
+        if self.learner.prepares:
+            self.learner.remember(batch, kept)
+        return list(grads.values()), losses.view(len(self.models), -1).mean(1)
+
+    def by_steps(self, batch: TaskBatch) -> tuple[list[Tensor], Tensor]:
+        """``by_learner`` for gradient steps from the model's own parameters, which can be compiled."""
+        tensors = [*self.theta.values(), self.rates, *unpack(batch)]
+        *grads, loss = (self.program(batch, tensors) if self.compile else partial(self.gradients, batch))(*tensors)
+        return grads, loss
 
     def gradients(self, like: TaskBatch, *tensors: Tensor) -> tuple[Tensor, ...]:
         """(theta, rates, tensors of a batch ``like`` this) -> (gradients of what is learnt, each run's loss [R])."""
@@ -154,7 +189,46 @@ class Runs:
         return self.programs[shape]
 
     def trained(self) -> list[nn.Module]:
-        return [with_parameters(m, {name: p[r] for name, p in self.theta.items()}) for r, m in enumerate(self.models)]
+        """The models as they are now; with stored heads each has the mean of its own as head, where it fits."""
+        theta = {name: p.detach() for name, p in self.theta.items()}
+        if isinstance(self.learner.head, StoredHeads):
+            head = {WEIGHT: self.learner.head.weight, BIAS: self.learner.head.bias}  # [R N, ...]
+            means = {name: p.detach().unflatten(0, (len(self.models), -1)).mean(1) for name, p in head.items()}
+            theta |= means if all(theta[name].shape == mean.shape for name, mean in means.items()) else {}
+        return [with_parameters(m, {name: p[r] for name, p in theta.items()}) for r, m in enumerate(self.models)]
+
+
+def as_one(models: Sequence[nn.Module]) -> nn.Module:
+    """A module that stands for R: its parameters are [R, ...]; ``stack_params`` gives each task those of its run."""
+    one = copy.deepcopy(models[0])  # called functionally, a module serves one thread at a time
+    for name, p in one.named_parameters():
+        p.data = torch.stack([model.get_parameter(name).detach() for model in models])
+    one._stands_for = len(models)
+    return one
+
+
+def for_all(learner: Learner, num_runs: int, rate: float | Tensor) -> Learner:
+    """A copy of ``learner`` for the tasks of all runs, with stored heads for each run."""
+    of_all = copy.deepcopy(learner)
+    of_all._buffers.pop("inner_lr", None)
+    of_all.inner_lr = rate
+    for part in of_all.modules():
+        if isinstance(part, Draws):
+            part.count = 0  # as in ``meta_train``
+        if isinstance(part, StoredHeads):
+            part.num_tasks *= num_runs
+            for p in part.parameters():
+                p.data = torch.cat([p.data] * num_runs)
+    return of_all
+
+
+def moves(reptile: Reptile, model: nn.Module, batch: TaskBatch, num_tasks: int) -> Sums:
+    """``Reptile.gradient`` for each run: theta - mean_i theta'_i."""
+    visit = reptile.visit(model, batch)
+    ends = {name: p.detach().unflatten(0, (-1, num_tasks)) for name, p in visit.adapted.items()}  # [R, T, ...]
+    parameters = trainable(reptile, model)
+    moved = {name: (p.detach()[:, None] - ends[name]).sum(1) / num_tasks for name, p in parameters.items()}
+    return moved, visit.losses, visit.kept
 
 
 def run_losses(learner: Learner, model: nn.Module, theta: Params, batch: TaskBatch, rates: Tensor) -> Tensor:
@@ -197,10 +271,22 @@ def check_sweep(
         raise ValueError("a sweep keeps no running statistics: give batch norm track_running_stats=False")
     if draws_at_random(models[0]):
         raise ValueError("a sweep's layers draw nothing: leave out dropout, or train each run with meta_train")
-    parts = ("start", "rate", "adapt", "visit", "gradient")
-    plain = all(getattr(type(learner), part) is getattr(Learner, part) for part in parts)
-    if not plain or learner.head is not None or trainable(learner, nn.Module()):
+    known = all(
+        getattr(type(learner), part) in [getattr(method, part) for method in (Learner, Reptile, UnionOfTasks)]
+        for part in PARTS
+    )
+    own = {name for name, _ in learner.named_parameters()} - ({WEIGHT, BIAS} if learner.head is not None else set())
+    own |= {name for name, _ in learner.named_buffers()} - {"inner_lr"}
+    if not known or own:
         raise ValueError(
-            "a sweep batches gradient steps from the model's own parameters (MAML, FOMAML, ANIL), not "
-            f"{learner.describe()}: train each run with meta_train"
+            "a sweep batches gradient steps (MAML, FOMAML, ANIL), Reptile and the union of tasks, which keep nothing "
+            f"of their own but stored heads, not {learner.describe()}: train each run with meta_train"
         )
+
+
+PARTS = ("start", "rate", "adapt", "visit", "judge", "prepare", "remember", "gradient", "meta_gradient")
+
+
+def only_steps(learner: Learner) -> bool:
+    """Whether all that ``learner`` does is gradient steps from the model's own parameters: MAML, FOMAML, ANIL."""
+    return learner.head is None and all(getattr(type(learner), part) is getattr(Learner, part) for part in PARTS)

@@ -1,21 +1,22 @@
-"""The sinusoid network trained from many seeds at once, and how it does on new tasks: for the experiments.
+"""Networks trained from many seeds at once, and how they do on new tasks: for the experiments.
 
 A run of eight seeds costs little more than two alone; every one ends where ``meta_train`` would have brought it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from course_lib.algorithms import MAML
+from course_lib.algorithms import MAML, Learner
 from course_lib.engine.run import threads_for
 from course_lib.engine.sweep import Runs
 from course_lib.evaluation import evaluate
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
+from course_lib.training import Optimizer, adam
 
 META_BATCH, INNER_LR = 10, 0.01
 OUTER_LRS = (1e-3, 3e-3, 1e-2)  # the grid of which each method gets the rate that suits it
@@ -24,14 +25,31 @@ WORST = 1e6  # what a diverged network scores
 
 
 def train(
-    learner: MAML, tasks, seeds: Sequence[int], outer_lr: float, stops: Sequence[int], meta_batch: int = META_BATCH
+    learner: Learner,
+    tasks,
+    seeds: Sequence[int],
+    outer_lr: float,
+    stops: Sequence[int],
+    meta_batch: int = META_BATCH,
+    *,
+    make: Callable[..., nn.Module] = MLP,
+    optimizer: Optimizer = adam,
+    schedule: Callable[[float], float] | None = None,
 ) -> Iterator[tuple[int, Tensor, list[nn.Module]]]:
-    """Train one network a seed: yields (iteration, losses so far [iteration, R], networks) at each of ``stops``."""
-    networks = [MLP(seed=seed) for seed in seeds]
-    runs = Runs(learner, networks, tasks, [learner.inner_lr] * len(seeds), seeds, meta_batch, outer_lr)
+    """Train one network a seed, ``make(seed=seed)``, as ``meta_train`` does, whose arguments these are: yields
+    (iteration, losses so far [iteration, R], networks) at each of ``stops``.
+
+    Of a run that diverged a loss is not finite; its network then means nothing.
+    """
+    networks = [make(seed=seed) for seed in seeds]
+    rates = [learner.inner_lr] * len(seeds)
+    runs = Runs(learner, networks, tasks, rates, seeds, meta_batch, outer_lr, optimizer=optimizer)
     losses = []
     with threads_for(networks[0], torch.device("cpu")):
         for iteration in range(1, stops[-1] + 1):
+            if schedule:
+                for group in runs.updates.param_groups:
+                    group["lr"] = outer_lr * schedule((iteration - 1) / stops[-1])
             losses.append(runs.step())
             if iteration in stops:
                 yield iteration, torch.stack(losses), runs.trained()

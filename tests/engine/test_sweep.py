@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib.algorithms import ANIL, MAML, R2D2
-from course_lib.engine.sweep import meta_train_sweep
+from course_lib.algorithms import ANIL, MAML, R2D2, Reptile, UnionOfTasks
+from course_lib.algorithms.heads import StoredHeads, WrittenBackHeads
+from course_lib.engine.sweep import Runs, meta_train_sweep
 from course_lib.models import MLP, Conv4
 from course_lib.tasks import SinusoidTasks
 from course_lib.training import Diverged, meta_train
@@ -27,8 +28,20 @@ class DoubleTasks:
         return TASKS.sample(num_tasks, generator=generator).map(torch.Tensor.double)
 
 
+class DoubleTasksThatReturn:
+    """Six of them, in float64."""
+
+    def sample(self, num_tasks, *, generator):
+        tasks = SinusoidTasks(5, 5, num_tasks=6)
+        return tasks.sample(num_tasks, generator=generator).to(dtype=torch.float64)
+
+
 def fomaml(**settings) -> MAML:
     return MAML(second_order=False, **settings)
+
+
+def stored(num_tasks: int = 6) -> StoredHeads:
+    return StoredHeads(num_tasks, 6, 1).double()
 
 
 @pytest.mark.parametrize("make", [MAML, ANIL, fomaml])
@@ -42,6 +55,38 @@ def test_each_run_is_the_run_alone(make):
         alone, history = meta_train(learner, start, DoubleTasks(), seed=seed, device="cpu", **options)
         torch.testing.assert_close(trained[run].state_dict(), alone.state_dict(), rtol=1e-7, atol=1e-9)
         torch.testing.assert_close(losses[:, run], torch.tensor(history.loss), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rate: Reptile(3, rate),
+        lambda rate: Reptile(3, rate, inner_batch=4, use_queries=True),
+        lambda rate: Reptile(2, rate, inner_optimizer="adam"),
+        lambda rate: MAML(2, rate, head="random"),
+        lambda rate: MAML(2, rate, head=stored()),
+        lambda rate: UnionOfTasks("meta", inner_lr=rate),
+        lambda rate: UnionOfTasks(stored(), inner_lr=rate),
+    ],
+)
+def test_each_run_of_another_learner_is_the_run_alone(make):
+    learner, options = make(1.0), dict(iterations=20, meta_batch=4, outer_lr=1e-2, progress=False)
+    tasks = DoubleTasksThatReturn()
+    trained, losses = meta_train_sweep(learner, models(), tasks, RATES, SEEDS, **options)
+    for run, (rate, seed, start) in enumerate(zip(RATES, SEEDS, models())):
+        alone, history = meta_train(own := make(rate), start, tasks, seed=seed, device="cpu", **options)
+        if isinstance(own.head, StoredHeads):  # a new task begins with their mean
+            alone.head.load_state_dict({name: p.mean(0) for name, p in own.head.named_parameters()})
+        torch.testing.assert_close(trained[run].state_dict(), alone.state_dict(), rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(losses[:, run], torch.tensor(history.loss), rtol=1e-5, atol=1e-6)
+    assert learner.describe() == make(1.0).describe()  # as it was
+    if isinstance(learner.head, StoredHeads):
+        assert torch.equal(learner.head.weight, stored().weight)
+
+
+def test_a_sweeps_task_without_a_stored_head_gets_no_other_runs():
+    with pytest.raises(ValueError, match="has no stored head, there are 3"):
+        meta_train_sweep(UnionOfTasks(stored(3)), models(), DoubleTasksThatReturn(), RATES, SEEDS, progress=False)
 
 
 @pytest.mark.slow
@@ -100,8 +145,15 @@ def test_what_cannot_be_swept_is_named():
     running = [Conv4(statistics="running", downsample="stride", filters=2) for _ in SEEDS]
     with pytest.raises(ValueError, match="track_running_stats=False"):
         meta_train_sweep(MAML(), running, TASKS, RATES, SEEDS)
-    with pytest.raises(ValueError, match="'kind': 'random'"):
-        meta_train_sweep(MAML(head="random"), models(), TASKS, RATES, SEEDS)
+    with pytest.raises(ValueError, match="'kind': 'written back'.*meta_train"):
+        meta_train_sweep(MAML(head=WrittenBackHeads(6, 6, 1)), models(), TASKS, RATES, SEEDS)
+    with pytest.raises(ValueError, match="Reptile.*meta_train"):
+        meta_train_sweep(Reptile(inner_optimizer="adam", carry=True), models(), TASKS, RATES, SEEDS)
+    learns_its_rate = MAML(inner_lr=nn.Parameter(torch.tensor(0.1)))
+    with pytest.raises(ValueError, match="MAML.*meta_train"):
+        meta_train_sweep(learns_its_rate, models(), TASKS, RATES, SEEDS)
+    with pytest.raises(ValueError, match="leave out compile"):
+        meta_train_sweep(Reptile(), models(), TASKS, RATES, SEEDS, compile=True)
 
 
 class Halfway(MAML):
@@ -141,6 +193,19 @@ def test_the_callers_threads_are_as_before():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("make", [MAML, Reptile])
+def test_a_run_that_diverges_leaves_the_others_alone(make):
+    runs, alone = (
+        Runs(make(2), models()[first:2], DoubleTasks(), [1e200, 0.1][first:], SEEDS[first:2], 4, 1e-2)
+        for first in (0, 1)
+    )
+    for _ in range(5):
+        losses, expected = runs.step(), alone.step()
+    assert not losses[0].isfinite()
+    torch.testing.assert_close(losses[1:], expected)
+    torch.testing.assert_close(runs.trained()[1].state_dict(), alone.trained()[0].state_dict())
 
 
 def test_a_run_that_diverges_stops_the_sweep():

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib.algorithms import MAML, UnionOfTasks
-from course_lib.algorithms.heads import StoredHeads
+from course_lib.algorithms import MAML
 from course_lib.chapters.union import (
     images,
     negative_linear,
@@ -101,13 +100,6 @@ def test_each_at_its_best_is_never_worse_on_the_validation_tasks():
 def test_compute_is_equal():
     cost = {method: baseline.operations(method) * count for method, count in baseline.ITERATIONS.items()}
     assert max(cost.values()) < 1.02 * min(cost.values())
-
-
-def test_a_new_task_begins_with_the_mean_of_the_stored_heads():
-    learner, model = UnionOfTasks(StoredHeads(5, 40, 1)), MLP(seed=0)
-    baseline.network_of(model, learner)
-    torch.testing.assert_close(model.head.weight, learner.head.weight.mean(0))
-    torch.testing.assert_close(model.head.bias, learner.head.bias.mean(0))
 
 
 def test_noise_is_on_the_labels_that_a_task_learns_from():

@@ -12,10 +12,12 @@ Rows are as in ``race``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from course_lib.algorithms import Reptile
-from course_lib.chapters.reptile.experiments.race import META_BATCH, PARTS, REPTILE_LR, trained_and_judged
+from course_lib.chapters.reptile.experiments.race import META_BATCH, REPTILE_LR, trained_and_judged
 from course_lib.kit.experiment import Experiment
 from course_lib.training import adam, linear_decay
 
@@ -30,17 +32,17 @@ OUTER_LRS, EPSILONS = (3e-3, 1e-2, 3e-2), (0.1, 0.3, 1.0)
 
 
 def measure(
-    seed: int, line: str, outer_lr: float, iterations: int, validation_tasks: int, test_tasks: int
+    seeds: Sequence[int], line: str, outer_lr: float, iterations: int, validation_tasks: int, test_tasks: int
 ) -> list[dict]:
-    """Train one network and judge it after each of PARTS."""
+    """Train one network a seed and judge it after each of PARTS."""
     if line in POINTS:
         learner = Reptile(**({"inner_steps": 5, "inner_lr": REPTILE_LR} | POINTS[line]))
         how = {"optimizer": adam, "meta_batch": META_BATCH}
     else:
         learner = Reptile(5, REPTILE_LR, inner_batch=10, use_queries=True)
         how = {"optimizer": torch.optim.SGD, "schedule": SCHEDULES[line], "meta_batch": 1}
-    options = {"iterations": max(iterations, len(PARTS)), "outer_lr": outer_lr} | how
-    return trained_and_judged(learner, seed, options, validation_tasks, test_tasks)
+    options = {"outer_lr": outer_lr} | how
+    return trained_and_judged(learner, seeds, iterations, options, validation_tasks, test_tasks)
 
 
 runs = Experiment(
@@ -51,4 +53,5 @@ runs = Experiment(
     + [{"line": line, "outer_lr": epsilon} for line in SCHEDULES for epsilon in EPSILONS],
     settings={"iterations": 600, "validation_tasks": 60, "test_tasks": 120},
     small={"iterations": 5, "validation_tasks": 4, "test_tasks": 4},
+    batched=True,
 )

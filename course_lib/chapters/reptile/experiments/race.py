@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -25,10 +26,11 @@ from course_lib.analysis.curvature import Curvature
 from course_lib.evaluation import evaluate
 from course_lib.inner_loop import stack_params
 from course_lib.kit.experiment import Experiment
+from course_lib.kit.many_seeds import train
 from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
-from course_lib.training import Diverged, adam, linear_decay, meta_train
+from course_lib.training import adam, linear_decay, meta_train
 
 MAML_LR, REPTILE_LR, META_BATCH = 0.01, 0.02, 25  # inner rates: of the paper's appendix, of Reptile's demonstration
 OUTER_LRS = (1e-3, 3e-3, 1e-2, 3e-2)
@@ -46,37 +48,32 @@ def learner_of(method: str, steps: int = 5) -> Learner:
 
 
 def outer_loop_of(method: str, outer_lr: float) -> dict:
-    """The settings of ``meta_train`` that say how the initialisation is moved."""
+    """The settings of ``train`` that say how the initialisation is moved."""
     if method == "as published":
         return {"optimizer": torch.optim.SGD, "schedule": linear_decay, "outer_lr": outer_lr}
     return {"optimizer": adam, "outer_lr": outer_lr}
 
 
 def measure(
-    seed: int, method: str, outer_lr: float, share: float, validation_tasks: int, test_tasks: int
+    seeds: Sequence[int], method: str, outer_lr: float, share: float, validation_tasks: int, test_tasks: int
 ) -> list[dict]:
-    """Train one network for a share of ITERATIONS; a row for each of PARTS, NaN from where training diverged."""
-    iterations = max(len(PARTS), round(share * ITERATIONS[method]))
-    options = {"iterations": iterations, "meta_batch": META_BATCH, **outer_loop_of(method, outer_lr)}
-    return trained_and_judged(learner_of(method), seed, options, validation_tasks, test_tasks)
+    """Train one network a seed for a share of ITERATIONS; a row for each of PARTS, NaN from where it diverged."""
+    options = {"meta_batch": META_BATCH, **outer_loop_of(method, outer_lr)}
+    iterations = round(share * ITERATIONS[method])
+    return trained_and_judged(learner_of(method), seeds, iterations, options, validation_tasks, test_tasks)
 
 
 def trained_and_judged(
-    learner: Learner, seed: int, options: dict, validation_tasks: int, test_tasks: int
+    learner: Learner, seeds: Sequence[int], iterations: int, options: dict, validation_tasks: int, test_tasks: int
 ) -> list[dict]:
-    """Rows of one training run, with ``options`` of ``meta_train``."""
-    model, rows = MLP(seed=seed), []
-    ends = [math.ceil(part * options["iterations"]) for part in PARTS]
-
-    def look(iteration: int, _) -> None:
-        if iteration in ends:
-            rows.append({"part": PARTS[ends.index(iteration)]} | judged(model, seed, validation_tasks, test_tasks))
-
-    try:
-        meta_train(learner, model, SinusoidTasks(), seed=seed, **options, device="cpu", progress=False, on_step=look)
-    except Diverged:
-        nothing = {key: [math.nan] * len(JUDGES) for key in ("validation", "error")} | {"agreement": math.nan}
-        rows += [{"part": part} | nothing for part in PARTS[len(rows) :]]
+    """Rows of one training of each seed, with ``options`` of ``train``."""
+    nothing = {key: [math.nan] * len(JUDGES) for key in ("validation", "error")} | {"agreement": math.nan}
+    ends, rows = [math.ceil(part * max(iterations, len(PARTS))) for part in PARTS], []
+    trained = train(learner, SinusoidTasks(), seeds, stops=ends, **options)
+    for part, (_, losses, networks) in zip(PARTS, trained):
+        for seed, network, lives in zip(seeds, networks, losses.isfinite().all(0)):
+            found = judged(network, seed, validation_tasks, test_tasks) if lives else nothing
+            rows.append({"seed": seed, "part": part} | found)
     return rows
 
 
@@ -122,4 +119,5 @@ runs = Experiment(
     + [{"method": method, "outer_lr": lr} for method in ("reptile", "fomaml") for lr in reversed(OUTER_LRS)],
     settings={"share": 1.0, "validation_tasks": 60, "test_tasks": 120},
     small={"share": 0.01, "validation_tasks": 4, "test_tasks": 4},
+    batched=True,
 )

@@ -17,6 +17,7 @@ best outer rate, test rate or ridge penalty is, ``best`` says from the first, an
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,9 +26,9 @@ from course_lib.algorithms import MAML, R2D2, Learner, UnionOfTasks
 from course_lib.algorithms.heads import StoredHeads
 from course_lib.evaluation import evaluate
 from course_lib.kit.experiment import Experiment, middle
+from course_lib.kit.many_seeds import train
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
-from course_lib.training import Diverged, meta_train
 
 MOMENTS = (150, 500, 1_500)  # in iterations of MAML
 OUTER_LRS = (1e-3, 3e-3, 1e-2, 3e-2)
@@ -61,36 +62,18 @@ def operations(method: str) -> int:
 
 
 def measure(
-    seed: int, method: str, outer_lr: float, moments: list[int], validation_tasks: int, test_tasks: int
+    seeds: Sequence[int], method: str, outer_lr: float, moments: list[int], validation_tasks: int, test_tasks: int
 ) -> list[dict]:
-    """Train one network; at every moment its errors of both numbers of shots. NaN from where training diverged."""
-    model, (learner, tasks), rows = MLP(seed=seed), learner_of(method), []
-    ends = [moment * ITERATIONS[method] for moment in moments]
-
-    def look(iteration: int, _) -> None:
-        if iteration in ends:
-            moment = moments[ends.index(iteration)]
+    """Train one network a seed; at every moment its errors of both numbers of shots. NaN once training diverged."""
+    learner, tasks = learner_of(method)
+    nothing = {key: [math.nan] * len(JUDGES) for key in ("validation", "error")}
+    stops, rows = [moment * ITERATIONS[method] for moment in moments], []
+    for moment, (_, losses, networks) in zip(moments, train(learner, tasks, seeds, outer_lr, stops, META_BATCH)):
+        for seed, network, lives in zip(seeds, networks, losses.isfinite().all(0)):
             for shots in SHOTS:
-                errors = judged(network_of(model, learner), shots, seed, validation_tasks, test_tasks)
-                rows.append({"moment": moment, "shots": shots} | errors)
-
-    options = {"iterations": ends[-1], "meta_batch": META_BATCH, "outer_lr": outer_lr, "seed": seed}
-    try:
-        meta_train(learner, model, tasks, **options, device="cpu", progress=False, on_step=look)
-    except Diverged:
-        nothing = {key: [math.nan] * len(JUDGES) for key in ("validation", "error")}
-        missing = [(moment, shots) for moment in moments for shots in SHOTS][len(rows) :]
-        rows += [{"moment": moment, "shots": shots} | nothing for moment, shots in missing]
+                found = judged(network, shots, seed, validation_tasks, test_tasks) if lives else nothing
+                rows.append({"seed": seed, "moment": moment, "shots": shots} | found)
     return rows
-
-
-@torch.no_grad()
-def network_of(model: MLP, learner: Learner) -> MLP:
-    """The network that a new task begins with: of stored heads the mean."""
-    if isinstance(learner.head, StoredHeads):
-        model.head.weight.copy_(learner.head.weight.mean(0))
-        model.head.bias.copy_(learner.head.bias.mean(0))
-    return model
 
 
 def judged(model: MLP, shots: int, seed: int, validation_tasks: int, test_tasks: int) -> dict[str, list[float]]:
@@ -112,6 +95,7 @@ runs = Experiment(
     cells=[{"method": method, "outer_lr": lr} for method in ITERATIONS for lr in OUTER_LRS],
     settings={"moments": list(MOMENTS), "validation_tasks": 60, "test_tasks": 120},
     small={"moments": [1, 2], "validation_tasks": 4, "test_tasks": 4},
+    batched=True,
 )
 
 

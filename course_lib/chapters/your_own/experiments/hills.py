@@ -7,13 +7,19 @@ takes none). Errors are means over test squares in the part of the map that noth
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from statistics import median
 
-from course_lib.algorithms import ANIL, MAML, R2D2
+from torch import nn
+
+from course_lib.algorithms import ANIL, MAML, R2D2, Learner
 from course_lib.chapters.your_own.template import Hills, load_map, make_model
 from course_lib.evaluation import evaluate
 from course_lib.kit.experiment import Experiment
+from course_lib.kit.many_seeds import train
 from course_lib.training import meta_train
 
 OUTER_LRS, TEST_LRS = (1e-3, 3e-3, 1e-2), (0.02, 0.05, 0.1)
@@ -26,32 +32,66 @@ METHODS = {
     "one head": lambda: MAML(0, INNER_LR),  # no inner step in training: supervised on all query points
 }
 VALIDATION, TEST = 10_000, 20_000  # added to the seed of the tasks
+regions = cache(load_map)
 
 
-def measure(seed: int, method: str, outer_lr: float, looks: list[int], test_tasks: int) -> list[dict]:
-    """Train one network; its test error at every number of outer steps in ``looks``, and at the last for all shots."""
-    learner, model, regions = METHODS[method](), make_model(seed), load_map()
-    steps = 0 if method == "R2D2" else STEPS
+def measure(seeds: Sequence[int], method: str, outer_lr: float, looks: list[int], test_tasks: int) -> list[dict]:
+    """Train one network a seed; its test error at every number of outer steps in ``looks``, and at the last for all
+    shots."""
+    rows = {seed: {"seed": seed, "curve": {}} for seed in seeds}
+    for iteration, seed, learner, network in trained(method, seeds, outer_lr, looks):
+        errors = Errors(learner, network, seed, test_tasks)
+        rows[seed]["curve"][str(iteration)] = errors.test(10)
+        if iteration == looks[-1]:
+            rows[seed]["validation"] = errors.best(10)[0]
+            rows[seed]["by_shots"] = {str(shots): errors.test(shots) for shots in SHOTS}
+    return list(rows.values())
 
-    def error(part: str, shots: int, lr: float | None) -> float:
-        first = VALIDATION if part == "validation" else TEST
-        how = {"steps": [steps], "seed": first + seed, "lr": lr}
-        return evaluate(learner, model, Hills(regions[part], shots), test_tasks, **how).mean[0]
 
-    def best(shots: int) -> tuple[float, float | None]:
+def trained(
+    method: str, seeds: Sequence[int], outer_lr: float, looks: list[int]
+) -> Iterator[tuple[int, int, Learner, nn.Module]]:
+    """(iteration, seed, learner, network) at each of ``looks``. R2D2 learns numbers of its own, so it trains alone."""
+    tasks = Hills(regions()["train"])
+    if method != "R2D2":
+        learner = METHODS[method]()
+        for iteration, _, networks in train(learner, tasks, seeds, outer_lr, looks, 25, make=make_model):
+            yield from ((iteration, seed, learner, network) for seed, network in zip(seeds, networks))
+        return
+    for seed in seeds:
+        learner, network = METHODS[method](), make_model(seed)
+        seen = []
+
+        def keep(iteration: int, _) -> None:
+            if iteration in looks:
+                seen.append((iteration, seed, *copy.deepcopy((learner, network))))
+
+        meta_train(learner, network, tasks, looks[-1], outer_lr=outer_lr, seed=seed, on_step=keep, progress=False)
+        yield from seen
+
+
+@dataclass
+class Errors:
+    """Mean errors of one network on squares that it was not trained on."""
+
+    learner: Learner
+    network: nn.Module
+    seed: int
+    num_tasks: int
+
+    def test(self, shots: int) -> float:
+        """At the inner rate that is best on validation squares."""
+        return self.of("test", shots, self.best(shots)[1])
+
+    def best(self, shots: int) -> tuple[float, float | None]:
         """The lowest validation error, and the inner rate that gave it."""
-        return min((error("validation", shots, lr), lr) for lr in ((None,) if method == "R2D2" else TEST_LRS))
+        rates = (None,) if isinstance(self.learner, R2D2) else TEST_LRS
+        return min((self.of("validation", shots, lr), lr) for lr in rates)
 
-    curve = {}
-
-    def look(iteration: int, info: dict) -> None:
-        if iteration in looks:
-            curve[str(iteration)] = error("test", 10, best(10)[1])
-
-    how = {"outer_lr": outer_lr, "seed": seed, "on_step": look, "progress": False}
-    meta_train(learner, model, Hills(regions["train"]), max(looks), **how)
-    few = {str(shots): error("test", shots, best(shots)[1]) for shots in SHOTS}
-    return [{"validation": best(10)[0], "curve": curve, "by_shots": few}]
+    def of(self, part: str, shots: int, lr: float | None) -> float:
+        first, steps = VALIDATION if part == "validation" else TEST, 0 if isinstance(self.learner, R2D2) else STEPS
+        how = {"steps": [steps], "seed": first + self.seed, "lr": lr}
+        return evaluate(self.learner, self.network, Hills(regions()[part], shots), self.num_tasks, **how).mean[0]
 
 
 runs = Experiment(
@@ -61,6 +101,7 @@ runs = Experiment(
     cells=[{"method": method, "outer_lr": rate} for method in METHODS for rate in OUTER_LRS],
     settings={"looks": [10, 30, 100, 300, 1000], "test_tasks": 200},
     small={"looks": [1, 2], "test_tasks": 5},
+    batched=True,
 )
 
 
