@@ -38,6 +38,7 @@ ITERATIONS = {"maml": 800, "fomaml": 1320, "reptile": 1320, "as published": 1320
 PARTS = (0.2, 0.5, 1.0)  # of a run, after which it is judged
 TEST_STEPS, TEST_LRS = (1, 5, 10), (0.005, 0.01, 0.02, 0.04)
 JUDGES = [(steps, lr) for steps in TEST_STEPS for lr in TEST_LRS]
+NOTHING = {key: [math.nan] * len(JUDGES) for key in ("validation", "error")} | {"agreement": math.nan}
 
 
 def learner_of(method: str, steps: int = 5) -> Learner:
@@ -67,12 +68,11 @@ def trained_and_judged(
     learner: Learner, seeds: Sequence[int], iterations: int, options: dict, validation_tasks: int, test_tasks: int
 ) -> list[dict]:
     """Rows of one training of each seed, with ``options`` of ``train``."""
-    nothing = {key: [math.nan] * len(JUDGES) for key in ("validation", "error")} | {"agreement": math.nan}
     ends, rows = [math.ceil(part * max(iterations, len(PARTS))) for part in PARTS], []
     trained = train(learner, SinusoidTasks(), seeds, stops=ends, **options)
     for part, (_, losses, networks) in zip(PARTS, trained):
         for seed, network, lives in zip(seeds, networks, losses.isfinite().all(0)):
-            found = judged(network, seed, validation_tasks, test_tasks) if lives else nothing
+            found = judged(network, seed, validation_tasks, test_tasks) if lives else NOTHING
             rows.append({"seed": seed, "part": part} | found)
     return rows
 

@@ -36,6 +36,7 @@ SHOTS, NUM_TASKS, META_BATCH = (5, 10), 1_000, 25
 PENALTIES, TEST_LRS = (0.001, 0.01, 0.1, 1.0), (0.001, 0.003, 0.01, 0.03)
 JUDGES = [("ridge", penalty) for penalty in PENALTIES]
 JUDGES += [(f"after_{steps}", lr) for steps in (1, 10) for lr in TEST_LRS]  # gradient steps on everything
+NOTHING = {key: [math.nan] * len(JUDGES) for key in ("validation", "error")}  # of a training that diverged
 ITERATIONS = {"maml": 1, "union": 2, "one_head": 2}  # for one of MAML
 
 
@@ -66,12 +67,11 @@ def measure(
 ) -> list[dict]:
     """Train one network a seed; at every moment its errors of both numbers of shots. NaN once training diverged."""
     learner, tasks = learner_of(method)
-    nothing = {key: [math.nan] * len(JUDGES) for key in ("validation", "error")}
     stops, rows = [moment * ITERATIONS[method] for moment in moments], []
     for moment, (_, losses, networks) in zip(moments, train(learner, tasks, seeds, outer_lr, stops, META_BATCH)):
         for seed, network, lives in zip(seeds, networks, losses.isfinite().all(0)):
             for shots in SHOTS:
-                found = judged(network, shots, seed, validation_tasks, test_tasks) if lives else nothing
+                found = judged(network, shots, seed, validation_tasks, test_tasks) if lives else NOTHING
                 rows.append({"seed": seed, "moment": moment, "shots": shots} | found)
     return rows
 

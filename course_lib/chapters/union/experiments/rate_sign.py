@@ -14,18 +14,19 @@ Rows are as in ``baseline``: "validation" and "error", one for each of JUDGES.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 
 from course_lib.algorithms import MAML
-from course_lib.engine.sweep import meta_train_sweep
 from course_lib.evaluation import evaluate
 from course_lib.kit.experiment import Experiment
+from course_lib.kit.many_seeds import train
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.base import TaskBatch
-from course_lib.training import Diverged, meta_train
 
 INNER_LRS = (-0.02, -0.01, 0.0, 0.003, 0.01)
 OUTER_LRS = (1e-3, 1e-2)
@@ -34,6 +35,7 @@ NOISES, SHOTS = (0.0, 1.0), 30
 TEST_LRS = (0.001, 0.003, 0.01)
 JUDGES = [("as it is", 0.0)]
 JUDGES += [(f"after_{steps}", lr) for steps in (1, 10) for lr in TEST_LRS]  # gradient steps on everything
+NOTHING = {key: [math.nan] * len(JUDGES) for key in ("validation", "error")}  # of a training that diverged
 
 
 @dataclass
@@ -51,53 +53,41 @@ class NoisyTasks:
         return batch
 
 
-@dataclass
 class TheSameTasks:
-    """Tasks and points that never change: ``sample`` gives all of them every time."""
+    """Tasks and points that never change, others for each seed of the generator that asks: ``sample`` gives all."""
 
-    batch: TaskBatch
+    def __init__(self, count: int, family: NoisyTasks):
+        self.count, self.family, self.sets = count, family, {}
 
     def sample(self, num_tasks: int, *, generator: torch.Generator) -> TaskBatch:
-        return self.batch
+        seed = generator.initial_seed()
+        if seed not in self.sets:
+            own = torch.Generator().manual_seed(30_000 + seed)
+            self.sets[seed] = self.family.sample(self.count, generator=own)
+        return self.sets[seed]
 
 
 def measure(
-    seed: int, tasks: int, queries: int, noise: float, iterations: int, validation_tasks: int, test_tasks: int
+    seeds: Sequence[int],
+    tasks: int,
+    queries: int,
+    noise: float,
+    iterations: int,
+    validation_tasks: int,
+    test_tasks: int,
 ) -> list[dict]:
-    """Train a network at every inner and outer rate from one seed, and judge it; NaN where training diverged."""
-    few, rows = NoisyTasks(queries, noise, queries_too=True), []
-    family = TheSameTasks(few.sample(tasks, generator=torch.Generator().manual_seed(30_000 + seed)))
-    for outer_lr in OUTER_LRS:
-        options = {"iterations": iterations, "meta_batch": tasks, "outer_lr": outer_lr}
-        for inner_lr, model in zip(INNER_LRS, trained(family, seed, options)):
-            errors = judged(model, noise, seed, validation_tasks, test_tasks)
-            rows.append({"inner_lr": inner_lr, "outer_lr": outer_lr} | errors)
+    """Train a network a seed at every inner and outer rate, and judge it; NaN where training diverged."""
+    family, rows = TheSameTasks(tasks, NoisyTasks(queries, noise, queries_too=True)), []
+    for outer_lr, inner_lr in product(OUTER_LRS, INNER_LRS):
+        ((_, losses, networks),) = train(MAML(1, inner_lr), family, seeds, outer_lr, [iterations], tasks)
+        for seed, network, lives in zip(seeds, networks, losses.isfinite().all(0)):
+            errors = judged(network, noise, seed, validation_tasks, test_tasks) if lives else NOTHING
+            rows.append({"seed": seed, "inner_lr": inner_lr, "outer_lr": outer_lr} | errors)
     return rows
 
 
-def trained(family, seed: int, options: dict) -> list[MLP | None]:
-    """A network for each of INNER_LRS, as one batch; where a run diverges each alone, and None for those that do."""
-    runs, seeds = [MLP(seed=seed) for _ in INNER_LRS], [seed] * len(INNER_LRS)
-    try:
-        return meta_train_sweep(MAML(), runs, family, INNER_LRS, seeds, **options, progress=False)[0]
-    except Diverged:
-        pass
-    alone = []
-    for inner_lr, model in zip(INNER_LRS, runs):
-        try:
-            learner = MAML(1, inner_lr)
-            alone += meta_train(learner, model, family, seed=seed, **options, device="cpu", progress=False)[:1]
-        except Diverged:
-            alone.append(None)
-    return alone
-
-
-def judged(
-    model: MLP | None, noise: float, seed: int, validation_tasks: int, test_tasks: int
-) -> dict[str, list[float]]:
+def judged(model: MLP, noise: float, seed: int, validation_tasks: int, test_tasks: int) -> dict[str, list[float]]:
     """Mean query errors on new tasks, "validation" and "error", one for each of JUDGES."""
-    if model is None:
-        return {key: [math.nan] * len(JUDGES) for key in ("validation", "error")}
     tasks, found = NoisyTasks(50, noise), {}
     for key, count, first in (("validation", validation_tasks, 10_000), ("error", test_tasks, 20_000)):
         options = {"num_tasks": count, "seed": first + seed}
@@ -113,4 +103,5 @@ runs = Experiment(
     cells=[{"tasks": tasks, "queries": queries, "noise": noise} for tasks, queries in DATA for noise in NOISES],
     settings={"iterations": 300, "validation_tasks": 60, "test_tasks": 120},
     small={"iterations": 2, "validation_tasks": 4, "test_tasks": 4},
+    batched=True,
 )
