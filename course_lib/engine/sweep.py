@@ -55,8 +55,8 @@ def meta_train_sweep(
     """Train R models, run r with ``inner_lrs[r]`` and ``seeds[r]``, as ``meta_train`` would train each alone.
 
     Args:
-        learner: MAML, FOMAML or ANIL, with any head that is not written back, Reptile, or the union of tasks. It is
-            left as it is, and its ``inner_lr`` is not used.
+        learner: MAML, FOMAML or ANIL, with any head, Reptile, or the union of tasks. It is left as it is, and its
+            ``inner_lr`` is not used.
         models: R models of one architecture, where each run starts; they are left as they are.
         tasks: has ``sample(num_tasks, generator=g) -> TaskBatch``.
         inner_lrs: alpha of each run [R], any sign. seeds: of each run's stream of tasks [R].
@@ -151,12 +151,10 @@ class Runs:
         """The next meta-batch of one run; with stored heads its tasks are counted on from those of the run before."""
         batch = self.tasks.sample(self.meta_batch, generator=self.generators[run])
         batch = batch.to(self.rates.device, self.rates.dtype)
-        if self.learner.prepares:
-            batch = self.learner.prepare(self.models[run], batch)
-        if not isinstance(self.of_one.head, StoredHeads):
-            return batch
-        self.of_one.head.look_up(batch)  # an error if a task has none
-        return replace(batch, task_id=batch.task_id + run * self.of_one.head.num_tasks)
+        if isinstance(self.of_one.head, StoredHeads):
+            self.of_one.head.look_up(batch)  # an error if a task has none
+            batch = replace(batch, task_id=batch.task_id + run * self.of_one.head.num_tasks)
+        return self.learner.prepare(self.models[run], batch) if self.learner.prepares else batch
 
     def by_learner(self, batch: TaskBatch) -> tuple[list[Tensor], Tensor]:
         """The gradients of what is learnt and each run's loss [R], as the learner has them."""
@@ -217,8 +215,8 @@ def for_all(learner: Learner, num_runs: int, rate: float | Tensor) -> Learner:
             part.count = 0  # as in ``meta_train``
         if isinstance(part, StoredHeads):
             part.num_tasks *= num_runs
-            for p in part.parameters():
-                p.data = torch.cat([p.data] * num_runs)
+            for heads in (part.weight, part.bias):  # [N, ...] -> [R N, ...]
+                heads.data = torch.cat([heads.data] * num_runs)
     return of_all
 
 
@@ -275,9 +273,10 @@ def check_sweep(
         getattr(type(learner), part) in [getattr(method, part) for method in (Learner, Reptile, UnionOfTasks)]
         for part in PARTS
     )
-    own = {name for name, _ in learner.named_parameters()} - ({WEIGHT, BIAS} if learner.head is not None else set())
-    own |= {name for name, _ in learner.named_buffers()} - {"inner_lr"}
-    if not known or own:
+    own = {name for name, _ in learner.named_parameters()} | {name for name, _ in learner.named_buffers()} - {
+        "inner_lr"
+    }
+    if not known or own - ({WEIGHT, BIAS} if learner.head is not None else set()):
         raise ValueError(
             "a sweep batches gradient steps (MAML, FOMAML, ANIL), Reptile and the union of tasks, which keep nothing "
             f"of their own but stored heads, not {learner.describe()}: train each run with meta_train"
