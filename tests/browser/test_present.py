@@ -20,6 +20,7 @@ from tests.browser.lab import ROOT
 from tests.kit.test_links import READ, every_kind
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=30_000)
 FOLDER_OF_SCREENSHOTS = os.environ.get("COURSE_SCREENSHOTS")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -101,8 +102,11 @@ def test_the_game_by_keys_and_clicks(server, notebook):
     keys.press(str((truth[9] + 1) % 5 + 1))
     status.get_by_text("you: 9 of 10").wait_for()
     assert played.locator(".game-wrong", has_text="✗").count() >= 1
-    page.wait_for_timeout(500)
-    assert json.loads((server.folder / "progress.json").read_text())["scores"]["00.game"]["right"] == 9
+    deadline = time.monotonic() + 20
+    while "00.game" not in (scores := json.loads((server.folder / "progress.json").read_text()).get("scores", {})):
+        assert time.monotonic() < deadline, "the score is not kept"
+        page.wait_for_timeout(50)
+    assert scores["00.game"]["right"] == 9
 
     played.get_by_role("button", name="New characters").click()
     status.get_by_text("Drawing 1 of 10").wait_for()
