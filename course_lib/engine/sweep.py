@@ -273,9 +273,8 @@ def check_sweep(
         getattr(type(learner), part) in [getattr(method, part) for method in (Learner, Reptile, UnionOfTasks)]
         for part in PARTS
     )
-    own = {name for name, _ in learner.named_parameters()} | {name for name, _ in learner.named_buffers()} - {
-        "inner_lr"
-    }
+    own = {name for name, _ in learner.named_buffers()} - {"inner_lr"}
+    own |= {name for name, _ in learner.named_parameters()}
     if not known or own - ({WEIGHT, BIAS} if learner.head is not None else set()):
         raise ValueError(
             "a sweep batches gradient steps (MAML, FOMAML, ANIL), Reptile and the union of tasks, which keep nothing "

@@ -137,25 +137,27 @@ class Live:
             self._drawn = max(self._drawn, version)  # a cell may have shown newer values meanwhile
 
     async def _play(self, version: int) -> None:
-        """Draw one computation's frames until it ends, a control moves or the stop button is pressed."""
+        """Draw one computation's frames until it ends, a control moves or the stop button is pressed.
+
+        The page is heard before time is spent on a picture, but for the first one, which a drag across a slow
+        computation is to show, and before it is spent on the next frame.
+        """
         frames = self._demo.frames()
         shown_at, waiting = 0.0, None
-
-        async def over() -> bool:
-            """Whether the page, which the loop hears now, wants no more of these frames."""
-            await asyncio.sleep(0)
-            return self._version != version or self._stopped
-
+        over = lambda: self._version != version or self._stopped
         try:
             for number, data in enumerate(frames):
                 waiting = data
-                if await over():  # before time is spent on its picture
+                if number:
+                    await asyncio.sleep(0)
+                if over():
                     return
                 if time.perf_counter() - shown_at >= FRAME:
                     self._show(data)
                     waiting, shown_at, self._running = None, time.perf_counter(), number > 0
                     self._publish()
-                    if await over():  # and before it is on the next frame
+                    await asyncio.sleep(0)
+                    if over():
                         return
         finally:
             frames.close()
