@@ -63,9 +63,9 @@ def seen(values: SimpleNamespace, row: dict[float, Directions]) -> dict:
     return {
         "real": {m: real(lambda d, m=m: d.cosine(m, values.to)) for m in METHODS},
         "theory": {m: np.array([d.cosine(m, values.to, theory=True) for d in theory]) for m in METHODS},
-        "inner": {m: real(lambda d, m=m: d.fitted(m)[1]) / pairs for m in METHODS},
+        "inner": {m: real(lambda d, m=m: d.fits[m][1]) / pairs for m in METHODS},
         "now": {m: here.cosine(m, values.to) for m in METHODS},
-        "fitted": {m: here.fitted(m) for m in METHODS},  # (AvgGrad's, AvgGradInner's over alpha)
+        "fitted": here.fits,  # (AvgGrad's, AvgGradInner's over alpha)
         "missed": {m: here.missed(m) for m in METHODS},
     }
 

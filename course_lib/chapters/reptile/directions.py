@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,11 @@ class Directions:
         lengths = terms.norm(dim=0)  # the second is tiny for small alpha
         found = torch.linalg.lstsq(terms / lengths, real[:, None]).solution[:, 0] / lengths
         return float(found[0]), float(found[1])
+
+    @cached_property
+    def fits(self) -> dict[str, tuple[float, float]]:
+        """What ``fitted`` finds, by method: a picture asks for it at every move."""
+        return {method: self.fitted(method) for method in METHODS}
 
     def missed(self, method: str) -> float:
         """Length of what theory's two terms leave out, relative to the real direction."""
