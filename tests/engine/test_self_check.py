@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from course_lib.algorithms import MAML, R2D2, Reptile
+from course_lib.engine import recipes, self_check
 from course_lib.engine.hot_path import make_meta_gradient
+from course_lib.inner_loop import predict
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.training import meta_train
@@ -45,3 +47,35 @@ def test_the_looks_change_nothing_of_the_run():
             parameter.grad = grads[name]
         optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters()))
+
+
+def images_of_the_union():
+    """The network of the union's recipe and its first batch: 64 drawn characters, each on a plain background."""
+    _, model, tasks = recipes.find("glyphs", "union").build("glyphs")
+    return model, tasks.sample(1, generator=torch.Generator().manual_seed(0)).support_x
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_background_that_rounding_puts_on_the_other_side_of_a_relu_is_no_mistake(threads, monkeypatch):
+    """Found where a core multiplies 8 numbers at a time: it refused the recipe. For others the rounding is imitated."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        self_check.check_predict(*images_of_the_union())
+        rounded = lambda model, params, x: predict(model, params, x * (1 + 8 * torch.finfo(x.dtype).eps))
+        monkeypatch.setattr(self_check, "predict", rounded)
+        self_check.check_predict(*images_of_the_union())
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_gradient_that_float64_finds_wrong_too_is(monkeypatch):
+    """The outputs are right, their gradient is a hundredth too long."""
+
+    def wrong(model, params, x):
+        outputs = predict(model, params, x)
+        return outputs + 0.01 * (outputs - outputs.detach())
+
+    monkeypatch.setattr(self_check, "predict", wrong)
+    with pytest.raises(ValueError, match="gradients differ by up to"):
+        self_check.check_predict(*images_of_the_union())
