@@ -74,7 +74,10 @@ def test_an_experiment_and_its_table_are_of_one_edition(name):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_whole_experiment_runs_in_small(name):
-    rows = EXPERIMENTS[name].reduced()
+    try:
+        rows = EXPERIMENTS[name].reduced()
+    except OmniglotMissing:
+        pytest.skip("it measures on Omniglot, which is not here")
     assert {frozenset(row) for row in rows} == {frozenset(row) for row in EXPERIMENTS[name].rows()}
 
 

@@ -84,7 +84,7 @@ def company(together: int, one_class: bool) -> str:
 
 def table() -> dict[str, list[float]]:
     """{line: [mean, half width]} of accuracies over many tasks of Omniglot, in %."""
-    return dont_match.load()["questions"]["transduction"]
+    return dont_match.lines("transduction")
 
 
 def picture(fig, show) -> None:
@@ -108,7 +108,7 @@ def picture(fig, show) -> None:
         show.text(right, mean, row - 0.28, value, shown=chosen, ha="center", va="bottom", fontsize=9)
     for words, method, row in (("MAML", "maml", 0), ("R2D2", "ridge", 4)):
         right.text(0.03, row, words, color=plots.METHODS[method]["color"], transform=right.get_yaxis_transform())
-    change, _ = dont_match.load()["differences"]["transduction"]["MAML, 5 at a time, one class"]
+    change, _ = dont_match.lines("transduction", "change")["MAML, 5 at a time, one class"]
     right.set_title(f"One class: {-change:.0f} points lost")
 
 

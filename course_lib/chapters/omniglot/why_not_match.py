@@ -191,11 +191,10 @@ demo = declare(
 
 def table_of(values: SimpleNamespace) -> dict:
     """A question's lines of the shipped table."""
-    table = dont_match.load()
-    lines = table["questions"][values.question]
+    lines = dont_match.lines(values.question)
     mean, half = np.array([*lines.values()]).T
-    differences = table["differences"].get(values.question, {})
-    return {"labels": list(lines), "mean": mean, "half": half, "differences": differences}
+    changes = dont_match.lines(values.question, "change")
+    return {"labels": list(lines), "mean": mean, "half": half, "changes": changes}
 
 
 def table_picture(fig, show) -> None:
@@ -237,8 +236,8 @@ def side(d, row: int) -> str:
 
 def numbers(d, row: int) -> str:
     said = f"{d['mean'][row]:.1f} \N{PLUS-MINUS SIGN} {d.half[row]:.1f}"
-    if d.labels[row] in d.differences:
-        change, half = d.differences[d.labels[row]]
+    if d.labels[row] in d.changes:
+        change, half = d.changes[d.labels[row]]
         said += f"  (change {change:+.1f} \N{PLUS-MINUS SIGN} {half:.1f})"
     return said
 
@@ -250,7 +249,7 @@ def table_words(d) -> str:
 
 table_demo = declare(
     "What each disagreement is worth",
-    [Choice("question", list(dont_match.load()["questions"]), "inverted pixels", "question")],
+    [Choice("question", [cell["question"] for cell in dont_match.runs.cells], "inverted pixels", "question")],
     table_of,
     table_picture,
     table_words,

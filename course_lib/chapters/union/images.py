@@ -20,7 +20,7 @@ STEPS = {"maml": "1", "union": "0"}  # at test time, as in training
 def compute(values: SimpleNamespace) -> dict:
     """Accuracy of every run against its operations, {method: [budgets, 4]}: operations, mean, low and high."""
     found = {method: [] for method in METHODS}
-    for run in sorted(equal_compute_images.load()["runs"], key=lambda run: run["operations"]):
+    for run in sorted(equal_compute_images.runs.rows(), key=lambda run: run["operations"]):
         mean, half = run["accuracy"][str(values.shots)][STEPS[run["method"]]]
         found[run["method"]].append([run["operations"], mean, mean - half, mean + half])
     return {method: np.array(rows) for method, rows in found.items()}

@@ -1,27 +1,24 @@
 """Why don't my numbers match? What each disagreement between papers is worth, for notebook 09.
 
-    python -m course_lib.chapters.omniglot.experiments.dont_match
+    python -m course_lib experiments omniglot/dont_match
 
 Omniglot's evaluation alphabets, 5-way 1-shot, 120 tasks of 15 queries a class unless a line says otherwise.
-Two parts:
+Three parts:
 
-    judged     the shipped checkpoints under other rules at test time, one rule changed at a time
-    trained    short trainings (ProtoNet, 250 iterations) that differ in one setting
+    QUESTIONS          the shipped checkpoints under other rules at test time, one rule changed at a time
+    NUMBER_OF_TASKS    one checkpoint on more and more tasks
+    TRAININGS          short trainings (ProtoNet, 250 iterations) that differ in one setting
 
 ``measure`` is what notebook 09 runs live at a smaller size, on whatever pictures are at hand.
-Writes dont_match.json: "questions" {question: {label: [mean, half width of its 95 % interval]}} in %, and the
-record. "differences" has [mean, half width] of what a change of rules does to the same tasks, task by task:
-that is known better than either of the two numbers. About six minutes on one CPU core.
+A line's "score" is [mean, half width of its 95 % interval] in %; its "change" the same of what the change of rules
+does to the same tasks, task by task: that is known better than either of the two numbers.
 """
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +27,9 @@ from course_lib import checkpoints
 from course_lib.algorithms import Learner
 from course_lib.analysis.transduction import has_running_statistics, predict_in_groups, with_statistics
 from course_lib.engine import recipes
-from course_lib.engine.files import write_whole
-from course_lib.engine.provenance import provenance
 from course_lib.evaluation import DRAW_AT_ONCE, evaluate, interval95, test_start
 from course_lib.inner_loop import predict, trajectory
+from course_lib.kit.experiment import Experiment
 from course_lib.kit.words import several
 from course_lib.losses import accuracy
 from course_lib.tasks import OmniglotTasks, TaskBatch
@@ -41,10 +37,11 @@ from course_lib.tasks.episodes import CharacterTasks
 from course_lib.training import meta_train
 
 TEST_TASKS = 120
+REPORT = 3_000  # tasks of the longest report
 OF_CHARACTERS = 423 / 659  # the share of the evaluation characters that a split like the papers' would hold
 TRAINED = 250  # iterations of the short trainings
 ALPHA = 0.4  # of the shipped MAML, against the mean of the losses; 2.0 if five ways' are summed
-FILE = Path(__file__).with_suffix(".json")
+NUMBER_OF_TASKS = "number of tasks"
 
 
 @dataclass(frozen=True)
@@ -185,39 +182,40 @@ def test_tasks(family: type[CharacterTasks], rules: Rules) -> CharacterTasks:
     return CharacterTasks(pool.images[chosen], pool.alphabet_ids[chosen], pool.alphabets, names, **counts)
 
 
-def summary(accuracies: Tensor) -> list[float]:
-    """[mean, half width of its 95 % interval], %."""
-    percent = 100 * accuracies
-    return [round(percent.mean().item(), 3), round(interval95(percent).item(), 3)]
+def summary(percents: Tensor) -> list[float]:
+    """[mean, half width of its 95 % interval]."""
+    return [percents.mean().item(), interval95(percents).item()]
 
 
-def train(recipe: str, iterations: int, seed: int = 0, **changes: dict) -> list[float]:
-    """Train a two-core recipe, shorter and with some settings changed, and judge it: [mean, half width].
+@lru_cache(maxsize=8)
+def train(iterations: int, num_tasks: int, seed: int, *change) -> list[float]:
+    """Train ProtoNet's two-core recipe, shorter and perhaps with a change, and judge it: [mean, half width].
 
-    ``changes`` are of the recipe's "settings", "model" and "tasks". Judged by running statistics where the
-    network keeps them, else on all queries together.
+    ``change``: of "settings", "model" or "tasks" which entry is what. Judged by running statistics where the network
+    keeps them, else on all queries together.
     """
-    short = recipes.find("omniglot", recipe)
-    new = {part: {**getattr(short, part), **settings} for part, settings in changes.items()}
-    short = replace(short, iterations=iterations, **new)
-    learner, model, tasks = short.build("omniglot", seed)
-    meta_train(learner, model, tasks, seed=seed, device="cpu", **short.outer)
-    test = short.build_tasks("omniglot", test=True, rotations=None)
-    return summary(evaluate(learner, model, test, TEST_TASKS, [short.steps[-1]]).accuracies[0])
+    recipe = replace(recipes.find("omniglot", "protonet"), iterations=iterations)
+    if change:
+        part, name, value = change
+        recipe = replace(recipe, **{part: {**getattr(recipe, part), name: value}})
+    learner, model, tasks = recipe.build("omniglot", seed)
+    meta_train(learner, model, tasks, seed=seed, device="cpu", progress=False, **recipe.outer)
+    test = recipe.build_tasks("omniglot", test=True, rotations=None)
+    return summary(evaluate(learner, model, test, num_tasks, [recipe.steps[-1]]).scores[0])
 
 
-TRAININGS: dict[str, dict[str, tuple[str, int, dict]]] = {
+TRAININGS: dict[str, dict[str, tuple]] = {  # what is changed in the recipe
     "flatten or mean (trained)": {
-        "ProtoNet, 2 x 2 positions flattened": ("protonet", TRAINED, {}),
-        "ProtoNet, mean over positions": ("protonet", TRAINED, {"model": {"pooling": "mean"}}),
+        "ProtoNet, 2 x 2 positions flattened": (),
+        "ProtoNet, mean over positions": ("model", "pooling", "mean"),
     },
     "rotations in training (trained)": {
-        "ProtoNet, turned characters are classes": ("protonet", TRAINED, {}),
-        "ProtoNet, upright only": ("protonet", TRAINED, {"tasks": {"rotations": False}}),
+        "ProtoNet, turned characters are classes": (),
+        "ProtoNet, upright only": ("tasks", "rotations", False),
     },
     "split (trained)": {
-        "ProtoNet, whole alphabets held out": ("protonet", TRAINED, {}),
-        "ProtoNet, 1200 / 423 characters": ("protonet", TRAINED, {"tasks": {"splits": "characters"}}),
+        "ProtoNet, whole alphabets held out": (),
+        "ProtoNet, 1200 / 423 characters": ("tasks", "splits", "characters"),
     },
 }
 
@@ -228,53 +226,44 @@ def same_tasks(rules: Rules, others: Rules) -> bool:
     return all(getattr(rules, name) == getattr(others, name) for name in drawn_by)
 
 
-def many_tasks(num_tasks: int = 3_000) -> dict:
-    """How far apart two reports of 600 tasks may lie, and what five times as many would have said (R2D2)."""
-    accuracies = torch.tensor(list(measure(replace(SOLVED, queries=5), num_tasks=num_tasks, seed=1)))
-    blocks = 100 * accuracies.view(-1, 600).mean(1)
-    counts = {f"R2D2, {n:,} tasks": summary(accuracies[:n]) for n in (100, 600, num_tasks)}
-    return {"number of tasks": counts, "means of 600": [round(b, 3) for b in blocks.tolist()]}
+@lru_cache(maxsize=64)
+def percent(rules: Rules, num_tasks: int, seed: int) -> Tensor:
+    """``measure`` to its end, in % [tasks]."""
+    return 100 * torch.tensor(list(measure(rules, num_tasks=num_tasks, seed=seed)))
 
 
-@lru_cache(maxsize=1)
-def load() -> dict:
-    """The shipped table.
+def answer(seed: int, question: str, tasks: int, report: int, iterations: int) -> list[dict]:
+    """A row for each line of a question: its "label", "score" and, where the tasks are the usual ones, "change"."""
+    row = lambda label, score, change=(): {"label": label, "score": score, "change": list(change)}
+    if question in TRAININGS:
+        changes = TRAININGS[question].items()
+        return [row(label, train(iterations, tasks, seed, *change)) for label, change in changes]
+    if question == NUMBER_OF_TASKS:  # what a report of so many would have said
+        found = percent(replace(SOLVED, queries=5), report, seed + 1)
+        return [row(f"R2D2, {n:,} tasks", summary(found[:n])) for n in (report // 30, report // 5, report)]
+    rows = []
+    for label, rules in QUESTIONS[question].items():
+        usual, found = MAML if rules.network == MAML.network else SOLVED, percent(rules, tasks, seed)
+        paired = rules != usual and same_tasks(rules, usual)
+        change = summary(found - percent(usual, tasks, seed)) if paired else ()
+        rows.append(row(label, summary(found), change))
+    return rows
 
-    >>> sorted(load())[:3]
-    ['command', 'commit', 'device']
+
+runs = Experiment(
+    __file__,
+    answer,
+    seeds=range(1),
+    cells=[{"question": question} for question in (*QUESTIONS, NUMBER_OF_TASKS, *TRAININGS)],
+    settings={"tasks": TEST_TASKS, "report": REPORT, "iterations": TRAINED},
+    small={"tasks": 1, "report": 30, "iterations": 1},
+)
+
+
+def lines(question: str, number: str = "score") -> dict[str, list[float]]:
+    """{label: [mean, half width]} of a question's lines in the shipped table, or of those that have a "change".
+
+    >>> len(lines("transduction")), list(lines("inverted pixels", "change"))
+    (7, ['MAML, paper is 1', 'R2D2, paper is 1'])
     """
-    return json.loads(FILE.read_text())
-
-
-def main() -> None:
-    """Measure everything and write the table with its record."""
-    started = time.perf_counter()
-    known: dict = {rules: torch.tensor(list(measure(rules))) for rules in (MAML, SOLVED)}
-    table: dict = {"questions": {}, "differences": {}}
-    for question, lines in QUESTIONS.items():
-        for label, rules in lines.items():
-            if rules not in known:
-                known[rules] = torch.tensor(list(measure(rules)))
-                print(f"{question:35} {label:40} {summary(known[rules])}", flush=True)
-            table["questions"].setdefault(question, {})[label] = summary(known[rules])
-            usual = MAML if rules.network == MAML.network else SOLVED
-            if rules != usual and same_tasks(rules, usual):
-                difference = summary(known[rules] - known[usual])
-                table["differences"].setdefault(question, {})[label] = difference
-    table["questions"]["number of tasks"], table["means of 600"] = many_tasks().values()
-    for question, lines in TRAININGS.items():
-        for label, (recipe, iterations, changes) in lines.items():
-            key = (recipe, iterations, json.dumps(changes))
-            if key not in known:
-                known[key] = train(recipe, iterations, **changes)
-                print(f"{question:35} {label:40} {known[key]}", flush=True)
-            table["questions"].setdefault(question, {})[label] = known[key]
-    table |= {"tasks": TEST_TASKS, "iterations of short trainings": TRAINED}
-    seconds = time.perf_counter() - started
-    table |= provenance("python -m course_lib.chapters.omniglot.experiments.dont_match", seconds)
-    write_whole(FILE, json.dumps(table, indent=2) + "\n")
-    print(f"{FILE.name} in {table['seconds']} s")
-
-
-if __name__ == "__main__":
-    main()
+    return {row["label"]: row[number] for row in runs.rows(question=question) if row[number]}
