@@ -10,6 +10,7 @@ import pytest
 from course_lib.commands import claims, experiments
 from course_lib.kit.claim import chance, claims_in, gather, misquotes, quoted, read, table_of, try_once
 from course_lib.kit.experiment import Experiment
+from course_lib.tasks import OmniglotMissing
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
