@@ -16,7 +16,6 @@ from course_lib.chapters.features import (
     tangent_width,
 )
 from course_lib.chapters.features.experiments import meta_features, reuse, tangent_training
-from course_lib.engine.sweep import with_parameters
 from course_lib.inner_loop import stack_params, trajectory
 from course_lib.kit.claim import claim
 from course_lib.losses import mse
@@ -182,9 +181,8 @@ def random_weights_hardly_answer(draw: int):
 @claim("After 300 iterations of MAML a push still moves the output near the ends four times as far as in the middle")
 def the_ends_learn_first(draw: int):
     """The mean of K(x, x) about |x| = 4 over that about 0, after 300 iterations and, "before", at random weights."""
-    snapshots = tangent_training.train((0, 300), [draw], progress=False)
-    networks = [with_parameters(MLP(), {name: p[i, 0] for name, p in snapshots.items()}).double() for i in (0, 1)]
-    heights = [tangent_width.layer_kernels(network, setup.GRID).sum(0).diagonal() for network in networks]
+    snapshots = tangent_training.train("maml", [draw], (0, 300))
+    heights = [tangent_width.layer_kernels(one.double(), setup.GRID).sum(0).diagonal() for (one,) in snapshots]
     at = lambda height, place: height[(setup.GRID[:, 0].abs() - place).abs() < 0.3].mean()
     before, after = (at(height, 4) / at(height, 0) for height in heights)
     return after > 4, {"before": before, "after": after}

@@ -7,34 +7,31 @@ Two ways to train the MLP 1-40-40-1 on sinusoids, three seeds each, from the sam
     maml    k = 1, alpha = 0.01 (MAML, arXiv 1703.03400, section 5.1)
     plain   alpha = 0: every gradient is then that of ordinary training on all tasks mixed, with one head
 
-Adam 1e-3, 25 tasks of 10 + 10 points an iteration. All six networks train as one, run r with its own inner
-rate. Writes tangent_training.safetensors, {parameter: [iterations, runs, ...]}, and its record,
-tangent_training.json. After 70,000 iterations seed 0 is where the checkpoints sinusoid/maml_k1 and
-sinusoid/pretrained come from: the same weights at the start and the same stream of tasks.
+Adam 1e-3, 25 tasks of 10 + 10 points an iteration. Writes tangent_training.safetensors, {parameter: [iterations,
+runs, ...]}, seeds fastest, and its record, tangent_training.json. After 70,000 iterations seed 0 is where the
+checkpoints sinusoid/maml_k1 and sinusoid/pretrained come from: the same weights at the start and the same stream of
+tasks.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from course_lib import checkpoints
 from course_lib.algorithms import MAML
 from course_lib.engine.files import read_tensors, write_tensors, write_whole
 from course_lib.engine.provenance import provenance
-from course_lib.engine.run import threads_for
-from course_lib.engine.sweep import run_losses, with_parameters
+from course_lib.engine.sweep import with_parameters
+from course_lib.kit import many_seeds
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
-from course_lib.tasks.base import TaskBatch
-from course_lib.training import adam
 
 INNER_LRS = {"maml": 0.01, "plain": 0.0}
 SEEDS = (0, 1, 2)
@@ -44,39 +41,12 @@ META_BATCH, OUTER_LR = 25, 1e-3
 FILE = Path(__file__).with_suffix(".safetensors")
 
 
-def train(
-    iterations: Sequence[int] = ITERATIONS, seeds: Sequence[int] = SEEDS, progress: bool = True
-) -> dict[str, Tensor]:
-    """Train all ways from all seeds at once: {parameter: [len(iterations), ways * seeds, ...]}, seeds fastest.
-
-    Args:
-        iterations: when to take a snapshot, increasing; 0 is before the first update.
-        seeds: of the initial weights and of the stream of tasks.
-    """
-    tasks, learner = SinusoidTasks(shots=10, queries=10), MAML(inner_steps=1)
-    runs = [(rate, seed) for rate in INNER_LRS.values() for seed in seeds]
-    networks = [MLP(seed=seed) for _, seed in runs]
-    names = [name for name, _ in networks[0].named_parameters()]
-    theta = {n: torch.stack([net.get_parameter(n).detach() for net in networks]) for n in names}  # [R, ...]
-    theta = {n: p.requires_grad_() for n, p in theta.items()}
-    rates = torch.tensor([rate for rate, _ in runs]).repeat_interleave(META_BATCH)  # [R T]
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    optimizer = adam(theta.values(), OUTER_LR)
-    snapshots = {n: [] for n in names}
-    with threads_for(networks[0], torch.device("cpu")):
-        for iteration in tqdm(range(iterations[-1] + 1), disable=not progress, unit="step", leave=False):
-            if iteration in iterations:
-                for n, p in theta.items():
-                    snapshots[n].append(p.detach().clone())
-            if iteration == iterations[-1]:
-                break
-            batch = TaskBatch.cat([tasks.sample(META_BATCH, generator=g) for g in generators])
-            batch = TaskBatch.cat([batch] * len(INNER_LRS))  # both ways see the same tasks
-            loss = run_losses(learner, networks[0], theta, batch, rates).sum()  # each run's gradient is its own
-            for p, grad in zip(theta.values(), torch.autograd.grad(loss, list(theta.values()))):
-                p.grad = grad
-            optimizer.step()
-    return {n: torch.stack(values) for n, values in snapshots.items()}
+def train(way: str, seeds: Sequence[int], iterations: Sequence[int]) -> Iterator[list[MLP]]:
+    """The networks of all seeds, trained together, at each of ``iterations``, of which the first is 0."""
+    yield [MLP(seed=seed) for seed in seeds]
+    how = MAML(1, INNER_LRS[way]), SinusoidTasks(10, 10), seeds, OUTER_LR, iterations[1:], META_BATCH
+    for _, _, networks in many_seeds.train(*how):
+        yield networks
 
 
 @lru_cache(maxsize=1)
@@ -107,7 +77,10 @@ def network(way: str, iteration: int, seed: int = 0) -> MLP:
 def main() -> None:
     """Train, and write the snapshots with their record."""
     started = time.perf_counter()
-    write_tensors(FILE, train(), {})
+    both = zip(*(train(way, SEEDS, ITERATIONS) for way in INNER_LRS))
+    states = [[network.state_dict() for networks in ways for network in networks] for ways in both]
+    of = lambda name: torch.stack([torch.stack([state[name] for state in at]) for at in states])
+    write_tensors(FILE, {name: of(name) for name in states[0][0]}, {})
     record = {"ways": INNER_LRS, "seeds": SEEDS, "iterations": ITERATIONS}
     record |= {"meta_batch": META_BATCH, "outer_lr": OUTER_LR}
     record |= {"tasks": {"class": "SinusoidTasks", **SinusoidTasks(shots=10, queries=10).settings()}}
