@@ -7,6 +7,7 @@ This is lines 5 and 6 of algorithm 1 (MAML, arXiv 1703.03400). It is the only in
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.engine import fast_layers
+from course_lib.engine.any_module import is_chain
 from course_lib.losses import LossFn
 from course_lib.validation import check_adapt, check_count, check_losses
 
@@ -113,7 +115,8 @@ def adapt(
         lr: alpha, one rate or one per task [T], any sign; or a function (name, gradient [T, ...]) -> what multiplies
             the gradient, such as Adam's rates (see algorithms/adam.py).
         only: which parameters may change (see ``select``); None is all of them, "head" is ANIL. Those that do not
-            require a gradient, as after ``model.features.requires_grad_(False)``, stay as they are.
+            require a gradient, as after ``model.features.requires_grad_(False)``, stay as they are. For the head alone
+            the features of x are found once: dropout draws once, and running statistics move once.
         second_order: keep the graph of every inner gradient, so that the outer loop can differentiate through it.
             False drops the second derivatives (first-order MAML) and the memory they take.
 
@@ -134,8 +137,13 @@ def adapt(
     """
     check_adapt(model, params, x, y, steps, lr)
     names = [name for name in select(params, only) if params[name].requires_grad]
-    if steps and not names:
+    if not steps:
+        return params
+    if not names:
         raise ValueError(f"nothing to adapt: of {select(params, only)} none requires a gradient")
+    whole = params
+    if all(name.startswith("head.") for name in names):
+        model, params, x = on_features(model, params, x)
     for _ in range(steps):
         losses = check_losses(loss_fn(predict(model, params, x), y), len(x))  # [T]
         with without_autocast(x.device):
@@ -143,7 +151,17 @@ def adapt(
                 losses.sum(), [params[n] for n in names], create_graph=second_order, materialize_grads=True
             )
         params = params | {n: descend(n, params[n], lr, g) for n, g in zip(names, grads)}
-    return params
+    return whole | params
+
+
+def on_features(model: nn.Module, params: Params, x: Tensor) -> tuple[nn.Module, Params, Tensor]:
+    """The head as a model of its own, its parameters, and for points the features [T, N, D] of x: what steps on the
+    head alone go through. All as they are where something stands between the two, or the body shares the head's."""
+    own = {name: p for name, p in params.items() if name.startswith("head.")}
+    if not is_chain(model) or own.keys() != {f"head.{name}" for name, _ in model.head.named_parameters()}:
+        return model, params, x
+    head = nn.Sequential(OrderedDict(features=nn.Identity(), head=model.head))
+    return head, own, features(model, params, x)
 
 
 def trajectory(
@@ -165,12 +183,16 @@ def trajectory(
     still = frozen(model)
     params = {name: p.detach() for name, p in params.items()}
     yield params
+    moving, names = params, [name for name in select(params, only) if name not in still]
+    if steps and names and all(name.startswith("head.") for name in names):
+        with torch.no_grad():
+            model, moving, x = on_features(model, params, x)
     for _ in range(steps):
         with torch.enable_grad():
-            leaves = {name: p.detach().requires_grad_(name not in still) for name, p in params.items()}
+            leaves = {name: p.detach().requires_grad_(name not in still) for name, p in moving.items()}
             stepped = adapt(model, leaves, x, y, loss_fn=loss_fn, steps=1, lr=lr, only=only, second_order=False)
-        params = {name: p.detach() for name, p in stepped.items()}
-        yield params
+        moving = {name: p.detach() for name, p in stepped.items()}
+        yield params | moving
 
 
 def without_autocast(device: torch.device):

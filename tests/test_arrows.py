@@ -43,6 +43,7 @@ DOORS = {  # from the textbook and the kit to the engine
     ("course_lib.algorithms.implicit", "course_lib.engine.conjugate_gradients"): "a linear system for each task",
     ("course_lib.algorithms.solvers", "course_lib.engine.interior_point"): "where the optimum of an SVM lies",
     ("course_lib.algorithms.fitted", "course_lib.engine.any_module"): "whether a model's head can be solved for",
+    ("course_lib.inner_loop", "course_lib.engine.any_module"): "whether a model's head stands on its features",
     ("course_lib.training", "course_lib.engine.hot_path"): "make_meta_gradient asks for a fast step",
     ("course_lib.training", "course_lib.engine.distributed"): "several processes share the tasks of a run",
     ("course_lib.training", "course_lib.engine.saved_state"): "a run that was stopped goes on",

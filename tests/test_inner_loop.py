@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from course_lib.inner_loop import adapt, features, predict, select, stack_params
+from course_lib.inner_loop import adapt, features, predict, select, stack_params, trajectory
 from course_lib.losses import cross_entropy, mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
@@ -44,6 +44,25 @@ class Backwards(nn.Module):
 
     def forward(self, x):
         return self.head(self.features(x)) + 0.0 * x.sum()
+
+
+class Counting(nn.Linear):
+    calls = 0
+
+    def forward(self, x):
+        Counting.calls += 1
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("how, calls", [({"only": "head"}, 1), ({"only": "features"}, 7), ({}, 7)])
+@pytest.mark.parametrize("walk", [adapt, lambda *where, **how: [*trajectory(*where, **how)]])
+def test_a_body_that_stands_still_is_passed_through_once(how, calls, walk):
+    model = nn.Sequential(OrderedDict(features=nn.Sequential(Counting(1, 8), nn.Tanh()), head=nn.Linear(8, 1))).double()
+    batch, where = regression(), stack_params(model, 5)
+    walk(model, where, batch.support_x, batch.support_y, loss_fn=mse, steps=1, lr=0.1)  # vmap knows it from now on
+    Counting.calls = 0
+    walk(model, where, batch.support_x, batch.support_y, loss_fn=mse, steps=7, lr=0.1, **how)
+    assert Counting.calls == calls
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5])

@@ -146,6 +146,12 @@ def set_buffers(module: nn.Module, *ends: Sequence[Tensor], shares: Sequence[flo
         buffer.copy_(first if buffer.is_floating_point() or not others else others[-1])
 
 
+def is_chain(model: nn.Module) -> bool:
+    """Whether its outputs are head(features(x)) by the way it is built."""
+    chain = type(model).forward is nn.Sequential.forward and list(model._modules) == ["features", "head"]
+    return chain and not hooked(model)
+
+
 ON_TOP: WeakSet[nn.Module] = WeakSet()  # models of which ``check_head_on_top`` has been seen to hold
 
 
@@ -159,8 +165,7 @@ def check_head_on_top(model: nn.Module, x: Tensor) -> None:
             f"a head that is solved for is one plain nn.Linear, but this model's is a {type(model.head).__name__}"
             f"{' with hooks' if hooked(model.head) else ''}; use a method of gradient steps (MAML, ANIL)"
         )
-    plain = type(model).forward is nn.Sequential.forward and list(model._modules) == ["features", "head"]
-    if (plain and not hooked(model)) or model in ON_TOP or tracing():
+    if is_chain(model) or model in ON_TOP or tracing():
         return
     before = [buffer.clone() for buffer in model.buffers()]
     generator = torch.Generator().manual_seed(0)

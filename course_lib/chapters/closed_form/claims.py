@@ -84,14 +84,12 @@ def image_row(draw: int, row: str) -> list[float]:
     return images.runs.of(draw, row=row)[0]["accuracy"]
 
 
-@claim(
-    "One meta-gradient of ANIL keeps less than half of MAML's bytes at k = 5, and a ridge head less than half of ANIL's"
-)
+@claim("One meta-gradient of ANIL keeps less than a fifth of MAML's bytes at k = 5, about as many as a ridge head's")
 def the_shorter_list_remembers_less(draw: int):
     """Counted, 25 sinusoids of 10 + 10 points."""
     batch = SinusoidTasks(10, 10).sample(25, generator=torch.Generator().manual_seed(draw))
     maml, anil, ridge = (meta_gradient_bytes(of, MLP(seed=draw), batch) / 1e6 for of in (MAML(5), ANIL(5), R2D2()))
-    return anil < maml / 2 and ridge < anil / 2, {"maml": maml, "anil": anil, "ridge": ridge}
+    return anil < maml / 5 and abs(anil - ridge) < ridge / 5, {"maml": maml, "anil": anil, "ridge": ridge}
 
 
 @claim("Five steps of gradient descent leave more than half of the way to the ridge head")
