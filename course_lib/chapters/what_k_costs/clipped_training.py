@@ -23,7 +23,7 @@ from course_lib.tasks.sinusoid import ZERO_PREDICTOR_MSE
 from course_lib.training import adam
 
 STEPS, ITERATIONS, META_BATCH, CALM_LR, WINDOW = 5, 120, 25, 0.01, 20
-LOOK_EVERY = 4  # outer steps between two pictures
+LOOK_EVERY = 2  # outer steps between two pictures
 RATES, NORMS = [0.01, 0.022, 0.047, 0.1], [1.0, 10.0, 100.0]
 HIGHEST = 12.0  # loss shown
 
