@@ -93,7 +93,8 @@ class Canvas:
     """
 
     def __init__(self, axes: Axes, width: float, height: float):
-        axes.clear()
+        for artist in [*axes.patches, *axes.lines, *axes.texts]:  # ``axes.clear`` makes new ticks too, and takes half
+            artist.remove()
         axes.set(xlim=(0, width), ylim=(0, height), aspect="equal")
         axes.set_axis_off()
         self.axes, self.width, self.height = axes, width, height
