@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=30, help="key presses for each slider (default 30)")
     options = parser.parse_args()
     torch.set_num_threads(1)  # as in the thread that draws
-    live.loop()  # what it leaves out of the search for garbage
+    live.loop()  # as in a kernel, all that is loaded is left out of the search for garbage
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; milliseconds")
     print(f"{'':44} {'minimum':>8} {'median':>8} {'95 %':>8}")
     if options.notebook is None:
