@@ -41,6 +41,14 @@ def measuring(which: str, steps: int) -> tuple[Callable[[float], Directions], di
     return lambda rate: measure(model, x, y, rate, terms), {}
 
 
+@lru_cache(maxsize=256)
+def theory(which: str, steps: int, to: str) -> dict[str, np.ndarray]:
+    """Theory's cosines of all methods with one at every rate [alpha]: its terms are those of any that was measured."""
+    _, row = measuring(which, steps)
+    at = [replace(next(iter(row.values())), inner_lr=rate) for rate in RATES]
+    return {m: np.array([d.cosine(m, to, theory=True) for d in at]) for m in METHODS}
+
+
 def compute(values: SimpleNamespace) -> Iterator[dict]:
     """What there is to see at the chosen rate; then as the lines grow from the largest, where they end."""
     directions, row = measuring(values.network, values.steps)
@@ -59,10 +67,9 @@ def seen(values: SimpleNamespace, row: dict[float, Directions]) -> dict:
     here = row[values.inner_lr]
     pairs = max(values.steps - 1, 1)  # minibatches before the last one: all coefficients grow with them
     real = lambda number: np.array([number(row[rate]) if rate in row else np.nan for rate in RATES])  # [alpha]
-    theory = [replace(here, inner_lr=rate) for rate in RATES]
     return {
         "real": {m: real(lambda d, m=m: d.cosine(m, values.to)) for m in METHODS},
-        "theory": {m: np.array([d.cosine(m, values.to, theory=True) for d in theory]) for m in METHODS},
+        "theory": theory(values.network, values.steps, values.to),
         "inner": {m: real(lambda d, m=m: d.fits[m][1]) / pairs for m in METHODS},
         "now": {m: here.cosine(m, values.to) for m in METHODS},
         "fitted": here.fits,  # (AvgGrad's, AvgGradInner's over alpha)
