@@ -6,6 +6,7 @@ import math
 import pytest
 
 from course_lib.kit.experiment import Experiment
+from course_lib.tasks import OmniglotMissing
 
 
 def make(tmp_path, calls, batched=False, stop_at=None, factor=2):
@@ -75,6 +76,20 @@ def test_a_run_that_was_stopped_after_its_last_piece_has_its_table(tmp_path):
             break
     again = make(tmp_path, calls)
     assert list(again.run()) == [] and calls == [] and len(again.rows()) == 6
+
+
+def test_what_measures_on_omniglot_says_so_where_it_is_not(tmp_path):
+    def measure(seed, data, tasks):
+        if data == "omniglot":
+            raise OmniglotMissing("it is not here")
+        return [{"value": seed}]
+
+    cells = [{"data": "omniglot"}, {"data": "glyphs"}]
+    runs = Experiment(str(tmp_path / "a/b/c.py"), measure, seeds=[0], cells=cells, settings={"tasks": 9}, small={})
+    assert [row["data"] for row in runs.reduced()] == ["glyphs"]  # a test's
+    with pytest.raises(OmniglotMissing):
+        list(runs.run())
+    assert not runs.path.exists()
 
 
 def squares(seed, power):
