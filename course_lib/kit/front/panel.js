@@ -236,7 +236,7 @@ function mount(root, source, place = IN_JUPYTER) {
   const refit = () => { highest = Infinity; fit(); };
 
   // What comes back ---------------------------------------------------------------------------------------------------
-  let speak = 0;
+  let speak = 0, since = 0;  // words wait for pictures to rest, but at most a second
   function show() {
     state = source.state();
     const [who, number] = state.heard, mine = who === view;
@@ -250,8 +250,12 @@ function mount(root, source, place = IN_JUPYTER) {
       pin?.setAttribute("aria-pressed", state.pinned);
       if (!pending.size) for (const show of Object.values(update)) show(state);
     }
+    since ||= performance.now();
     clearTimeout(speak);
-    speak = setTimeout(() => { if (caption.textContent !== state.words) caption.textContent = state.words; }, 150);
+    speak = setTimeout(() => {
+      since = 0;
+      if (caption.textContent !== state.words) caption.textContent = state.words;
+    }, performance.now() - since < 1000 ? 150 : 0);
     if (problem.innerHTML !== state.problem) problem.innerHTML = state.problem;
     problem.hidden = !state.problem;
     if (state.note) say(state.note);
