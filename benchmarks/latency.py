@@ -4,10 +4,10 @@
     python -m benchmarks.latency notebooks/01_adapting_at_test_time.ipynb --changes 30
 
 In the browser: from the key event to the end of the first frame painted with the new picture (decoded: a message
-sent in an animation frame arrives after that frame's paint), in JupyterLab in headless Chromium. In the kernel:
-``compute``, ``draw`` and the PNG, without a browser; one step of the slider at a time, as its arrow keys go.
-Milliseconds; minimum, median, 95th percentile. A busy machine adds to all but the minimum, so the load average is
-printed too.
+sent in an animation frame arrives after that frame's paint), in headless Chromium, in JupyterLab as ``make lab`` sets
+it. In the kernel: ``compute``, ``draw`` and the PNG, without a browser; one step of the slider at a time, as its arrow
+keys go. Milliseconds; minimum, median, 95th percentile. A busy machine adds to all but the minimum, so the load
+average is printed too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from course_lib.commands.doctor import find_chromium
 from course_lib.kit import live
 from course_lib.kit.demo import Demo, Slider
 from tests.browser import sine_demo
-from tests.browser.lab import Browser, LabServer
+from tests.browser.lab import OVERRIDES, Browser, LabServer
 
 CELL = "from tests.browser import sine_demo\nsine_demo.make()"
 WATCH = """frame => { window.pressed = null; window.painted = [];
@@ -72,10 +72,12 @@ def main() -> None:
         return print("no Chromium found, so nothing was measured in a browser")
     with tempfile.TemporaryDirectory() as folder:
         name = _place(options.notebook, Path(folder))
-        with LabServer(Path(folder)) as server, Browser(executable) as browser:
+        with LabServer(Path(folder), settings=OVERRIDES) as server, Browser(executable) as browser:
             page = browser.open(server, name)
             page.run_all()
             for demo in page.demos():
+                demo.box.scroll_into_view_if_needed()
+                demo.settled()
                 for slider in demo.box.locator(".demo-control:has(input[type=range])").all():
                     label = f"{demo.title[:24]}: {slider.locator('label').inner_text()[:20]}"
                     _row(label, browser_times(demo.box, slider, options.changes))

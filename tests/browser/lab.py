@@ -53,15 +53,17 @@ def write_notebook(path: Path, *cells: str) -> None:
 
 class LabServer:
     """JupyterLab of the running environment on ``folder``, with settings and kernels' files of its own, and with
-    ``progress`` a file in which its kernels keep what a reader has solved."""
+    ``progress`` a file in which its kernels keep what a reader has solved. With ``settings=OVERRIDES`` it is a
+    reader's, which spares itself the cells out of sight."""
 
-    def __init__(self, folder: Path, progress: Path | None = None):
+    def __init__(self, folder: Path, progress: Path | None = None, settings: dict = SETTINGS):
         self.folder, self.token, self.progress = Path(folder), secrets.token_hex(16), progress
+        self.settings = settings
         self._home = tempfile.TemporaryDirectory(prefix="lab-home-")
 
     def __enter__(self) -> LabServer:
         home = Path(self._home.name)
-        for plugin, settings in SETTINGS.items():
+        for plugin, settings in self.settings.items():
             path = home / "settings" / f"{plugin.replace(':', '/')}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(settings))
