@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.engine import fast_layers
-from course_lib.engine.any_module import is_chain
+from course_lib.engine.any_module import hooked, is_chain
 from course_lib.losses import LossFn
 from course_lib.validation import check_adapt, check_count, check_losses
 
@@ -115,8 +115,8 @@ def adapt(
         lr: alpha, one rate or one per task [T], any sign; or a function (name, gradient [T, ...]) -> what multiplies
             the gradient, such as Adam's rates (see algorithms/adam.py).
         only: which parameters may change (see ``select``); None is all of them, "head" is ANIL. Those that do not
-            require a gradient, as after ``model.features.requires_grad_(False)``, stay as they are. For the head alone
-            the features of x are found once: dropout draws once, and running statistics move once.
+            require a gradient, as after ``model.features.requires_grad_(False)``, stay as they are. For a linear head
+            alone the features of x are found once: dropout draws once, and running statistics move once.
         second_order: keep the graph of every inner gradient, so that the outer loop can differentiate through it.
             False drops the second derivatives (first-order MAML) and the memory they take.
 
@@ -156,9 +156,11 @@ def adapt(
 
 def on_features(model: nn.Module, params: Params, x: Tensor) -> tuple[nn.Module, Params, Tensor]:
     """The head as a model of its own, its parameters, and for points the features [T, N, D] of x: what steps on the
-    head alone go through. All as they are where something stands between the two, or the body shares the head's."""
+    head alone go through. All as they are where something stands between the two, the body shares the head's, or the
+    head is not linear: it might change the features in place."""
     own = {name: p for name, p in params.items() if name.startswith("head.")}
-    if not is_chain(model) or own.keys() != {f"head.{name}" for name, _ in model.head.named_parameters()}:
+    linear = type(model.head) is nn.Linear and not hooked(model.head)
+    if not (linear and is_chain(model)) or own.keys() != {f"head.{name}" for name, _ in model.head.named_parameters()}:
         return model, params, x
     head = nn.Sequential(OrderedDict(features=nn.Identity(), head=model.head))
     return head, own, features(model, params, x)

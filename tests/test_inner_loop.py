@@ -65,6 +65,20 @@ def test_a_body_that_stands_still_is_passed_through_once(how, calls, walk):
     assert Counting.calls == calls
 
 
+@pytest.mark.parametrize("layer", [nn.LeakyReLU(0.2, inplace=True), nn.ELU(inplace=True), nn.ReLU(inplace=True)])
+def test_a_head_that_changes_its_inputs_in_place_finds_them_whole_at_every_step(layer):
+    torch.manual_seed(0)
+    head = nn.Sequential(layer, nn.Linear(8, 1))
+    model, batch = nn.Sequential(OrderedDict(features=nn.Linear(1, 8), head=head)).double(), regression()
+    where = batch.support_x, batch.support_y
+    expected = by_hand(model, *where, 3, 0.1, only="head")
+    how = {"loss_fn": mse, "steps": 3, "lr": 0.1, "only": "head"}
+    for walked in (adapt(model, stack_params(model, 5), *where, **how),
+                   [*trajectory(model, stack_params(model, 5), *where, **how)][-1]):  # fmt: skip
+        for name, p in expected.items():
+            torch.testing.assert_close(walked[name].detach(), p, **TIGHT)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 5])
 @pytest.mark.parametrize("lr", [0.1, 0.0, -0.1])
 @pytest.mark.parametrize("only", [None, "head", "features"])
