@@ -262,9 +262,12 @@ def check_sweep(
     for rate in inner_lrs:
         if not math.isfinite(rate):
             raise ValueError(f"inner rates must be finite, not {rate}")
-    shapes = [{name: p.shape for name, p in check_model(m).named_parameters()} for m in models]
-    if any(s != shapes[0] for s in shapes):
-        raise ValueError("models of a sweep must be of one architecture: these differ in names or shapes")
+    like, buffers = parts(check_model(models[0])), list(models[0].buffers())
+    if any(parts(check_model(m)) != like or not all(map(torch.equal, m.buffers(), buffers)) for m in models[1:]):
+        raise ValueError(
+            "models of a sweep must be of one architecture and differ in their parameters' values alone: these differ "
+            "in names, shapes, layers, buffers, or in what is frozen or in evaluation"
+        )
     if running_norms(models[0]):
         raise ValueError("a sweep keeps no running statistics: give batch norm track_running_stats=False")
     if draws_at_random(models[0]):
@@ -280,6 +283,12 @@ def check_sweep(
             "a sweep batches gradient steps (MAML, FOMAML, ANIL), Reptile and the union of tasks, which keep nothing "
             f"of their own but stored heads, not {learner.describe()}: train each run with meta_train"
         )
+
+
+def parts(model: nn.Module) -> tuple:
+    """What two models must have in common for one to stand for the other with its parameters' values."""
+    parameters = [(name, p.shape, p.requires_grad) for name, p in model.named_parameters()]
+    return repr(model), parameters, [b.shape for b in model.buffers()], [part.training for part in model.modules()]
 
 
 PARTS = ("start", "rate", "adapt", "visit", "judge", "prepare", "remember", "gradient", "meta_gradient")

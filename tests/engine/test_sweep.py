@@ -139,6 +139,13 @@ def test_what_cannot_be_swept_is_named():
         meta_train_sweep(MAML(), models(), TASKS, [0.01, float("nan"), 0.0], SEEDS)
     with pytest.raises(ValueError, match="one architecture"):
         meta_train_sweep(MAML(), [MLP(hidden=(2,)), MLP(hidden=(3,))], TASKS, [0.1, 0.1], [0, 1])
+    frozen, rotated = MLP(seed=1), [MLP(seed=1), MLP(seed=1)]
+    frozen.features.requires_grad_(False)
+    for shift, model in enumerate(rotated):
+        model.features.register_buffer("shift", torch.tensor(float(shift)))
+    for pair in ([MLP(), MLP(activation="Tanh")], [MLP(), frozen], rotated, [MLP(), MLP(seed=1).eval()]):
+        with pytest.raises(ValueError, match="differ in their parameters' values alone"):
+            meta_train_sweep(MAML(), pair, TASKS, [0.1, 0.1], [0, 1])
     with pytest.raises(ValueError, match="compiles for a CPU"):
         meta_train_sweep(MAML(), [m.to("meta") for m in models()], TASKS, RATES, SEEDS, compile=True)
     with pytest.raises(ValueError, match="R2D2.*meta_train"):
