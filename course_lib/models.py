@@ -52,6 +52,9 @@ class MLP(nn.Sequential):
         activation: class of the nonlinearity (or its name in torch.nn), without parameters.
         seed: draws the initial weights.
 
+    Raises:
+        ValueError: torch.nn has no class of that name.
+
     >>> model = MLP(seed=0)
     >>> model(torch.zeros(3, 1)).shape, model.features(torch.zeros(3, 1)).shape
     (torch.Size([3, 1]), torch.Size([3, 40]))
@@ -65,6 +68,8 @@ class MLP(nn.Sequential):
         activation: type[nn.Module] | str = nn.ReLU,
         seed: int = 0,
     ):
+        if isinstance(activation, str) and not hasattr(nn, activation):
+            raise ValueError(f"activation must name a class of torch.nn, such as 'ReLU' or 'Tanh', not {activation!r}")
         activation = getattr(nn, activation) if isinstance(activation, str) else activation
         widths = [in_features, *hidden]
         with seeded(seed):

@@ -26,6 +26,13 @@ def check_count(name: str, value: int, at_least: int) -> int:
     return count
 
 
+def check_flag(name: str, value: bool) -> bool:
+    """``value`` if it is True or False; else a ValueError: the text "False" would count as true."""
+    if value is not True and value is not False:
+        raise ValueError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
 def check_rate(name: str, rate: float | Tensor) -> float | Tensor:
     """``rate`` if it is a finite number or a tensor of finite numbers; else a ValueError."""
     finite = bool(rate.isfinite().all()) if isinstance(rate, Tensor) else math.isfinite(rate)

@@ -21,7 +21,7 @@ from course_lib.engine.pieces import Compute, Sums, in_pieces
 from course_lib.inner_loop import Params, Rate, adapt, predict, stack_params, without_autocast
 from course_lib.losses import loss_from_settings, loss_settings
 from course_lib.tasks.base import TaskBatch
-from course_lib.validation import check_count, check_losses, check_rate
+from course_lib.validation import check_count, check_flag, check_losses, check_rate
 
 
 def method(cls: type) -> type:
@@ -57,6 +57,8 @@ class Learner(nn.Module):
         if not hasattr(self, "head"):
             self.head = None  # with what head a task begins: the model's own (see heads.py)
         self.prepares = False  # whether something is drawn or looked up for a meta-batch, or remembered of it
+        for flag in (f.name for f in fields(self) if f.type == "bool"):
+            check_flag(flag, getattr(self, flag))
         self.inner_steps = check_count("inner_steps", self.inner_steps, 0)
         rate = check_rate("inner_lr", self.inner_lr)
         if isinstance(rate, Tensor) and not isinstance(rate, nn.Parameter):  # a Parameter is learnt

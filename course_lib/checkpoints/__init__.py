@@ -59,8 +59,8 @@ def save(path: str | os.PathLike, model: nn.Module, learner: Learner, record: di
         tensors |= {f"learner.{n}": t for n, t in learner.state_dict().items()}
         record = json.loads(json.dumps(about | record | about, allow_nan=False))
         again, learner_again = _rebuild(record, tensors)
-        if (type(again), type(learner_again), learner_again.loss_fn) != (type(model), type(learner), learner.loss_fn):
-            raise TypeError("the course has another class or loss of this name")
+        if _identity(again, learner_again) != _identity(model, learner):
+            raise TypeError("another class, loss or layer would come back, or other parameters would be free to move")
     except UNREADABLE as error:
         raise TypeError(
             f"load could not rebuild this {type(model).__name__} and {type(learner).__name__} ({error}). A checkpoint "
@@ -92,6 +92,13 @@ def load(name: str | os.PathLike) -> tuple[nn.Module, Learner, dict]:
         return *_rebuild(record, tensors), record
     except UNREADABLE as error:
         raise ValueError(f"the record in {file.name} does not describe the tensors beside it: {error}") from error
+
+
+def _identity(model: nn.Module, learner: Learner) -> tuple:
+    """What a record must bring back besides the values of tensors."""
+    loss, frozen = learner.loss_fn, [name for name, p in model.named_parameters() if not p.requires_grad]
+    loss = getattr(loss, "func", loss), getattr(loss, "keywords", {})
+    return type(model), repr(model), frozen, type(learner), learner.only, loss
 
 
 def _rebuild(record: dict, tensors: dict[str, Tensor]) -> tuple[nn.Module, Learner]:

@@ -165,10 +165,11 @@ def _given(args: argparse.Namespace, *names: str) -> dict:
 
 
 def parse_settings(pairs: list[str]) -> dict:
-    """["lam=0.1", "hidden=[40, 40]"] -> {"lam": 0.1, "hidden": [40, 40]}; what is not JSON is a string.
+    """["lam=0.1", "hidden=[40, 40]"] -> {"lam": 0.1, "hidden": [40, 40]}; what is not JSON, nor Python's True, False or
+    None, is a string.
 
-    >>> parse_settings(["filters=32", "pooling=mean"])
-    {'filters': 32, 'pooling': 'mean'}
+    >>> parse_settings(["filters=32", "pooling=mean", "learn_lam=False"])
+    {'filters': 32, 'pooling': 'mean', 'learn_lam': False}
     """
     settings = {}
     for pair in pairs:
@@ -178,5 +179,5 @@ def parse_settings(pairs: list[str]) -> dict:
         try:
             settings[name] = json.loads(value)
         except json.JSONDecodeError:
-            settings[name] = value
+            settings[name] = {"True": True, "False": False, "None": None}.get(value, value)
     return settings

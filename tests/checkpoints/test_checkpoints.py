@@ -4,6 +4,7 @@ import math
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,7 @@ from course_lib.analysis.memory import CheckpointedMAML
 from course_lib.engine import provenance
 from course_lib.engine.files import read_tensors, write_tensors
 from course_lib.losses import cross_entropy
-from course_lib.models import MLP, Conv4
-from course_lib.tasks import GlyphTasks
+from course_lib.models import MLP
 from tests.faults import flip_a_bit, no_file_over
 
 
@@ -158,10 +158,32 @@ def widened() -> MLP:
     return model
 
 
+def curved() -> MLP:
+    model = MLP()
+    model.features[1] = torch.nn.Tanh()
+    return model
+
+
+def half_frozen() -> MLP:
+    model = MLP()
+    model.features.requires_grad_(False)
+    return model
+
+
+def of_the_head() -> MAML:
+    learner = MAML()
+    learner.only = "head"
+    return learner
+
+
 @pytest.mark.parametrize(
     ("model", "learner", "record"),
     [
         (torch.nn.Sequential(), MAML(), {}),
+        (curved(), MAML(), {}),
+        (half_frozen(), MAML(), {}),
+        (MLP(), of_the_head(), {}),
+        (MLP(), MAML(loss_fn=partial(mse, weight=2.0)), {}),
         (Net(), MAML(), {}),
         (type("MLP", (MLP,), {})(), MAML(), {}),
         (widened(), MAML(), {}),
@@ -176,6 +198,12 @@ def test_what_load_could_not_rebuild_is_not_saved(tmp_path, model, learner, reco
     with pytest.raises(TypeError, match="(?s)load could not rebuild this.*keep the state_dict yourself"):
         checkpoints.save(tmp_path / "x", model, learner, record)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_with_a_setting_comes_back(tmp_path):
+    learner = MAML(loss_fn=partial(cross_entropy, label_smoothing=0.1))
+    again = checkpoints.load(checkpoints.save(tmp_path / "x", MLP(1, (4,), 3), learner, {}))[1]
+    assert (again.loss_fn.func, again.loss_fn.keywords) == (cross_entropy, {"label_smoothing": 0.1})
 
 
 @pytest.mark.trust("a checkpoint whose record names a class, loss or size that is not its own")
@@ -209,15 +237,6 @@ def test_a_commit_is_the_courses_own_or_unknown(tmp_path, monkeypatch):
     assert provenance.provenance("train", 1.0)["commit"] == "unknown"
 
 
-def test_a_solved_head_is_judged_without_gradient_steps(tmp_path, capsys):
-    command = ["train", "sinusoid", "--method", "r2d2", "--iterations", "2", "--out", str(tmp_path / "r2d2")]
-    assert main(command) == 0
-    assert checkpoints.read_record(tmp_path / "r2d2")["score"]["steps"] == [0]
-    capsys.readouterr()
-    assert main(["evaluate", str(tmp_path / "r2d2"), "--tasks", "1"]) == 0
-    assert "\n    0 " in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("command", ["train", "evaluate", "league", "data", "doctor"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as end:
@@ -241,66 +260,6 @@ def test_every_shipped_checkpoint_loads_and_says_how_it_was_made(name):
     assert record["command"].startswith("python -m course_lib train ")
     assert {"commit", "seconds", "device", "torch", "score", "training", "tasks"} <= set(record)
     assert (checkpoints.FOLDER / f"{name}.safetensors").stat().st_size < 1_000_000
-
-
-def test_train_then_evaluate_from_the_command_line(tmp_path, capsys, request):
-    request.addfinalizer(lambda before=torch.get_num_threads(): torch.set_num_threads(before))
-    torch.set_num_threads(2)
-    out = tmp_path / "maml"
-    command = ["train", "sinusoid", "--method", "maml", "--inner-steps", "2", "--iterations", "20", "--seed", "4"]
-    assert main([*command, "--model", "hidden=[16, 16]", "--out", str(out)]) == 0
-    record = checkpoints.read_record(out)
-    assert record["learner"]["inner_steps"] == 2 and record["training"]["iterations"] == 20
-    assert record["threads"] == 1 and torch.get_num_threads() == 2  # a small network on a CPU takes one
-    assert record["score"]["steps"] == [0, 1, 5, 10] and record["model"]["hidden"] == [16, 16]
-    assert not (tmp_path / "maml.state").exists()
-    capsys.readouterr()
-    assert main(["evaluate", str(out), "--steps", "0", "1", "5", "10", "--tasks", "600"]) == 0
-    printed = capsys.readouterr().out
-    assert f"10   {record['score']['mean'][3]:8.3f}" in printed
-
-
-def test_fomaml_is_maml_without_second_derivatives(tmp_path):
-    assert main(["train", "sinusoid", "--method", "fomaml", "--iterations", "1", "--out", str(tmp_path / "f")]) == 0
-    assert checkpoints.read_record(tmp_path / "f")["learner"]["second_order"] is False
-
-
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        (["evaluate", "nowhere"], "no checkpoint 'nowhere'"),
-        (["train", "sinusoid", "--shots", "0"], "shots must be a whole number of at least 1"),
-        (["train", "sinusoid", "--inner-steps", "-1"], "inner_steps must be"),
-        (["train", "sinusoid", "--set", "lam"], "NAME=VALUE"),
-        (["train", "sinusoid", "--set", "colour=red"], "colour"),
-        (["train", "sinusoid", "--set", "loss_fn=mse"], "loss_fn"),
-        (["train", "sinusoid", "--device", "gpu"], "gpu"),
-        (["train", "sinusoid", "--device", "mps", "--iterations", "1"], "mps"),
-        (["train", "sinusoid", "--compile"], "compile=True needs a C++ compiler"),
-        (["train", "sinusoid", "--method", "unionoftasks"], "--recipe union"),
-        (["train", "glyphs", "--method", "unionoftasks"], "--recipe union"),
-        (["train", "sinusoid", "--ways", "5"], "--ways is not for sinusoid"),
-        (["train", "glyphs", "--num-tasks", "5"], "--num-tasks is not for glyphs"),
-        (["train", "sinusoid", "--out", "/dev/null/maml"], "/dev/null cannot be written to"),
-        (["train", "sinusoid", "--out", ""], "a checkpoint needs a file's name, which '.' is not"),
-        (["train", "sinusoid", "--out", "x" * 5000], "a file's name of 5000 characters is too long"),
-        (["league", "sinusoid", "--tasks", "0"], "tasks must be a whole number of at least 1"),
-        (["train", "sinusoid", "--resume"], "there is no stopped run to resume (runs/sinusoid/maml.state)"),
-    ],
-)
-def test_mistakes_on_the_command_line_are_explained(command, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))  # where no compiler is
-    monkeypatch.delenv("CXX", raising=False)
-    assert main(command) == 1
-    assert message in capsys.readouterr().err
-
-
-def test_more_ways_than_a_network_has_outputs_are_explained(tmp_path, capsys):
-    record = {"tasks": {"class": "GlyphTasks", **GlyphTasks().settings()}}
-    path = checkpoints.save(tmp_path / "five", Conv4(ways=5, filters=4), MAML(loss_fn=cross_entropy), record)
-    assert main(["evaluate", str(path), "--ways", "20", "--tasks", "1"]) == 1
-    assert "one output for each of a task's ways" in capsys.readouterr().err
 
 
 SLEEPER = """
