@@ -44,6 +44,7 @@ def describe_run(learner: nn.Module, model: nn.Module, tasks, optimizer: torch.o
         "model": type(model).__name__,
         "model_settings": {name: value for name, value in config.items() if name != "seed"},
         "shapes": {n: list(t.shape) for n, t in (*model.named_parameters(), *model.named_buffers())},
+        "parts": {name: f"{type(p).__name__}({p.extra_repr()})" for name, p in model.named_modules() if name},
         "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
         "evaluating": [name for name, part in model.named_modules() if not part.training],
         "tasks": type(tasks).__name__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -67,6 +68,16 @@ def test_a_changed_setting_of_the_optimiser_is_another_run(tmp_path):
     train(2, tmp_path / "run.state", decayed(0.1))
     with pytest.raises(ValueError, match="another run .optimizer_settings weight_decay: 0.1 there, 0.2 here"):
         train(4, tmp_path / "run.state", decayed(0.2))
+
+
+def test_another_layer_is_another_run(tmp_path):
+    options = {"progress": False, "meta_batch": 2, "state_file": tmp_path / "run.state"}
+    made = [torch.nn.Sequential(OrderedDict(features=torch.nn.Sequential(torch.nn.Linear(1, 8), layer),
+                                            head=torch.nn.Linear(8, 1)))
+            for layer in (torch.nn.ReLU(), torch.nn.Tanh())]  # fmt: skip
+    meta_train(MAML(), made[0], SinusoidTasks(), 2, **options)
+    with pytest.raises(ValueError, match=r"another run .parts features.1: 'ReLU\(\)' there, 'Tanh\(\)' here"):
+        meta_train(MAML(), made[1], SinusoidTasks(), 4, **options)
 
 
 @pytest.mark.trust("a run's state with one bit flipped", cases=100, long=1000)
