@@ -70,6 +70,8 @@ class Reptile(Learner):
             raise ValueError('carry=True is for inner_optimizer="adam": gradient descent has nothing to carry')
         if isinstance(self.inner_lr, nn.Parameter):
             raise ValueError("Reptile takes no derivative, so it cannot learn its inner_lr: give a number, or use MAML")
+        if any(name.startswith("loss_fn.") and p.requires_grad for name, p in self.named_parameters()):
+            raise ValueError("Reptile takes no derivative, so it cannot learn its loss: freeze the loss, or use MAML")
         self.carried = CarriedSquares() if self.carry else None
         self.draws = Draws(self.seed)
         self.prepares = self.inner_batch is not None or self.carry
@@ -98,7 +100,7 @@ class Reptile(Learner):
         params = self.start(model, batch.support_x, batch.support_y)
         info = batch.info
         rate = self.carried_on(model, info["squares"], info["seen"]) if self.carry else self.rate(model)
-        how = {"loss_fn": self.loss_fn, "lr": rate, "second_order": False}
+        how = {"loss_fn": self.loss_fn, "lr": rate, "only": self.only, "second_order": False}
         if self.inner_batch is None:
             params = adapt(model, params, x, y, steps=self.inner_steps, **how)
         else:

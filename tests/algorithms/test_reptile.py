@@ -181,6 +181,25 @@ def test_no_gradient_is_taken_through_the_loop():
     assert largest_difference(*(MAML(3, 0.1).meta_gradient(model, b)[0] for b in (batch, other))) > 0.1
 
 
+class OfTheHead(Reptile):
+    only = "head"
+
+
+@pytest.mark.parametrize("inner_batch", [None, 2])
+def test_what_may_change_is_the_same_in_training_and_at_test_time(inner_batch):
+    moves, _ = OfTheHead(3, 0.1, inner_batch=inner_batch).meta_gradient(tiny_model(), regression())
+    assert {name for name, move in moves.items() if move.abs().max() > 0} == {"head.weight", "head.bias"}
+
+
+class Learnt(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, outputs, targets):
+        return self.weight * mse(outputs, targets)
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
@@ -188,6 +207,8 @@ def test_no_gradient_is_taken_through_the_loop():
         (dict(inner_batch=0), "inner_batch must be a whole number of at least 1"),
         (dict(inner_optimizer="momentum"), "inner_optimizer must be"),
         (dict(inner_lr=float("inf")), "inner_lr must be finite"),
+        (dict(use_queries="False"), "use_queries must be True or False, not 'False'"),
+        (dict(loss_fn=Learnt()), "cannot learn its loss"),
     ],
 )
 def test_what_a_person_may_get_wrong(wrong, says):
