@@ -190,6 +190,10 @@ class Linearised(nn.Module):
         with torch.no_grad():
             nn.utils.vector_to_parameters(state.to(next(self.parameters())), self._origin[0].parameters())
 
+    def train(self, mode: bool = True) -> Linearised:
+        self._origin[0].train(mode)  # as theta0 is not among the children
+        return super().train(mode)
+
     def _apply(self, fn, recurse=True):
         self._origin[0]._apply(fn, recurse)  # theta0 goes along to another precision or device
         return super()._apply(fn, recurse)

@@ -31,7 +31,7 @@ def has_running_statistics(model: nn.Module) -> bool:
     >>> has_running_statistics(Conv4(statistics="running")), has_running_statistics(Conv4(statistics="batch"))
     (True, False)
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     return all(norm.running_mean is not None for norm in norms)
 
 
@@ -46,7 +46,7 @@ def with_statistics(model: nn.Module, statistics: str) -> nn.Module:
         raise ValueError('this network kept no running statistics: train it with statistics="running"')
     other = copy.deepcopy(model)
     if statistics == "batch":
-        for norm in (part for part in other.modules() if isinstance(part, nn.BatchNorm2d)):
+        for norm in (part for part in other.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)):
             norm.track_running_stats = False
             norm.running_mean = norm.running_var = norm.num_batches_tracked = None
     return other

@@ -2,6 +2,7 @@
 run."""
 
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -223,6 +224,13 @@ def test_a_linearised_model_goes_whole_to_another_precision():
     assert torch.equal(linear(x), model.double()(x))
     linear.to(torch.float32)
     assert linear(x.float()).dtype == torch.float32
+
+
+def test_a_linearised_model_is_judged_without_dropout():
+    model = nn.Sequential(OrderedDict(features=nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5)), head=nn.Linear(8, 1)))
+    linear, x = Linearised(model).eval(), torch.linspace(-1, 1, 5)[:, None]
+    assert torch.equal(linear(x), model.eval()(x))
+    assert not torch.equal(linear.train()(x), linear(x))
 
 
 def test_linearised_is_the_tangent_plane():

@@ -1,10 +1,12 @@
 """Together, one at a time, or by running statistics: what a query may see of the others."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 
 from course_lib.algorithms import MAML, ProtoNet
-from course_lib.analysis.transduction import accuracies, predict_one_by_one, with_statistics
+from course_lib.analysis.transduction import accuracies, has_running_statistics, predict_one_by_one, with_statistics
 from course_lib.evaluation import evaluate
 from course_lib.inner_loop import predict, stack_params
 from course_lib.losses import cross_entropy
@@ -55,6 +57,15 @@ def test_with_statistics_changes_the_statistics_alone():
     torch.testing.assert_close(of_batch(x), model.train()(x))  # training mode takes the batch's too
     with pytest.raises(ValueError, match="kept no running statistics"):
         with_statistics(of_batch, "running")
+
+
+@torch.no_grad()
+def test_batch_norm_of_vectors_counts_too():
+    body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 4), torch.nn.BatchNorm1d(4))
+    model = torch.nn.Sequential(OrderedDict(features=body, head=torch.nn.Linear(4, 5))).eval()
+    x, of_batch = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(0)), with_statistics(model, "batch")
+    assert has_running_statistics(model) and not has_running_statistics(of_batch)
+    torch.testing.assert_close(of_batch(x), model.train()(x))
 
 
 @pytest.mark.parametrize("statistics", ["batch", "running"])
