@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from course_lib.engine.run import Draws
 from course_lib.inner_loop import Params
 from course_lib.tasks.base import TaskBatch
-from course_lib.validation import check_count
+from course_lib.validation import check_count, refuse
 
 WEIGHT, BIAS = "head.weight", "head.bias"
 
@@ -127,6 +127,7 @@ class StoredHeads(TaskHead):
                 "stored heads need tasks that come back, but this batch has no task_id: use a finite "
                 f"set of tasks, such as SinusoidTasks(num_tasks={self.num_tasks})"
             )
+        refuse(batch.task_id < 0, "a task's number is 0 or more")
         try:
             return {WEIGHT: self.weight[batch.task_id], BIAS: self.bias[batch.task_id]}
         except IndexError as error:

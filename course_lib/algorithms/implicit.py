@@ -55,8 +55,7 @@ class IMAML(Learner):
         super().__post_init__()
         if isinstance(self.inner_lr, nn.Parameter):
             raise ValueError("a minimum does not depend on the steps that lead to it: IMAML cannot learn its inner_lr")
-        if not bool((torch.as_tensor(self.inner_lr) > 0).all()):
-            raise ValueError(f"inner_lr must be positive, not {self.inner_lr}: IMAML descends to a minimum")
+        check_descent(self.inner_lr)
         if not 0 < self.lam < float("inf"):
             raise ValueError(f"lam must be positive and finite, not {self.lam}: it is what holds a task to the start")
         self.cg_steps = check_count("cg_steps", self.cg_steps, 0)
@@ -66,6 +65,7 @@ class IMAML(Learner):
         start = self.start(check_model(model), x, y) if start is None else start
         if self.inner_steps == 0:
             return start
+        check_descent(self.inner_lr)  # an evaluation may have given another
         end, names = self.descend(model, x, y, start), moving(start, self.only)
         theta, here = flatten(start, names), flatten(end, names).detach().requires_grad_()  # [T, P]
         losses = check_losses(self.loss_fn(predict(model, start | unflatten(here, start, names), x), y), len(x))  # [T]
@@ -110,6 +110,13 @@ class IMAML(Learner):
                 stacklevel=2,
             )
         return v
+
+
+def check_descent(rate: float | Tensor) -> None:
+    """A ValueError if a rate is not positive."""
+    rates = torch.as_tensor(rate)
+    if known(rates) and not bool((rates > 0).all()):
+        raise ValueError(f"inner_lr must be positive, not {rate}: IMAML descends to a minimum")
 
 
 def moving(start: Params, only) -> list[str]:

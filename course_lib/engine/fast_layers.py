@@ -137,7 +137,8 @@ def batch_norm(module: nn.BatchNorm2d, params: Params, x: Tensor) -> Tensor:
         mean, var = mean.repeat(num_tasks), var.repeat(num_tasks)  # [T C]; in training, room for the batch's
     momentum = 1.0 if of_batch else 0.0
     x = fold(x)
-    if of_batch and module.affine and x.device.type == "cpu" and x.dtype == weight.dtype:  # on a GPU, cuDNN's own
+    own = of_batch and module.affine and x.device.type == "cpu" and x.dtype == weight.dtype  # on a GPU, cuDNN's
+    if own and not torch._C._are_functorch_transforms_active():
         out = batch_norm_of_batch(x, weight, bias, mean, var, momentum, module.eps)
     else:
         out = F.batch_norm(x, mean, var, weight, bias, of_batch, momentum, module.eps)

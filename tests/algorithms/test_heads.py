@@ -186,6 +186,9 @@ def test_what_a_person_may_get_wrong():
     batch.task_id = torch.tensor([0, 1, 2, 3, NUM_TASKS])
     with pytest.raises(ValueError, match="task 8 has no stored head, there are 8"):
         MAML(head=stored).meta_gradient(model, batch)
+    batch.task_id = torch.tensor([0, 1, 2, 3, -1])
+    with pytest.raises(ValueError, match="a task's number is 0 or more"):
+        MAML(head=stored).meta_gradient(model, batch)
     with pytest.raises(ValueError, match=r"pass StoredHeads\(num_tasks, num_features, num_outputs\)"):
         make_head("stored")
     with pytest.raises(ValueError, match="there are .*'written back'"):

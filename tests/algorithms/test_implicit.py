@@ -190,6 +190,11 @@ def test_what_a_person_may_get_wrong(wrong, says):
         IMAML(**wrong)
 
 
+def test_an_evaluation_does_not_climb():
+    with pytest.raises(ValueError, match="inner_lr must be positive"):
+        evaluate(IMAML(inner_steps=2), MLP(), SinusoidTasks(), num_tasks=2, lr=-0.01)
+
+
 def test_a_second_derivative_is_refused():
     model, batch = tiny_model(), regression()
     loss = IMAML(5, 0.1).meta_loss(model, batch)

@@ -57,8 +57,7 @@ class LabServer:
     reader's, which spares itself the cells out of sight."""
 
     def __init__(self, folder: Path, progress: Path | None = None, settings: dict = SETTINGS):
-        self.folder, self.token, self.progress = Path(folder), secrets.token_hex(16), progress
-        self.settings = settings
+        self.folder, self.token, self.progress, self.settings = Path(folder), secrets.token_hex(16), progress, settings
         self._home = tempfile.TemporaryDirectory(prefix="lab-home-")
 
     def __enter__(self) -> LabServer:
