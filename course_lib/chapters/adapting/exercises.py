@@ -173,7 +173,7 @@ def check_zero_predictor(answer: float) -> Verdict:
         AMPLITUDE[1] ** 2 / 6: "A begins at 0.1, not at 0: the integral goes from 0.1 to 5, divided by 4.9.",
         (mean_square - middle**2) / 2: "You took A's variance. E[A^2] is the variance and the squared mean together.",
     }
-    if abs(answer - ZERO_PREDICTOR_MSE) < 0.01:
+    if abs(answer - ZERO_PREDICTOR_MSE) < 0.006:
         return right(f"E[A^2] / 2 = {ZERO_PREDICTOR_MSE:.4f}: compare every error in this course with it.")
     for value, hint in mistakes.items():
         if abs(answer - value) < 0.01:
