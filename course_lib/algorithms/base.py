@@ -57,7 +57,7 @@ class Learner(nn.Module):
         if not hasattr(self, "head"):
             self.head = None  # with what head a task begins: the model's own (see heads.py)
         self.prepares = False  # whether something is drawn or looked up for a meta-batch, or remembered of it
-        for flag in (f.name for f in fields(self) if f.type == "bool"):
+        for flag in (f.name for f in fields(self) if f.type in ("bool", bool)):
             check_flag(flag, getattr(self, flag))
         self.inner_steps = check_count("inner_steps", self.inner_steps, 0)
         rate = check_rate("inner_lr", self.inner_lr)
