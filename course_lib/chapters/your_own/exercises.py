@@ -160,11 +160,10 @@ def check_claim(claim) -> Verdict:
         return wrong("The other way round: the smaller error is the better one.")
     if held != [True, False]:
         return wrong("Held must be whether the trained network has the smaller error, in this very draw.")
-    numbers = [value for each in found for value in each[1].values()]
-    if not numbers or not all(hasattr(value, "__float__") for value in numbers):
-        return wrong("Give the numbers too: a reader wants to know by how much.")
-    for i, (_, given) in enumerate(found):
-        if any(abs(float(given.get(name, error[i])) - error[i]) > 0.01 for name, error in told.items()):
+    for draw, (_, given) in zip((6, 7), found):
+        if told.keys() - given or not all(hasattr(given[name], "__float__") for name in told):
+            return wrong('Give both numbers, "trained" and "untrained": a reader wants to know by how much.')
+        if any(abs(float(given[name]) - error[draw % 2]) > 0.01 for name, error in told.items()):
             return wrong("A number in the dictionary is not the one of its name: are they exchanged?")
     return right("It can fail, it says by how much, and anyone can draw again.")
 

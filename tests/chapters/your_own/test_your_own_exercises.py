@@ -101,16 +101,20 @@ def test_choice(answer, passed, message):
         (solutions.claim, True, "It can fail"),
         (lambda e, d: (e("trained", d) < 1, {"mine": 1.0}), False, "in this very draw"),
         (
-            lambda e, d: [e("trained", d) < e("untrained", d), {"mine": torch.tensor(e("trained", d))}],
+            lambda e, d: [
+                e("trained", d) < e("untrained", d),
+                {n: torch.tensor(e(n, d)) for n in ("trained", "untrained")},
+            ],
             True,
             "It can fail",
         ),
-        (lambda e, d: (e("trained", d) < e("untrained", d), {}), False, "Give the numbers"),
+        (lambda e, d: (e("trained", d) < e("untrained", d), {}), False, "Give both numbers"),
+        (lambda e, d: (e("trained", d) < e("untrained", d), {"trained": e("trained", d)}), False, "Give both numbers"),
         (lambda e, d: (e("r2d2", d), {}), False, "The names are"),
         (lambda e, d: (e("trained") < e("untrained"), {}), False, "A function of the name"),
         (lambda e, d: (e["trained"] < e["untrained"], {}), False, "A function of the name"),
         (
-            lambda e, d: (e("trained", d) < e("untrained", d), {"trained": e("untrained", d)}),
+            lambda e, d: (e("trained", d) < e("untrained", d), {"trained": e("untrained", d), "untrained": 0.25}),
             False,
             "not the one of its name",
         ),
