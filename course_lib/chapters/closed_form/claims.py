@@ -217,7 +217,7 @@ def one_step_is_no_minimum(draw: int):
     return full < first, {"implicit": full, "first_order": first}
 
 
-@claim("At lambda = 2 some task of eight has no minimum: its loss curves down by more than lambda")
+@claim("At lambda = 2 some task of eight ends at no minimum: its loss curves down by more than lambda")
 def the_matrix_is_not_always_positive(draw: int):
     """Random weights, twenty inner steps; the lowest curvature at their end, by Lanczos."""
     lowest = float(implicit_gradient.unrolled("random", 20, draw, (2.0,))[2][0])

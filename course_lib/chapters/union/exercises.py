@@ -151,8 +151,8 @@ check_open = model_answer(
     "the less the outer loop sees, the longer a negative rate holds on. In the medians of twenty seeds it is best with "
     "five tasks of two query points, as the network is or after one step (there the seeds disagree: without noise it "
     "is in 8 of 20 seeds<!--union.negative_pays_on_few_data-->); with ten query points, or twenty "
-    "tasks, one step turns it positive; after ten steps at test time it is positive everywhere. Few query points are "
-    "fitted exactly, accidents included, and a negative rate fits them with smaller changes; whoever "
+    "tasks, one step turns it positive; after ten steps at test time it is positive everywhere. Our reading: few "
+    "query points mislead, and a negative rate follows them with smaller changes; whoever "
     "may adapt for long wants a network that is made for it.",
 )
 
