@@ -54,7 +54,7 @@ export function mountGame(root, source) {
       make("div", {className: "game-query"},
         make("img", {src: round.picture, alt: "A drawing by another hand of one of the five characters"}),
         make("div", {}, make("b", {textContent: "Which one is this?"}), make("br"),
-          `Keys 1 to ${choices.length} or a click. Backspace takes the last answer back.`, make("br"),
+          `Click the right one of the five; after that keys 1 to ${choices.length} work too. Backspace takes the last answer back.`, make("br"),
           button("Show me without playing", () => start(Array(total).fill(null))))));
   }
 
@@ -108,10 +108,12 @@ export function mountGame(root, source) {
   root.setAttribute("aria-label", game.title);
   root.dataset.lmSuppressShortcuts = "true";  // in JupyterLab a key pressed here is the game's
   const keys = event => {
+    if (event.key === "Tab" || event.key === "Escape") return;
+    event.stopPropagation();
     if (event.key === "Backspace") takeBack();
     else if (/^[1-9]$/.test(event.key) && +event.key <= game.hands[0].support.length) answer(+event.key - 1);
-    else if (event.key === "Tab" || event.key === "Escape") return;
-    event.stopPropagation();
+    else return;
+    root.focus();  // the button that had the focus is gone
   };
   root.addEventListener("keydown", keys);
   root.replaceChildren(title, ...(game.note ? [make("div", {className: "game-note", textContent: game.note})] : []), status, body);
@@ -133,8 +135,12 @@ export default {
         again: () => model.send({do: "again"}),
       });
     };
-    model.on("change:declaration", open);
+    const openAgain = () => {
+      open();
+      root.focus();  // the button "New characters" is gone
+    };
+    model.on("change:declaration", openAgain);
     open();
-    return () => { model.off("change:declaration", open); end(); };
+    return () => { model.off("change:declaration", openAgain); end(); };
   },
 };

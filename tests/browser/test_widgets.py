@@ -97,6 +97,7 @@ def test_the_game_by_keys_and_clicks(server, notebook):
     for key in "xddb":  # in JupyterLab: cut, delete, a new cell
         keys.press(key)
     assert page.locator(".jp-Notebook .jp-CodeCell").count() == len(CELLS)
+    keys.press("Tab")  # to the first character
     for label in truth[1:9]:
         keys.press(str(label + 1))
     keys.press(str((truth[9] + 1) % 5 + 1))
@@ -110,6 +111,9 @@ def test_the_game_by_keys_and_clicks(server, notebook):
 
     played.get_by_role("button", name="New characters").click()
     status.get_by_text("Drawing 1 of 10").wait_for()
+    keys.press("1")
+    keys.press("2")
+    assert status.inner_text() == "Which of the five is it? Drawing 3 of 10."
     played.get_by_role("button", name="Show me without playing").click()
     status.get_by_text("nearest pixels").wait_for()
     assert "you" not in status.inner_text()

@@ -73,12 +73,16 @@ def _fault_within(episode: object) -> str:
 def _fault_among(episodes: list) -> str:
     """What is wrong with many episodes of 4 of 6 characters that no single one shows, in words."""
     support = torch.stack([x[:, 0, 0].long() for x, *_ in episodes])  # [E, 8], which drawing each one is
+    query = torch.stack([x[:, 0, 0].long() for _, _, x, _ in episodes])  # [E, 12]
     labels = torch.stack([y for _, y, *_ in episodes])
     characters = support // 8
     if len(characters.unique()) < 6:
         return "Some characters never come up, whatever the seed: draw the classes, too."
-    if len(support.unique()) < 24:  # of 48; a fixed choice of two has 12
-        return "The support set always has the same drawings of a character: draw those, too."
+    if len({frozenset(row) for row in characters.tolist()}) < 7:  # of 15; neighbours in a ring have 6
+        return "The same few sets of characters come up again and again: draw each class by itself (`torch.randperm`)."
+    for name, drawings, few in (("support", support, 24), ("query", query, 36)):  # of 48; fixed ones have half of it
+        if len(drawings.unique()) < few:
+            return f"The {name} set always has the same drawings of a character: draw those, too."
     if any(len(labels[characters == c].unique()) < 2 for c in (0, 5)):
         return "The first or the last character always has one label: the order of the classes is drawn, too."
     return ""
@@ -175,4 +179,7 @@ def check_nearest(my_labels) -> Verdict:
     by_place = x.view(3, 5, -1).mean(0), x.view(5, 3, -1).mean(1)
     in_order = "The drawings do not come class by class: `support_y` says which are of class 0."
     mistakes += [(torch.cdist(query_x, of_place).argmin(1), in_order) for of_place in by_place]
+    places = "`argmin(1)` gives a place, so row 0 must be the mean of class 0, row 1 that of class 1, and so on."
+    orders = list(dict.fromkeys(y.tolist())), range(4, -1, -1)
+    mistakes += [(distance[:, order].argmin(1), places) for order in orders]
     return compare(result, distance.argmin(1), mistakes, "Put features in the place of pixels, and this is ProtoNet.")

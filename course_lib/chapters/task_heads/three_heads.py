@@ -57,7 +57,8 @@ def picture(fig, show) -> None:
         show.line(axes, range(len(STOPS)), middle, **LOOKS[head], markersize=5, end=text, pin=True)
     show.title(axes, lambda d: f"{d.visits:g} visits a task: {leader(d)}")
     seeds = len(training_heads.runs.seeds)
-    bars.set(xlabel="place", ylabel="seeds", xlim=(-0.6, 2.6), ylim=(0, 1.07 * seeds), yticks=range(0, seeds + 1, 5))
+    bars.set(xlabel="place, if not shared", xlim=(-0.6, 2.6))
+    bars.set(ylabel="seeds", ylim=(0, 1.07 * seeds), yticks=range(0, seeds + 1, 5))
     bars.set_xticks(range(3), ["first", "second", "third"])
     for row, head in enumerate(HEADS):
         below = lambda d, row=row: sum(list(places(d).values())[:row], np.zeros(3))
@@ -67,25 +68,37 @@ def picture(fig, show) -> None:
 
 
 def places(d) -> dict[str, np.ndarray]:
-    """In how many seeds each kind is first, second, third at the chosen iteration."""
-    now = np.stack([d.seeds[head][:, d.at] for head in HEADS], 1)  # [seeds, 3]
-    rank = np.nan_to_num(now, nan=np.inf).argsort(1).argsort(1)
-    return {head: np.bincount(rank[:, i], minlength=3) for i, head in enumerate(HEADS)}
+    """In how many seeds each kind is first, second, third at the chosen iteration; where two are alike, neither is."""
+    now = np.nan_to_num(now_of(d), nan=np.inf)
+    better, worse = (beats(now[:, None], now[..., None]).sum(2) for beats in (np.less, np.greater))  # [seeds, 3]
+    alone = better + worse == 2
+    return {head: np.bincount(better[alone[:, i], i], minlength=3) for i, head in enumerate(HEADS)}
+
+
+def now_of(d) -> np.ndarray:
+    """Every seed's numbers at the chosen iteration [seeds, 3]."""
+    return np.stack([d.seeds[head][:, d.at] for head in HEADS], 1)
 
 
 def leader(d) -> str:
     """Who is first, and in how many seeds."""
-    first = {head: int(count[0]) for head, count in places(d).items()}
-    best = max(first, key=first.get)
-    return f"{HEADS[best]} heads lead in {first[best]} of {len(d.seeds[best])} seeds"
+    now, first = now_of(d), {head: int(count[0]) for head, count in places(d).items()}
+    if np.isnan(now).all():
+        return "not measured"
+    most = max(first.values())
+    if most == 0:
+        return "all alike"
+    best = [HEADS[head] for head in HEADS if first[head] == most]
+    return f"{' and '.join(best)} heads lead in {most} of {len(now)} seeds{' each' if len(best) > 1 else ''}"
 
 
 def words(d) -> str:
     now = ", ".join(f"{text} {d.medians[head][d.at]:.2g}" for head, text in HEADS.items())
+    medians = "" if leader(d) == "not measured" else f"; medians: {now}"
     penalty = "its best on validation tasks" if d.penalty == "best" else f"{d.penalty:g}"
     return (
         f"Error of {NUMBERS[d.number]}; {SETTINGS[d.setting]}, outer rate {d.outer_lr}, the judge's ridge "
-        f"penalty {penalty}. Iteration {d.iteration:,}, {d.visits:g} visits a task: {leader(d)}; medians: {now}."
+        f"penalty {penalty}. Iteration {d.iteration:,}, {d.visits:g} visits a task: {leader(d)}{medians}."
     )
 
 

@@ -265,6 +265,14 @@ def first_derivatives_matter_at_random(draw: int):
     return first < second, {"first": first, "second": second, "none": none}
 
 
+@claim("From random weights one step's FOMAML has nearly the right direction")
+def one_step_is_nearly_first_order(draw: int):
+    """k = 1, alpha = 0.01; held if the cosine is above 0.9; "missed" as "none" above."""
+    values = dropped.demo().start | {"new_task": draw, "start": "random", "steps": 1}
+    found = dropped.compute(SimpleNamespace(**values))
+    return found["cosines"][-1] > 0.9, {"cosine": found["cosines"][-1], "missed": found["missed"][-1]}
+
+
 # ---- wrong loops
 
 

@@ -92,8 +92,16 @@ def picture(fig, show) -> None:
             side = lambda d, inside=inside: "right" if inside(d) else "left"
             show.text(axes, lambda d, bar=bar: bar(d)[0], row, text, va="center", ha=side, color=ink)
     show.title(left, lambda d: f"Kept of the Hessian, k = {d.steps}")
-    most = lambda d: "First derivatives do most of it" if d.missed[0] < d.missed[1] else "Here second ones do more"
-    show.title(right, most)
+    show.title(right, headline)
+
+
+def headline(d) -> str:
+    """Which part of the Hessian, kept alone, mends how much of the difference that is there with nothing kept."""
+    first, second, none = d.missed
+    if none <= min(first, second):
+        return "Neither alone beats nothing"
+    part = "First" if first < second else "Second"
+    return f"{part} derivatives mend {1 - min(first, second) / none:.0%} of it".replace("%", " %")
 
 
 def words(d) -> str:

@@ -30,6 +30,17 @@ def shuffled_labels(*arguments):
     return x, y, query_x, 3 - query_y
 
 
+def query_last(mixed, generator):
+    """The last three drawings are always the queries, and the support set is drawn among the others."""
+    first = torch.stack([torch.randperm(5, generator=generator)[:2] for _ in mixed])
+    return torch.cat([first, torch.tensor([5, 6, 7]).expand(len(mixed), 3)], 1)
+
+
+def neighbours(drawn, count, generator):
+    """Characters that stand side by side, in any order."""
+    return (drawn[0] + torch.randperm(len(drawn), generator=generator)) % count
+
+
 def uneven(*arguments):
     x, y, query_x, query_y = episode(*arguments)
     return x, torch.tensor([0, 0, 0, 1, 2, 2, 3, 3]), query_x, query_y
@@ -47,6 +58,8 @@ def twice(*arguments):
         (lambda *a: episode(*a, classes=lambda drawn, *_: torch.arange(len(drawn))), False, "never come up"),
         (lambda *a: episode(*a, classes=lambda drawn, *_: drawn.sort().values), False, "the order of the classes"),
         (lambda *a: episode(*a, chosen=lambda mixed, _: mixed.sort(1).values), False, "always has the same drawings"),
+        (lambda *a: episode(*a, chosen=query_last), False, "The query set always has the same drawings"),
+        (lambda *a: episode(*a, classes=neighbours), False, "The same few sets of characters"),
         (lambda *a: episode(*a, chosen=lambda mixed, _: mixed[:1].expand_as(mixed)), True, "drawn anew"),
         (lambda *a: episode(*a, fixed=True), False, "use the generator"),
         (lambda *a: episode(*a[:4], torch.Generator().manual_seed(next(SEEDS))), False, "The same seed gives two"),
@@ -65,8 +78,16 @@ def test_episode(answer, passed, message):
     assert verdict.passed is passed and message in str(verdict)
 
 
-def means(x, y):
-    return torch.stack([x[y == label].mean(0) for label in y.unique()])
+def test_an_honest_episode_passes_whatever_it_draws():
+    for seed in range(200):
+        skipped = lambda *a, seed=seed: episode(
+            *a[:4], torch.Generator().manual_seed(1000 * seed + a[4].initial_seed())
+        )
+        assert omniglot.check_episode(skipped).passed
+
+
+def means(x, y, labels=None):
+    return torch.stack([x[y == label].mean(0) for label in (y.unique() if labels is None else labels)])
 
 
 @pytest.mark.parametrize(
@@ -79,6 +100,8 @@ def means(x, y):
         (lambda x, y, q: (q @ means(x, y).T).argmax(1), False, "inner product"),
         (lambda x, y, q: torch.cdist(q, means(x, y)).argmin(1).tolist(), True, "this is ProtoNet"),
         (lambda x, y, q: torch.cdist(q, x.view(5, 3, -1).mean(1)).argmin(1), False, "class by class"),
+        (lambda x, y, q: torch.cdist(q, means(x, y, dict.fromkeys(y.tolist()))).argmin(1), False, "row 0 must be"),
+        (lambda x, y, q: torch.cdist(q, means(x, y).flip(0)).argmin(1), False, "row 0 must be"),
         (lambda x, y, q: torch.cdist(q, means(x, y)).min(1).values, False, "Those are the distances"),
         (lambda x, y, q: torch.cdist(q, means(x, y)), False, "One label for each of the 20"),
         (lambda x, y, q: torch.cdist(q, means(x, y)).argmin(0), False, "One label for each of the 20"),

@@ -123,6 +123,23 @@ def test_the_title_counts_the_seeds_in_which_the_leader_leads():
     assert curves.leader(data) == f"{curves.HEADS[first]} heads lead in {places[first][0]} of {seeds} seeds"
 
 
+def test_nobody_leads_where_all_are_alike_or_nothing_is_measured():
+    demo = curves.demo()
+    data = demo.set(iteration=0).data
+    assert curves.leader(data) == "all alike" and not any(count.any() for count in curves.places(data).values())
+    assert curves.leader(demo.set(number="training_loss").data) == "not measured" and "inf" not in demo.alt
+
+
+def test_a_place_that_two_share_is_nobodys():
+    seeds = {"random": [1.0, 1.0, 1.0], "written back": [1.0, 2.0, np.nan], "meta": [3.0, 3.0, 2.0]}
+    data = SimpleNamespace(seeds={head: np.array(row)[:, None] for head, row in seeds.items()}, at=0)
+    counts = {head: count.tolist() for head, count in curves.places(data).items()}
+    assert counts == {"random": [2, 0, 0], "written back": [0, 1, 1], "meta": [0, 1, 2]}
+    assert curves.leader(data) == "fresh random heads lead in 2 of 3 seeds"
+    data = curves.demo(iteration=50).set().data
+    assert curves.leader(data) == "stored and meta-learned heads lead in 10 of 20 seeds each"
+
+
 @pytest.mark.parametrize("number", curves.NUMBERS)
 def test_every_seed_lies_on_the_axis_at_every_stop(number):
     demo = curves.demo()

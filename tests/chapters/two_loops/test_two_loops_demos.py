@@ -188,6 +188,17 @@ def test_the_two_parts_of_the_hessian_are_the_whole(start):
     torch.testing.assert_close(found["all"], torch.cat([g.flatten() for g in exact.values()]))
 
 
+def test_the_title_compares_each_part_with_nothing():
+    demo = dropped.demo()
+    titles = [dropped.headline(demo.set(**view).data) for view in ({}, {"start": "random"}, {"steps": 1})]
+    assert titles == [
+        "First derivatives mend 90 % of it",
+        "First derivatives mend 16 % of it",
+        "Second derivatives mend 63 % of it",
+    ]
+    assert dropped.headline(SimpleNamespace(missed=[0.2, 0.3, 0.1])) == "Neither alone beats nothing"
+
+
 def test_the_start_of_theta_is_dragged_in_both_planes():
     for module in (stepper, landscape):
         demo = module.demo().set()
