@@ -166,6 +166,6 @@ check_open = model_answer(
     in 19 of 20 draws<!--task_heads.a_fast_body_suits_returning_heads-->. With 5,000 tasks a head waits 500 iterations,
     and what the fast body gains is lost again: 0.15<!--task_heads.waiting_heads_go_stale.slow-->
     and 0.18<!--task_heads.waiting_heads_go_stale.fast-->, worse
-    in 10 of 20 draws<!--task_heads.waiting_heads_go_stale-->, because a head was fitted to features that are gone.
-    How long a head waits, times how fast the body moves, says how stale it is.""",
+    in 10 of 20 draws<!--task_heads.waiting_heads_go_stale-->, perhaps because a head was fitted to features that
+    are gone. How long a head waits, times how fast the body moves, would say how stale it is.""",
 )
