@@ -26,11 +26,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("out", nargs="?", type=Path, help="file to write")
     parser.add_argument("--port", type=int, default=PORT, help=f"where `make present` answers ({PORT})")
     options = parser.parse_args(argv)
-    text = guide(lessons(), open_demo, f"http://127.0.0.1:{options.port}/")
+    base = f"http://127.0.0.1:{options.port}/"
+    text = guide(lessons(), open_demo, base)
     if options.out is None:
         print(text)
         return 0
     is_page = options.out.suffix in (".html", ".htm")
     options.out.write_text(guide_page(text) if is_page else text, encoding="utf-8")
-    print(f"{options.out}: {text.count('](')} links into the demos")
+    print(f"{options.out}: {text.count(f']({base}')} links into the demos")
     return 0

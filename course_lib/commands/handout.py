@@ -7,8 +7,9 @@
     DIR/students/            the notebooks, their exercises open and their solutions gone
     DIR/nbgrader/            a course folder: `nbgrader generate_assignment 02_the_two_loops`, then release and collect
     DIR/otter/NAME/          a master notebook each: `otter assign NAME.ipynb dist`
-    DIR/colab/               with --repository: notebooks that fetch the course by themselves, to commit there
-    DIR/links.md             with --repository: addresses that open each on Colab, Binder, Codespaces and a JupyterHub
+    DIR/colab/               with --repository: students' notebooks that fetch the course by themselves, to commit there
+    DIR/links.md             with --repository: addresses that open each on Colab, Binder, Codespaces and a JupyterHub;
+                             all but Colab's open the course as it is, with the buttons that show its solutions
 
 The checks are those of the course, so that a student sees the same hint in the notebook and in the grader's report. An
 unanswered cell scores 0. The grader's kernel needs `course_lib`, as the students' does.
@@ -38,6 +39,8 @@ c.GenerateAssignment.preprocessors = [
 ]
 c.Execute.timeout = 120  # seconds for a cell
 '''
+SOLUTIONS = """Colab opens the notebooks of `colab/`, without solutions. Binder, Codespaces and a hub open the course as
+it is, with the buttons that show its solutions."""
 
 
 def main(argv: list[str]) -> int:
@@ -81,10 +84,11 @@ def main(argv: list[str]) -> int:
 
 
 def public(paths: list[Path], repository: str, folder: Path) -> None:
-    """Notebooks that stand on their own, and the page of links to them."""
-    lines = ["# The course without an installation", ""]
+    """The students' notebooks that stand on their own, and the page of links to them."""
+    lines = ["# The course without an installation", "", SOLUTIONS, ""]
     for path in paths:
-        write(assignment.on_its_own(nbformat.read(path, as_version=4), repository), folder / "colab" / path.name)
+        students = assignment.for_students(nbformat.read(path, as_version=4))
+        write(assignment.on_its_own(students, repository), folder / "colab" / path.name)
         links = assignment.doors(repository, path.stem).items()
         lines.append(f"* {path.stem}: " + ", ".join(f"[{name}]({address})" for name, address in links))
     (folder / "links.md").write_text("\n".join(lines) + "\n")

@@ -1,8 +1,9 @@
 """A notebook read as a lesson: its parts and minutes, its demos with the question before and the words after each.
 
 What a notebook says once is said there; the lecture hall's page, the instructor's guide and the hand-out read it here.
-A demo is a cell that ends in ``module.demo(...)``; the question is the last ``ask(...)`` before it, or a paragraph that
-begins ``**Predict before you look.**``; what to see is the markdown that begins so.
+A demo is a cell that ends in ``module.demo(...)``; the question is the last ``ask(...)`` before it in its part, or a
+paragraph that begins ``**Predict before you look.**``; what to see is the markdown that begins so, up to a heading, a
+table or a place to stop, without a last paragraph that leads on to the next cell.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def lesson(path: Path) -> Lesson:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             if found.showings and (see := SEE.search(source)) and not found.showings[-1].see:
-                found.showings[-1] = replace(found.showings[-1], see=_until_heading(source[see.end() :]))
+                found.showings[-1] = replace(found.showings[-1], see=_words_of(source[see.end() :]))
             for level, title in HEADING.findall(_without_code(source)):
                 depth = len(level)
                 if folded is not None and depth <= folded:
@@ -120,7 +121,7 @@ def lesson(path: Path) -> Lesson:
                 if depth == 1 and not found.title:
                     found.title = re.sub(r"^\d\d[:\s]+", "", heading)
                 elif depth == 2:
-                    part = heading
+                    part, asked = heading, None
                     found.parts.append(Part(heading, minutes and int(minutes[1]), folded is not None))
                 if heading.startswith(("Exercise", "Open experiment")):
                     stars = "".join(re.findall("★", title))
@@ -188,5 +189,7 @@ def _without_code(source: str) -> str:
     return re.sub(r"^```.*?^```", "", source, flags=re.DOTALL | re.MULTILINE)
 
 
-def _until_heading(source: str) -> str:
-    return re.split(r"^#+ |^\*A place to stop\.\*", source, maxsplit=1, flags=re.MULTILINE)[0].strip()
+def _words_of(source: str) -> str:
+    """What belongs to the demo above: the rest of the cell is the lesson's."""
+    *before, last = re.split(r"^#+ |^\||^\*A place to stop\.\*", source, flags=re.MULTILINE)[0].strip().split("\n\n")
+    return "\n\n".join(before if last.endswith(":") else [*before, last])

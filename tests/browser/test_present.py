@@ -181,6 +181,29 @@ def test_views_tools_and_notes_are_a_key_away(page):
         assert Path(saved.value.path()).read_bytes().startswith(start)
 
 
+def test_a_demo_that_is_slow_to_come_is_named(page):
+    page.evaluate("window.asks = ask; ask = () => {}; go(1, true)")
+    expect(page.locator("main")).to_contain_text("is being drawn")
+    if FOLDER_OF_SCREENSHOTS:
+        page.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / "present_slow.png")
+    page.evaluate("ask = asks; ask()")
+    settled(page)
+    assert "is being drawn" not in page.locator("main").inner_text()
+
+
+def test_the_buttons_of_pads_fit_in_both_prints(page):
+    page.goto(urlsplit(page.url)._replace(query="demo=draw_your_own").geturl())
+    settled(page)
+    wide = "rows => rows.map(row => row.scrollWidth - row.clientWidth)"
+    for _ in range(2):
+        for width, height in ((1280, 720), (1920, 1080), (1024, 768)):
+            page.set_viewport_size({"width": width, "height": height})
+            settled(page)
+            assert page.locator(".demo-drawing .demo-buttons").evaluate_all(wide) == [0] * 6, (width, height)
+        page.keyboard.press("l")
+        settled(page)
+
+
 def test_the_page_reads_and_writes_links_as_python_does(browser):
     demo = every_kind(preset={"steps": 3})
     demo.picture = None

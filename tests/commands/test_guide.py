@@ -11,4 +11,5 @@ def test_the_guide_is_printed_or_written(tmp_path, capsys):
     assert printed.startswith("# The instructor's guide") and "http://127.0.0.1:9000/?demo=" in printed
     assert __main__.main(["guide", str(tmp_path / "guide.html")]) == 0
     page = (tmp_path / "guide.html").read_text(encoding="utf-8")
-    assert page.startswith("<!doctype html>") and "links into the demos" in capsys.readouterr().out
+    count = page.count('href="http://127.0.0.1:8424/?demo=')
+    assert page.startswith("<!doctype html>") and f": {count} links into the demos" in capsys.readouterr().out

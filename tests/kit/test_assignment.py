@@ -29,7 +29,7 @@ BOOK = notebook(EXERCISE, "### Exercise 1: clip (5 minutes, \u2605\u2605)", CLIP
 def test_every_notebook_can_be_handed_out(path):
     book = nbformat.read(path, as_version=4)
     students = assignment.for_students(book)
-    assert not any(".reveal(" in cell.source for cell in students.cells)
+    assert not any(".reveal(" in cell.source or "shows a solution" in cell.source for cell in students.cells)
     found = [exercise for _, exercise in assignment.exercises(book)]
     assert len(found) >= 3
     for made in (assignment.for_nbgrader(book), assignment.for_otter(book, path.stem)):
@@ -99,12 +99,14 @@ def test_a_notebook_on_its_own_fetches_the_course_only_where_it_is_not(tmp_path,
     assert main(["handout", str(tmp_path / "out"), "--notebooks", "02", "--repository", repository + "/"]) == 0
     (path,) = (tmp_path / "out/colab").glob("*.ipynb")
     book = nbformat.read(path, as_version=4)
+    assert not any(".reveal(" in cell.source for cell in book.cells)
     first = next(cell.source for cell in book.cells if cell.cell_type == "code")
     assert first.splitlines()[-1] == f"    %pip install -q git+{repository}"
     exec(first.replace("%pip", "raise SystemExit #"))  # it is here: nothing is fetched
     text = "".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
     assert "](figures/" not in text and f"]({repository}/raw/HEAD/notebooks/figures/" in text
     links = (tmp_path / "out/links.md").read_text()
+    assert "Binder, Codespaces and a hub open the course as\nit is, with the buttons that show its solutions." in links
     assert f"mybinder.org/v2/gh/anna/course/HEAD?urlpath=lab%2Ftree%2Fnotebooks%2F{path.stem}.ipynb" in links
     assert main(["handout", str(tmp_path / "out"), "--repository", "my copy"]) == 1
     assert "must be like" in capsys.readouterr().err

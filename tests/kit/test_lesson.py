@@ -16,6 +16,12 @@ NEW = [
     'ask("Up or down?", ["up", "down"], answer="down", because="Each step goes downhill.", key="02.walk")',
     "stepper.demo(steps=3)",
     "**What to see.** It *falls*: $\\alpha$.\n\n#### More: why\n\nBecause.",
+    'ask("Of no demo?", ["yes", "no"], answer="no", because="A part ends it.", key="02.none")',
+    "## Part 2: Look (10 minutes)",
+    "dunes.demo()",
+    "**What to see.** Sand.\n\n| you want | do |\n|---|---|\n| all | [look](03_x.ipynb) |\n\nMore.",
+    "hills.demo()",
+    "**What to see.** Hills.\n\nThere are two,\neach with its share:",
     "for draw in range(3):\n    print(stepper.demo().set(draw=draw).data)",
     'ask("How large?", number=0.2, unit="of the border", because="So.", key="02.large")',
     "d = landscape.demo()\nd",
@@ -46,14 +52,16 @@ def test_a_lesson_has_its_questions_demos_words_and_minutes(tmp_path):
     found = read(tmp_path / "02_loops.ipynb", *NEW)
     assert (found.number, found.title) == ("02", "The two loops")
     assert [question.text for question in found.recaps] == ["What is k?"]
-    first, second, third = found.showings
+    first, dunes, hills, second, third = found.showings
     assert (first.key, first.preset, first.part, first.deeper) == ("stepper", {"steps": 3}, "Part 1: Walk", False)
     assert first.question.choices == ("up", "down") and first.question.answer == "down"
     assert first.see == "It *falls*: $\\alpha$."
+    assert dunes.question is None and (dunes.see, hills.see) == ("Sand.", "Hills.")
     assert second.key == "landscape" and second.question.answer == "0.2 of the border" and second.see == "A valley."
     assert third.deeper and third.question is None and third.preset == {}
-    assert [(part.title, part.minutes, part.deeper) for part in found.parts[1:3]] == [
+    assert [(part.title, part.minutes, part.deeper) for part in found.parts[1:4]] == [
         ("Part 1: Walk", 12, False),
+        ("Part 2: Look", 10, False),
         ("Deeper: more", 8, True),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import struct
 import sys
 from pathlib import Path
@@ -108,7 +109,8 @@ def test_other_machines_other_pages_and_people_without_the_token_are_refused():
             assert "HttpOnly" in given["Set-Cookie"] and "SameSite=Strict" in given["Set-Cookie"]
             mine = {"Cookie": given["Set-Cookie"].split(";")[0]}
             script = (await served.get("/page.js", **mine)).body.decode()
-            assert "Does <math" in script.replace(chr(92), "") and "function mount" in script and "export" not in script
+            assert 'Does <span class="whole"><math' in script.replace(chr(92), "")
+            assert "function mount" in script and "export" not in script
             assert (await served.get("/", **mine)).headers["Content-Security-Policy"].startswith("default-src 'self'")
 
     asyncio.run(everything())
@@ -193,6 +195,8 @@ def test_a_process_that_is_killed_is_started_again_until_it_ends_or_does_not_wor
 
 
 def test_a_notebooks_words_become_a_page_that_leads_nowhere():
+    assert re.findall(r"(\S*)<math.*?</math>(\S*)", html_of("At ($k$), or")) == [('class="whole">(', "),</span>")]
+    assert html_of("1 % of 5 %") == "<p>1\u00a0% of 5\u00a0%</p>"
     shown = html_of("It ends at $\\theta'_i$<!--two_loops.x-->.\n\n* [one](02_x.ipynb)\n* ![two](x.svg) `three`")
     assert "<!--" not in shown and "<math" in shown and "&#x003B8;" in shown
     assert "<li>one</li>" in shown and "<code>three</code>" in shown and "<img" not in shown

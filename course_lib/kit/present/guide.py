@@ -175,10 +175,15 @@ def _minutes(count: int) -> str:
 
 
 def _line(markdown: str) -> str:
-    """Markdown on one line, without the comments that hold claims."""
-    return " ".join(re.sub(r"<!--.*?-->", "", markdown, flags=re.DOTALL).split())
+    """Markdown on one line."""
+    return " ".join(_bare(markdown).split())
 
 
 def _indented(markdown: str) -> str:
     """Markdown as the item of a list."""
-    return re.sub(r"\n(?=.)", "\n    ", re.sub(r"<!--.*?-->", "", markdown, flags=re.DOTALL).strip())
+    return re.sub(r"\n(?=.)", "\n    ", _bare(markdown).strip())
+
+
+def _bare(markdown: str) -> str:
+    """A notebook's words without the comments that hold claims and without links: no notebook is beside the guide."""
+    return re.sub(r"<!--.*?-->|\[([^\]]*)\]\(\w+\.ipynb[^)]*\)", r"\1", markdown, flags=re.DOTALL)

@@ -66,7 +66,10 @@ function ask() {
 }
 
 function hear(news, bytes) {
-  if (news.failed) return say(news.failed, 0);
+  if (news.failed) {
+    if (!live) { clearTimeout(coming); room.replaceChildren(); }
+    return say(news.failed, 0);
+  }
   if (news.saved) return keep(news.saved, bytes);
   const first = news.declaration !== undefined;
   if (!first && !live) return;
@@ -84,7 +87,15 @@ function hear(news, bytes) {
   const next = LISTING[at + 1];
   if (first && next) setTimeout(() => send({prepare: next.id, query: visited.get(next.id) ?? "", fit: fit(), large}), 50);
 }
+let coming = 0;
+function wait() {  // a demo that is slow to come
+  const {id, chapter, part} = LISTING[at];
+  room.className = "";
+  room.replaceChildren(make("div", {className: "coming", role: "status"},
+    make("header", {innerHTML: chapter && `${chapter} · ${part}`}), make("p", {textContent: `${id} is being drawn …`})));
+}
 function show() {  // a demo that has just come
+  clearTimeout(coming);
   mounted?.();
   room.replaceChildren();
   room.className = "";
@@ -111,6 +122,8 @@ function go(place, showPicture = false, query = null) {
   mounted = null;
   room.replaceChildren();
   delete room.dataset.slide;
+  clearTimeout(coming);
+  coming = setTimeout(wait, 1000);
   byId("list").close();
   wipe();
   note(visited.get(LISTING[at].id) ?? "");

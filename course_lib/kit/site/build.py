@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,6 +33,8 @@ def build(
     """
     show = lambda placed: demo_on_page(placed, recordings.get(placed.name))
     pages = [page_of(path, notebook, show) for path, notebook in notebooks.items()]
+    for page in pages:
+        page.body = _without_others(page.body, {other.name for other in pages})
     moving = {name: recording for name, recording in recordings.items() if "frames" in recording}
     files: dict[str, bytes | str] = {
         "assets/site.css": style(moving.values()),
@@ -118,6 +121,12 @@ def document(page: Page, pages: list[Page], before: Page | None, after: Page | N
 
 def _link(page: Page, words: str, attributes: str) -> str:
     return f'<a href="{page.name}.html"{attributes}>{words}</a>'
+
+
+def _without_others(body: str, names: set[str]) -> str:
+    """The words of links to chapters that this site has not."""
+    words = lambda link: link[0] if link["name"] in names else link["words"]
+    return re.sub(r'<a href="(?P<name>\d\d_\w+)\.html[^>]*>(?P<words>.*?)</a>', words, body, flags=re.DOTALL)
 
 
 def _search(pages: list[Page]) -> list[list[str]]:
