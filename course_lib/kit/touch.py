@@ -57,7 +57,7 @@ class Points(Control):
     A move of a control named in ``until`` forgets them: then the demo's own points are back.
 
     >>> Points("support", (-5, 5)).clean([2.0, 7.0, -1.0])
-    (-1.0, 2.0, 5.0)
+    (2.0, 5.0, -1.0)
     """
 
     x_range: tuple[float, float]
@@ -79,7 +79,7 @@ class Points(Control):
         low, high = self.x_range
         if value is None or len(value) == 0:
             return None
-        return tuple(sorted(float(f"{min(max(x, low), high):.4g}") for x in value))[: self.most]
+        return tuple(float(f"{min(max(x, low), high):.4g}") for x in value)[: self.most]  # one dragged keeps its place
 
     def heard(self, answer: Any) -> Any:
         return answer
@@ -96,7 +96,8 @@ def touched(demo: Any, number: int, index: int | None, xy: tuple[float, float] |
         return {name: min(max(to, control.low), control.high) for name, (control, to) in moved.items()}
     if isinstance(demo.controls[handle.moves], Point):
         return {handle.moves: xy} if xy else {}
-    points = [float(x) for x, _ in handle.where(demo.data)]
+    points = demo.values[handle.moves]  # the picture may not have come to the newest yet
+    points = list(points or (float(x) for x, _ in handle.where(demo.data)))
     if index is None or index >= len(points):
         points.append(xy[0])
     elif xy is None:

@@ -50,7 +50,7 @@ READ = {  # a link: what it makes of the demo's start, and how many sentences it
     "methods=svm&second_order=perhaps": ({}, 2),
     "second_order=0&new_task=3": ({"second_order": False, "new_task": 3}, 0),
     "new_task=-1": ({}, 1),
-    "theta=1,-0.5&support=2,-3": ({"theta": (1.0, -0.5), "support": (-3.0, 2.0)}, 0),
+    "theta=1,-0.5&support=2,-3": ({"theta": (1.0, -0.5), "support": (2.0, -3.0)}, 0),
     "theta=1&support=a": ({}, 2),
     "theta=9,9": ({"theta": (2.0, 2.0)}, 0),
     "stepz=5&hide=phase,nothing": ({}, 2),
