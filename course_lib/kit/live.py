@@ -75,7 +75,7 @@ class Live:
             else:
                 self._redraw()
             return
-        self._version += 1
+        self._version, self._stopped = self._version + 1, False
         if not busy:
             self._task = asyncio.get_running_loop().create_task(self._follow())
 
@@ -124,7 +124,7 @@ class Live:
     async def _follow(self) -> None:
         """Draw until the picture shows the newest values."""
         while self._drawn != self._version and not self._closed:
-            version, self._stopped = self._version, False
+            version = self._version
             try:
                 await self._play(version)
             except Exception as error:
@@ -166,7 +166,7 @@ class Live:
 
     def refresh(self) -> None:
         """Show the demo's values now, to the last frame, for a cell or a test: an error is raised."""
-        self._version += 1
+        self._version, self._stopped = self._version + 1, False
         self._drawn = self._version
         try:
             self._demo.show_last_frame()

@@ -17,7 +17,7 @@ import torch
 
 from course_lib.kit.controls import Run, Slider
 from course_lib.kit.demo import Demo
-from course_lib.kit.touch import Point, Points
+from course_lib.kit.touch import Point, Points, touched
 from tests.browser import sine_demo
 from tests.kit.test_kit import do, tiny
 
@@ -140,6 +140,23 @@ def test_a_long_computation_is_drawn_by_frames_and_ends_at_the_next_change(inter
     panel.hear(interrupt)
     panel.wait(20)
     assert closed[1] == 9 and long.data.y < 9.9 and not panel.state["running"]
+
+
+def test_a_stop_right_behind_the_start_is_not_forgotten():
+    frames = []
+
+    def compute(values):
+        for frame in range(200 if values.level == 9 else 1):
+            time.sleep(0.001)
+            frames.append(frame)
+            yield {"y": values.level}
+
+    long = tiny(compute)
+    panel = long.panel
+    panel.hear({"do": "set", "name": "level", "to": 9})
+    panel.hear({"do": "stop"})
+    panel.wait(20)
+    assert len(frames) < 10 and not panel.state["running"]
 
 
 def test_the_first_frame_is_on_the_page_before_the_second_is_computed_and_is_sent_once():
@@ -297,6 +314,25 @@ def test_points_are_set_and_taken_by_a_click_and_forgotten_when_new_ones_are_dra
     assert demo.values["points"][0] == 2.0 and len(demo.values["points"]) == 2
     do(demo, "set", name="a", to=3)
     assert demo.values["points"] is None and demo.data.xs.tolist() == [1.0, 2.0]
+
+
+def test_a_point_that_is_dragged_across_others_moves_alone():
+    demo = touchable()
+    for part in (0.3, 0.5, 0.7, 0.9):  # of ten
+        do(demo, "drag", handle=2, index=0, to=[part, 0.5])
+    first, second = demo.values["points"]
+    assert first > 8 and second == 2.0
+    for _ in range(4):
+        do(demo, "nudge", handle=2, index=1, by=[1, 0])
+    assert demo.values["points"] == (first, pytest.approx(2.4))
+
+
+def test_points_set_faster_than_they_are_drawn_are_all_there_up_to_the_most():
+    demo = touchable()
+    demo.set()
+    for x in range(3, 40):
+        demo.accept(touched(demo, 2, None, (x / 4, 1.0)))
+    assert demo.values["points"] == (1.0, 2.0, *(x / 4 for x in range(3, 21)))
 
 
 def test_a_pinned_curve_stays_as_a_ghost(demo):

@@ -153,6 +153,7 @@ function mount(root, source, place = IN_JUPYTER) {
     const element = make("button", {type: "button", className: "demo-handle", "aria-roledescription": "movable point"});
     const clicked = declaration.clicks.includes(number);
     element.addEventListener("pointerdown", event => {
+      if (event.button > 0) return;
       element.setPointerCapture(event.pointerId);
       [held, moved] = [key, false];
       event.preventDefault();
@@ -194,7 +195,12 @@ function mount(root, source, place = IN_JUPYTER) {
       element.style.left = `${100 * point.x}%`;
       element.style.top = `${100 * point.y}%`;
     }
-    for (const [key, element] of handles) if (!seen.has(key)) { element.remove(); handles.delete(key); }
+    for (const [key, element] of handles) if (!seen.has(key)) {
+      const next = element === document.activeElement && [...handles.values()].at(seen.size - 1);
+      element.remove();
+      handles.delete(key);
+      if (next) next.focus();
+    }
   }
   if (declaration.clicks.length) {
     frame.classList.add("demo-clicks");
