@@ -112,10 +112,9 @@ class Experiment:
         """
         path = out or self.path
         part = path.with_suffix(".part.json")
-        begun = part if part.exists() else path
-        old = _read(begun) if begun.exists() and not (afresh and begun == path) else {"record": {}, "rows": []}
-        same = old["record"].get("settings") == json.loads(json.dumps(self.settings))
-        rows, seconds = (old["rows"], old["record"]["seconds"]) if same else ([], 0.0)
+        stopped = self._made_so(part)
+        old = stopped or (not afresh and self._made_so(path)) or {"record": {"seconds": 0.0}, "rows": []}
+        rows, seconds = old["rows"], old["record"]["seconds"]
         have = {self._key(row["seed"], self._cell_of(row)) for row in rows}
         work = []
         for cell in self.cells:
@@ -125,11 +124,16 @@ class Experiment:
             rows, seconds = rows + new, seconds + took
             self._write(part, rows, seconds)
             yield f"{self.name}: {number} of {len(work)}, {cell or ''} seeds {seeds} in {took:.0f} s of a core"
-        if work or begun == part:  # it may have been stopped after its last piece
+        if work or stopped:  # it may have been stopped after its last piece
             self._write(path, rows, seconds)
             self.__dict__.pop("table", None)
             self._found.clear()
         part.unlink(missing_ok=True)
+
+    def _made_so(self, path: Path) -> dict | None:
+        """The table at ``path``, if there is one and it was made with these settings."""
+        table = _read(path) if path.exists() else None
+        return table if table and table["record"]["settings"] == json.loads(json.dumps(self.settings)) else None
 
     def _do(self, work: list, jobs: int) -> Iterator[tuple]:
         if jobs == 1 or len(work) < 2:

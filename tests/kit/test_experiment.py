@@ -69,6 +69,16 @@ def test_a_stopped_run_goes_on(tmp_path):
     assert len(calls) == 12 and other.rows(seed=0, k=1)[0]["value"] == 4  # not what was found before
 
 
+def test_what_was_begun_with_other_settings_costs_the_table_nothing(tmp_path):
+    calls = []
+    list(make(tmp_path, []).run())
+    with pytest.raises(KeyboardInterrupt):
+        list(make(tmp_path, [], stop_at=1, factor=3).run())
+    again = make(tmp_path, calls)
+    assert list(again.run()) == [] and calls == [] and len(again.rows()) == 6
+    assert [p.name for p in (tmp_path / "chapter/experiments").iterdir()] == ["race.json"]
+
+
 def test_a_run_that_was_stopped_after_its_last_piece_has_its_table(tmp_path):
     runs, calls = make(tmp_path, []), []
     for number, _ in enumerate(runs.run(), 1):
