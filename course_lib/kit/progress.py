@@ -14,9 +14,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from course_lib.engine.files import write_whole
 
@@ -99,16 +102,20 @@ def _is_sound(kept: Any) -> bool:
     return all(isinstance(state, bool | None) for states in kept["exercises"].values() for state in states.values())
 
 
-def _use(change: Callable[[dict], None] = lambda kept: None) -> dict[str, Any]:
-    """All that is kept, after ``change`` to it."""
-    with _lock:
+def _use(change: Callable[[dict], None] | None = None) -> dict[str, Any]:
+    """All that is kept, after ``change`` to it. Where files can be locked no other kernel changes it meanwhile."""
+    with _lock, ExitStack() as stack:
         path, kept = file(), _session.kept
+        if path and change:
+            with suppress(OSError, NotImplementedError):
+                stack.enter_context(FileLock(path.with_suffix(".lock"), timeout=5))
         try:
             kept = _read(path) if path else kept
         except OSError as error:
             _keep_for_the_session(kept, path, error)
         before = json.dumps(kept)
-        change(kept)
+        if change:
+            change(kept)
         if path and not _session.trouble and json.dumps(kept) != before:
             try:
                 write_whole(path, json.dumps(kept, indent=1))
