@@ -27,6 +27,7 @@ from pathlib import Path
 
 import nbformat
 
+from course_lib.commands import check_names
 from course_lib.kit import assignment
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -61,9 +62,10 @@ def main(argv: list[str]) -> int:
     args = options.parse_args(argv)
     if args.repository and not re.fullmatch(r"https://[\w.-]+/[\w.-]+/[\w.-]+", args.repository.rstrip("/")):
         raise ValueError(f"--repository must be like https://github.com/NAME/COURSE, not {args.repository!r}")
-    paths = sorted(p for p in NOTEBOOKS.glob("*.ipynb") if p.name.startswith(tuple(args.notebooks)))
-    if not paths:
-        raise ValueError(f"no notebook in {NOTEBOOKS} begins with {' or '.join(args.notebooks)}")
+    there = sorted(NOTEBOOKS.glob("*.ipynb"))
+    none = [name for name in args.notebooks if not any(path.name.startswith(name) for path in there)]
+    check_names("notebook that begins with", none, [path.stem for path in there])
+    paths = [path for path in there if path.name.startswith(tuple(args.notebooks))]
     config = args.folder / "nbgrader/nbgrader_config.py"  # also the mark of a hand-out
     if not config.exists():
         if args.folder.exists() and any(args.folder.iterdir()):

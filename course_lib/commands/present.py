@@ -24,6 +24,7 @@ from importlib import import_module
 from pathlib import Path
 
 from course_lib.chapters import demo_modules, open_demo
+from course_lib.commands import check_names
 from course_lib.kit.lesson import Lesson, lessons
 from course_lib.kit.present.supervise import free_port, supervise
 
@@ -39,8 +40,7 @@ def chosen(chapters: list[str] | None) -> list[Lesson]:
     """
     read = lessons()
     wanted = {name.zfill(2) for name in chapters or ()}
-    if unknown := wanted - {lesson.number for lesson in read}:
-        raise ValueError(f"there is no notebook {', '.join(sorted(unknown))}; there are 00 to {read[-1].number}")
+    check_names("notebook", sorted(wanted), [lesson.number for lesson in read])
     picked = [lesson for lesson in read if not wanted or lesson.number in wanted]
     if not any(lesson.showings for lesson in picked):
         raise ValueError(f"no demos in notebook {', '.join(sorted(wanted))}")
@@ -55,8 +55,7 @@ def opening(demo: str, there: list[Lesson]) -> str:
     """
     name, _, values = demo.partition("?")
     known = {showing.id for lesson in there for showing in lesson.showings} | demo_modules().keys()
-    if name and name not in known:
-        raise ValueError(f"there is no demo {name!r}; there are {', '.join(sorted(known))}")
+    check_names("demo", [name] if name else (), sorted(known))
     return "&".join(part for part in (f"demo={name}" if name else "", values) if part)
 
 

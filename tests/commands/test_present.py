@@ -29,7 +29,7 @@ def test_a_demo_is_named_as_in_links(asked, query):
     ("arguments", "said"),
     [
         (["nonsense"], "there is no demo 'nonsense'; there are adapting"),
-        (["--chapter", "99"], "there is no notebook 99; there are 00 to"),
+        (["--chapter", "99"], "there is no notebook '99'; there are 00, 01"),
     ],
 )
 def test_what_is_not_there_is_said(arguments, said, capsys):

@@ -91,7 +91,9 @@ def test_the_command_writes_a_folder_and_overwrites_no_other(tmp_path, capsys):
     (other / "students/theses.tex").write_text("theirs")
     assert main(["handout", str(other)]) == 1 and "no hand-out" in capsys.readouterr().err
     assert (other / "students/theses.tex").read_text() == "theirs"
-    assert main(["handout", str(out), "--notebooks", "77"]) == 1
+    for names in (["77"], ["03", "77"]):
+        assert main(["handout", str(out), "--notebooks", *names]) == 1
+        assert "begins with '77'; there are 00_start_here, 01" in capsys.readouterr().err
 
 
 def test_a_second_hand_out_keeps_what_was_handed_in(tmp_path):
