@@ -71,7 +71,11 @@ def show(address: str, port: int, patience: float = 20.0) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until Ctrl-C, or write the PDF; 0 unless it could not run."""
+    """Serve until Ctrl-C, or write the PDF; 0 unless it could not run.
+
+    Raises:
+        ValueError: a notebook, a demo or a port that is not there.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m course_lib present", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -82,6 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pdf", type=Path, metavar="FILE", help="write every demo at all its views, and end")
     parser.add_argument("--draw", action="store_true", help=argparse.SUPPRESS)  # the process that is supervised
     options = parser.parse_args(argv)
+    if not 0 <= options.port <= 65535:
+        raise ValueError(f"--port must be from 0 (any that is free) to 65535, not {options.port}")
     there = chosen(options.chapter)
     query = opening(options.demo, there)
     if options.draw:
