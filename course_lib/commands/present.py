@@ -82,7 +82,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("demo", nargs="?", default="", help="where to begin: a demo's name, or a link to it")
     parser.add_argument("--chapter", nargs="+", metavar="NN", help="only the demos of these notebooks")
     parser.add_argument("--port", type=int, default=PORT, help=f"of this machine ({PORT}, or another if it is taken)")
-    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    no_browser = "only print the address; in a browser's arguments others on this machine can read it"
+    parser.add_argument("--no-browser", action="store_true", help=no_browser)
     parser.add_argument("--pdf", type=Path, metavar="FILE", help="write every demo at all its views, and end")
     parser.add_argument("--draw", action="store_true", help=argparse.SUPPRESS)  # the process that is supervised
     options = parser.parse_args(argv)
