@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from course_lib.__main__ import main
 from course_lib.commands import claims, experiments
 from course_lib.kit.claim import chance, claims_in, gather, misquotes, quoted, read, table_of, try_once
 from course_lib.kit.experiment import Experiment
@@ -78,6 +79,20 @@ def test_the_whole_experiment_runs_in_small(name):
     if not rows:
         pytest.skip("all of it measures on Omniglot, which is not here")
     assert {frozenset(row) for row in rows} == {frozenset(row) for row in EXPERIMENTS[name].rows()}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["reptile.bogus"], "no claim 'reptile.bogus'; there are reptile."),
+        (["reptile", "reptile.bogus"], "no claim 'reptile.bogus'"),
+        (["bogus"], "no chapter with claims 'bogus'; there are "),
+    ],
+)
+def test_a_claim_that_is_not_there_is_told(names, said, capsys):
+    assert main(["claims", *names, "--shipped"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "" and said in printed.err
 
 
 def _as_json(settings: dict) -> dict:

@@ -1,1 +1,16 @@
 """What ``python -m course_lib`` runs: each command is a module with a ``main(argv) -> int``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+
+def check_names(what: str, asked: Collection[str], there: Collection[str]) -> None:
+    """A ValueError that lists what is there, if something is asked for that is not.
+
+    >>> check_names("notebook", ["02", "99"], ["01", "02"])
+    Traceback (most recent call last):
+    ValueError: there is no notebook '99'; there are 01, 02
+    """
+    if unknown := [name for name in dict.fromkeys(asked) if name not in there]:
+        raise ValueError(f"there is no {what} {' or '.join(map(repr, unknown))}; there are {', '.join(there)}")

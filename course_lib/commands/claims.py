@@ -21,6 +21,7 @@ from types import ModuleType
 import torch
 
 from course_lib import chapters
+from course_lib.commands import check_names
 from course_lib.engine.pool import process_pool
 from course_lib.engine.provenance import provenance
 from course_lib.kit.claim import Claim, Odds, chance, claims_in, gather, read, table_of, try_once, write
@@ -35,9 +36,7 @@ def claim_modules(names: list[str] | None = None) -> list[ModuleType]:
     """
     there = [m.name for m in pkgutil.iter_modules(chapters.__path__)]
     there = [name for name in there if find_spec(f"course_lib.chapters.{name}.claims")]
-    unknown = set(names or ()) - set(there)
-    if unknown:
-        raise ValueError(f"no claims are made in {', '.join(sorted(unknown))}; there are those of {', '.join(there)}")
+    check_names("chapter with claims", names or (), there)
     return [import_module(f"course_lib.chapters.{name}.claims") for name in there if not names or name in names]
 
 
@@ -72,12 +71,16 @@ def describe(claim: Claim, odds: Odds) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Run the claims and print their odds; 1 if fresh draws speak against a table, else 0."""
+    """Run the claims and print their odds; 1 if fresh draws speak against a table, else 0.
+
+    Raises:
+        ValueError: a chapter or a claim that is not there.
+    """
     options = argparse.ArgumentParser(
         prog="python -m course_lib claims", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add = options.add_argument
-    add("chapters", nargs="*", help="such as reptile, or one claim such as reptile.order (default: all)")
+    add("chapters", nargs="*", help="such as reptile, or one claim such as reptile.a_falling_rate_wins (default: all)")
     add("--draws", type=int, help="how many (default: as many as the claim's table has)")
     add("--first", type=int, default=0, help="the first draw; from 1000 on none is in a table")
     add("--jobs", type=int, default=1, help="processes")
@@ -92,8 +95,10 @@ def main(argv: list[str]) -> int:
     if args.save and (args.draws or args.first):
         options.error("--save measures the draws that the tables have, so it goes with neither --draws nor --first")
     torch.set_num_threads(1)
-    surprises = 0
-    for module in claim_modules([name.split(".")[0] for name in args.chapters]):
+    surprises, modules = 0, claim_modules([name.split(".")[0] for name in args.chapters])
+    there = [claim.key for module in modules for claim in claims_in(module)]
+    check_names("claim", [name for name in args.chapters if "." in name], there)
+    for module in modules:
         path, table = table_of(module), read(table_of(module))
         chosen = [c for c in claims_in(module) if not args.chapters or {c.chapter, c.key} & set(args.chapters)]
         chosen = [c for c in chosen if not (args.missing and c.name in table)]

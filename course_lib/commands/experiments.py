@@ -17,6 +17,7 @@ from importlib import import_module
 import torch
 
 from course_lib import chapters
+from course_lib.commands import check_names
 from course_lib.engine import provenance
 from course_lib.kit.experiment import Experiment
 from course_lib.validation import check_count
@@ -31,7 +32,11 @@ def all_experiments() -> dict[str, Experiment]:
 
 
 def main(argv: list[str]) -> int:
-    """Measure and write; 0."""
+    """Measure and write; 0.
+
+    Raises:
+        ValueError: an experiment or a chapter that is not there.
+    """
     options = argparse.ArgumentParser(
         prog="python -m course_lib experiments", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -41,9 +46,8 @@ def main(argv: list[str]) -> int:
     args = options.parse_args(argv)
     check_count("jobs", args.jobs, 1)
     found = all_experiments()
+    check_names("experiment", args.names, dict.fromkeys([*(name.split("/")[0] for name in found), *found]))
     chosen = [e for name, e in found.items() if not args.names or {name, name.split("/")[0]} & set(args.names)]
-    if not chosen:
-        options.error(f"no experiment is called {' or '.join(args.names) or 'anything'}; there are {list(found)}")
     torch.set_num_threads(1)  # the networks are tiny
     here = provenance.commit()
     clean = here != "unknown" and not here.endswith("+")

@@ -11,6 +11,9 @@
     DIR/links.md             with --repository: addresses that open each on Colab, Binder, Codespaces and a JupyterHub;
                              all but Colab's open the course as it is, with the buttons that show its solutions
 
+A second time, the notebooks, their figures and the links are written over. All else in DIR stays: submissions, the
+gradebook, nbgrader's configuration, notebooks that are not asked for.
+
 The checks are those of the course, so that a student sees the same hint in the notebook and in the grader's report. An
 unanswered cell scores 0. The grader's kernel needs `course_lib`, as the students' does.
 """
@@ -24,6 +27,7 @@ from pathlib import Path
 
 import nbformat
 
+from course_lib.commands import check_names
 from course_lib.kit import assignment
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -47,39 +51,40 @@ def main(argv: list[str]) -> int:
     """Write the folder; 0.
 
     Raises:
-        ValueError: no notebook begins so, or the folder is there already and holds something else.
+        ValueError: no notebook begins so, or the folder holds something and is no hand-out of before.
     """
     options = argparse.ArgumentParser(
         prog="python -m course_lib handout", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    options.add_argument("folder", type=Path, help="where; made anew")
+    options.add_argument("folder", type=Path, help="where: a new folder, or a hand-out of before")
     options.add_argument("--notebooks", nargs="+", default=[""], help="how their names begin, such as 02")
     options.add_argument("--repository", help="the address of a public copy of the course")
     args = options.parse_args(argv)
     if args.repository and not re.fullmatch(r"https://[\w.-]+/[\w.-]+/[\w.-]+", args.repository.rstrip("/")):
         raise ValueError(f"--repository must be like https://github.com/NAME/COURSE, not {args.repository!r}")
-    paths = sorted(p for p in NOTEBOOKS.glob("*.ipynb") if p.name.startswith(tuple(args.notebooks)))
-    if not paths:
-        raise ValueError(f"no notebook in {NOTEBOOKS} begins with {' or '.join(args.notebooks)}")
-    begun = args.folder / "students"
-    if args.folder.exists() and any(args.folder.iterdir()) and not begun.is_dir():
-        raise ValueError(f"{args.folder} holds something that is no hand-out; name a new folder")
-    for part in ("students", "nbgrader", "otter", "colab"):
-        shutil.rmtree(args.folder / part, ignore_errors=True)
+    there = sorted(NOTEBOOKS.glob("*.ipynb"))
+    none = [name for name in args.notebooks if not any(path.name.startswith(name) for path in there)]
+    check_names("notebook that begins with", none, [path.stem for path in there])
+    paths = [path for path in there if path.name.startswith(tuple(args.notebooks))]
+    config = args.folder / "nbgrader/nbgrader_config.py"  # also the mark of a hand-out
+    if not config.exists():
+        if args.folder.exists() and any(args.folder.iterdir()):
+            raise ValueError(f"{args.folder} holds something that is no hand-out; name a new folder")
+        config.parent.mkdir(parents=True)
+        config.write_text(NBGRADER)
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         count = sum(1 for _ in assignment.exercises(notebook))
-        write(assignment.for_students(notebook), begun / path.name)
+        made = {args.folder / "students": assignment.for_students(notebook)}
         if count:
-            write(assignment.for_nbgrader(notebook), args.folder / "nbgrader/source" / path.stem / path.name)
-            write(assignment.for_otter(notebook, path.stem), args.folder / "otter" / path.stem / path.name)
+            made[args.folder / "nbgrader/source" / path.stem] = assignment.for_nbgrader(notebook)
+            made[args.folder / "otter" / path.stem] = assignment.for_otter(notebook, path.stem)
+        for folder, new in made.items():
+            write(new, folder / path.name)
+            shutil.copytree(NOTEBOOKS / "figures", folder / "figures", dirs_exist_ok=True)
         print(f"{path.name}: {count} exercises")
     if args.repository:
         public(paths, args.repository.rstrip("/"), args.folder)
-    with_figures = [begun, *(args.folder / "nbgrader/source").iterdir(), *(args.folder / "otter").iterdir()]
-    for folder in with_figures:
-        shutil.copytree(NOTEBOOKS / "figures", folder / "figures")
-    (args.folder / "nbgrader/nbgrader_config.py").write_text(NBGRADER)
     return 0
 
 

@@ -24,6 +24,7 @@ from importlib import import_module
 from pathlib import Path
 
 from course_lib.chapters import demo_modules, open_demo
+from course_lib.commands import check_names
 from course_lib.kit.lesson import Lesson, lessons
 from course_lib.kit.present.supervise import free_port, supervise
 
@@ -39,8 +40,7 @@ def chosen(chapters: list[str] | None) -> list[Lesson]:
     """
     read = lessons()
     wanted = {name.zfill(2) for name in chapters or ()}
-    if unknown := wanted - {lesson.number for lesson in read}:
-        raise ValueError(f"there is no notebook {', '.join(sorted(unknown))}; there are 00 to {read[-1].number}")
+    check_names("notebook", sorted(wanted), [lesson.number for lesson in read])
     picked = [lesson for lesson in read if not wanted or lesson.number in wanted]
     if not any(lesson.showings for lesson in picked):
         raise ValueError(f"no demos in notebook {', '.join(sorted(wanted))}")
@@ -55,8 +55,7 @@ def opening(demo: str, there: list[Lesson]) -> str:
     """
     name, _, values = demo.partition("?")
     known = {showing.id for lesson in there for showing in lesson.showings} | demo_modules().keys()
-    if name and name not in known:
-        raise ValueError(f"there is no demo {name!r}; there are {', '.join(sorted(known))}")
+    check_names("demo", [name] if name else (), sorted(known))
     return "&".join(part for part in (f"demo={name}" if name else "", values) if part)
 
 
@@ -72,17 +71,24 @@ def show(address: str, port: int, patience: float = 20.0) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until Ctrl-C, or write the PDF; 0 unless it could not run."""
+    """Serve until Ctrl-C, or write the PDF; 0 unless it could not run.
+
+    Raises:
+        ValueError: a notebook, a demo or a port that is not there.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m course_lib present", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("demo", nargs="?", default="", help="where to begin: a demo's name, or a link to it")
     parser.add_argument("--chapter", nargs="+", metavar="NN", help="only the demos of these notebooks")
     parser.add_argument("--port", type=int, default=PORT, help=f"of this machine ({PORT}, or another if it is taken)")
-    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    no_browser = "only print the address; in a browser's arguments others on this machine can read it"
+    parser.add_argument("--no-browser", action="store_true", help=no_browser)
     parser.add_argument("--pdf", type=Path, metavar="FILE", help="write every demo at all its views, and end")
     parser.add_argument("--draw", action="store_true", help=argparse.SUPPRESS)  # the process that is supervised
     options = parser.parse_args(argv)
+    if not 0 <= options.port <= 65535:
+        raise ValueError(f"--port must be from 0 (any that is free) to 65535, not {options.port}")
     there = chosen(options.chapter)
     query = opening(options.demo, there)
     if options.draw:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from course_lib.chapters import demo_modules
 from course_lib.chapters.omniglot import draw_your_own
+from course_lib.commands import check_names
 from course_lib.engine.pool import process_pool
 from course_lib.kit.drawing_pad import Drawing
 from course_lib.kit.site.build import build
@@ -44,10 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     began = time.perf_counter()
     paths = sorted((PROJECT / "notebooks").glob("[0-9]*.ipynb"))
-    if arguments.only:
-        paths = [path for path in paths if path.name[:2] in arguments.only]
-    if not paths:
-        raise ValueError(f"no notebook of {arguments.only} in {PROJECT / 'notebooks'}: give numbers such as 03")
+    check_names("notebook", arguments.only or (), [path.name[:2] for path in paths])
+    paths = [path for path in paths if not arguments.only or path.name[:2] in arguments.only]
     notebooks = {path: json.loads(path.read_text(encoding="utf-8")) for path in paths}
     placed = list(dict.fromkeys(demo for notebook in notebooks.values() for demo in demos_in(notebook)))
     recordings = recorded(placed, arguments.planes, arguments.jobs)

@@ -121,6 +121,14 @@ def test_a_link_opens_a_demo_where_it_says(open_page):
     assert other.locator("#task_visits svg.demo-picture").get_attribute("aria-label") == words
 
 
+def test_a_stray_percent_in_a_link_harms_nothing(open_page):
+    page = open_page("04_task_heads.html#task_visits?x=100%")
+    page.locator("#task_visits .demo-controls").wait_for()
+    page.evaluate("location.hash = 'task_visits?x=50%'")
+    page.locator("form.question .skip").first.click()
+    assert page.locator("form.question[data-revealed]").count() == 1
+
+
 def test_a_chapter_fits_a_phone_and_its_guesses_show_their_formulas(open_page, folder):
     (path,) = folder.glob(f"{CHAPTERS[0]}_*.html")
     page = open_page(path.name, viewport={"width": 390, "height": 800})

@@ -2,6 +2,7 @@
 
 import pytest
 
+from course_lib.__main__ import main
 from course_lib.commands import experiments
 from course_lib.engine import provenance
 from course_lib.kit.experiment import Experiment
@@ -25,3 +26,11 @@ def test_afresh_keeps_what_this_very_commit_measured(first, then, again, tmp_pat
         assert experiments.main(["--afresh"]) == 0
     assert len(measured) == 2 + again
     assert "chapter/count: 2 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("names", [["unionn"], ["reptile/race", "unionn"]])
+def test_an_experiment_that_is_not_there_is_told_before_any_is_run(names, monkeypatch, capsys):
+    monkeypatch.setattr(Experiment, "run", lambda *how: [])
+    assert main(["experiments", *names]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and "no experiment 'unionn'; there are " in said.err and "reptile/race" in said.err

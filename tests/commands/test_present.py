@@ -29,7 +29,9 @@ def test_a_demo_is_named_as_in_links(asked, query):
     ("arguments", "said"),
     [
         (["nonsense"], "there is no demo 'nonsense'; there are adapting"),
-        (["--chapter", "99"], "there is no notebook 99; there are 00 to"),
+        (["--chapter", "99"], "there is no notebook '99'; there are 00, 01"),
+        (["--port", "99999"], "--port must be from 0 (any that is free) to 65535, not 99999"),
+        (["--port", "-1"], "--port must be from 0 (any that is free) to 65535, not -1"),
     ],
 )
 def test_what_is_not_there_is_said(arguments, said, capsys):

@@ -28,5 +28,5 @@ def test_a_recording_is_kept_until_what_it_shows_changes(tmp_path, monkeypatch, 
 
 
 def test_a_number_of_no_notebook_is_told(capsys):
-    assert main(["site", "--only", "77"]) == 1
-    assert "no notebook of ['77']" in capsys.readouterr().err
+    assert main(["site", "--only", "03", "77"]) == 1
+    assert "there is no notebook '77'; there are 00, 01" in capsys.readouterr().err

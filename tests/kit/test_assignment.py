@@ -82,16 +82,41 @@ def test_what_cannot_be_graded_is_said():
 
 def test_the_command_writes_a_folder_and_overwrites_no_other(tmp_path, capsys):
     out = tmp_path / "handout"
-    for _ in range(2):  # the second time it is made anew
-        assert main(["handout", str(out), "--notebooks", "03"]) == 0
+    assert main(["handout", str(out), "--notebooks", "03"]) == 0
     (name,) = (path.stem for path in (out / "students").glob("*.ipynb"))
     assert (out / f"nbgrader/source/{name}/{name}.ipynb").exists() and (out / f"otter/{name}/{name}.ipynb").exists()
     assert (out / "nbgrader/nbgrader_config.py").exists() and (out / "students/figures").is_dir()
     other = tmp_path / "other"
-    other.mkdir()
-    (other / "thesis.tex").write_text("mine")
+    (other / "students").mkdir(parents=True)
+    (other / "students/theses.tex").write_text("theirs")
     assert main(["handout", str(other)]) == 1 and "no hand-out" in capsys.readouterr().err
-    assert main(["handout", str(out), "--notebooks", "77"]) == 1
+    assert (other / "students/theses.tex").read_text() == "theirs"
+    for names in (["77"], ["03", "77"]):
+        assert main(["handout", str(out), "--notebooks", *names]) == 1
+        assert "begins with '77'; there are 00_start_here, 01" in capsys.readouterr().err
+
+
+def test_a_second_hand_out_keeps_what_was_handed_in(tmp_path):
+    assert main(["handout", str(tmp_path), "--notebooks", "02", "03"]) == 0
+    (two, three) = sorted((tmp_path / "students").glob("*.ipynb"))
+    nbgrader = tmp_path / "nbgrader"
+    submitted = nbgrader / f"submitted/anna/{two.stem}/{two.name}"
+    theirs = [
+        nbgrader / "gradebook.db",
+        submitted,
+        two,
+        nbgrader / "source/header.ipynb",
+        nbgrader / "nbgrader_config.py",
+    ]
+    for path in theirs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("theirs")
+    sources = three, nbgrader / f"source/{three.stem}/{three.name}", tmp_path / f"otter/{three.stem}/{three.name}"
+    for path in sources:
+        path.write_text("of an older course")
+    assert main(["handout", str(tmp_path), "--notebooks", "03"]) == 0
+    assert [path.read_text() for path in theirs] == ["theirs"] * len(theirs)
+    assert all(path.read_text().startswith("{") for path in sources)
 
 
 def test_a_notebook_on_its_own_fetches_the_course_only_where_it_is_not(tmp_path, capsys):

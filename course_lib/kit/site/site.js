@@ -8,7 +8,12 @@ const kept = {  // a page in a folder may be denied a memory
 };
 
 // Demos ---------------------------------------------------------------------------------------------------------------
-const [linked, query = ""] = decodeURI(location.hash.slice(1)).split(/\?(.*)/s);
+function hash() {  // where on the page, and of a demo at which values; as typed if a % in it stands for nothing
+  let text = location.hash.slice(1);
+  try { text = decodeURI(text); } catch { /* as typed */ }
+  return text.split(/\?(.*)/s);
+}
+const [linked, query = ""] = hash();
 let addressDue = 0;
 function address(name, link) {
   clearTimeout(addressDue);
@@ -39,7 +44,7 @@ const nearing = new IntersectionObserver(entries => {
 
 function unfold(element) { for (let fold = element; fold; fold = fold.parentElement) if (fold.tagName === "DETAILS") fold.open = true; }
 function follow() {
-  const target = byId(decodeURI(location.hash.slice(1)).split("?")[0]);
+  const target = byId(hash()[0]);
   if (!target) return;
   unfold(target);
   target.scrollIntoView();
