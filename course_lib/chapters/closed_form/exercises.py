@@ -169,8 +169,12 @@ def check_solved_head(solved_head) -> Verdict:
     }
     result, (_, params, *_) = attempt(solved_head, model, params, x, y, lam, hints=hints)
     answered(result)
-    if not isinstance(result, dict) or set(result) != set(params):
+    if not isinstance(result, dict) or not set(result) == set(params) == set(old):
         return wrong("Return a dictionary with the same names as `params`: `params | {...}`.")
+    if any(not torch.equal(params[name], old[name]) for name in old if name.startswith("features.")):
+        return wrong(
+            "You changed the body's parameters in `params`: only the outer loop does that. Solve for the head."
+        )
     if any(result[name] is not params[name] for name in params if name.startswith("features.")):
         return wrong("The body's parameters go on as they are: only the head's two change.")
 

@@ -155,6 +155,32 @@ def into_data(model, params, x, y, lam):
     return params
 
 
+def halving_the_body(model, params, x, y, lam):
+    with torch.no_grad():
+        for name, part in params.items():
+            if name.startswith("features."):
+                part.mul_(0.5)
+    return solutions.solved_head(model, params, x, y, lam)
+
+
+def halving_the_body_in_its_dictionary(model, params, x, y, lam):
+    for name in params:
+        if name.startswith("features."):
+            params[name] = params[name] / 2
+    return solutions.solved_head(model, params, x, y, lam)
+
+
+def less_a_bias(model, params, x, y, lam):
+    del params["features.0.bias"]  # functional_call then takes the model's own
+    return solutions.solved_head(model, params, x, y, lam)
+
+
+def halving_a_copy(model, params, x, y, lam):
+    for part in [p.detach().clone() for p in params.values()]:
+        part.mul_(0.5)
+    return solutions.solved_head(model, params, x, y, lam)
+
+
 def in_the_same_dictionary(model, params, x, y, lam):
     params |= solutions.solved_head(model, params, x, y, lam)
     return params
@@ -186,6 +212,10 @@ def solved(ones=1, strength=lambda lam, n: lam, detach=False, keep=False, flat=F
         (into_data, False, "`.data`"),
         (lambda model, params, x, *rest: functional_call(model.features, params, (x,)), False, "without `features.`"),
         (in_the_same_dictionary, True, "return a new dictionary"),
+        (halving_the_body, False, "You changed the body's parameters"),
+        (halving_the_body_in_its_dictionary, False, "You changed the body's parameters"),
+        (less_a_bias, False, "same names"),
+        (halving_a_copy, True, "where the k steps were"),
         (lambda model, params, *rest: params["head.weight"].mul_(2), False, "return a new dictionary"),
         (lambda model, params, x, y, lam: torch.cat([x, torch.ones(7)], 1), False, "one more feature"),
         (solved(strength=lambda lam, n: lam * n), False, "took their mean"),
