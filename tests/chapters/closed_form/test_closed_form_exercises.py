@@ -29,8 +29,12 @@ def test_names(answer, passed, message):
     assert verdict.passed is passed and message in str(verdict)
 
 
+def system(z, added):
+    return z.mT @ z + added * torch.eye(z.shape[-1], dtype=z.dtype)
+
+
 def solve(z, y, added):
-    return torch.linalg.solve(z.mT @ z + added * torch.eye(z.shape[-1], dtype=z.dtype), z.mT @ y)
+    return torch.linalg.solve(system(z, added), z.mT @ y)
 
 
 def woodbury(z, y, lam):
@@ -56,6 +60,12 @@ def woodbury(z, y, lam):
         (lambda z, y, lam: z.mT @ z + lam * torch.eye(len(z)), False, "for each of the 3 tasks"),
         (lambda z, y, lam: torch.linalg.solve(z.mT @ y, z.mT @ z), False, "the square system first"),
         (lambda z, y, lam: solve(z, y, lam).detach(), False, "go through the solve"),
+        (lambda z, y, lam: solve(z, y, lam).detach().requires_grad_(), False, "go through the solve"),
+        (lambda z, y, lam: torch.nn.Parameter(solve(z.detach(), y, lam)), False, "go through the solve"),
+        (lambda z, y, lam: system(z.detach(), lam).inverse() @ z.mT @ y, False, "go through the solve"),
+        (lambda z, y, lam: system(z, lam).inverse() @ z.mT @ y, True, "autograd"),
+        (lambda z, y, lam: torch.stack([solve(*task, lam) for task in zip(z, y)]), True, "autograd"),
+        (lambda z, y, lam: solve(z.float(), y.float(), lam), True, "autograd"),
         (lambda z, y, lam: torch.linalg.solve(z.mT @ z + lam * torch.eye(4), y), False, "goes with the system"),
         (lambda z, y, lam: torch.linalg.solve(z @ z.mT + lam * torch.eye(6), y), False, "the head is `z.mT @` it"),
         (lambda z, y, lam: z @ solve(z, y, lam), False, "fitted targets"),
