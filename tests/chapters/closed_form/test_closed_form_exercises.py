@@ -1,5 +1,7 @@
 """The checks of notebook 07 confirm right answers and turn each common mistake into its hint."""
 
+from itertools import count, cycle
+
 import pytest
 import torch
 from torch.func import functional_call
@@ -19,6 +21,9 @@ from course_lib.chapters.closed_form import solutions
         (lambda p: [(n, t) for n, t in p.items() if n.startswith("head.")], False, "without their tensors"),
         (lambda p: ["head.weight", "features.0.bias"], False, "Expected the names"),
         (lambda p: (n for n in p if n.startswith("head.")), False, "make it a list"),
+        (lambda p: cycle(["head.weight", "head.bias"]), False, "make it a list"),
+        (cycle, False, "that is MAML"),
+        (lambda p: count(), False, "without their tensors"),
         (lambda p: [n for n, _ in p.named_parameters()], False, "a loop over it gives its names"),
         (lambda p: [n for n, _ in p if n.startswith("head.")], False, "`params.items()` gives pairs"),
         (lambda p: ..., None, "Replace the dots"),
