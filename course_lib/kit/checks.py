@@ -113,7 +113,7 @@ class Exercise:
     def solution(self, *answers: Any, **named: Any) -> Verdict:
         """The verdict on an answer that is not the reader's: nothing is kept."""
         try:
-            with time_limit(SECONDS):
+            with time_limit(SECONDS), torch.enable_grad():  # whatever a cell has switched off
                 return self.check(*answers, **named)
         except Settled as settled:
             return settled.verdict
@@ -213,7 +213,7 @@ def attempt(answer: Callable, *inputs: Any, hints: Mapping[str, str] | None = No
         raise Settled(WAITING if unanswered(answer) else wrong(f"A function was expected, not {code(short(answer))}."))
     copies = copy.deepcopy(inputs)
     try:
-        with torch.enable_grad():  # whatever the answer, or a cell before it, has switched off
+        with torch.enable_grad():  # whatever the answer switches off
             return answer(*copies), copies
     except BaseException as error:
         if _is_interrupt(error):

@@ -212,6 +212,7 @@ def test_gradients_are_on_whatever_an_earlier_cell_has_switched_off():
 
     with torch.no_grad():
         assert run(answer, torch.tensor(3.0, requires_grad=True)) == 6
+        assert two_loops.check_inner_loop(two_loops.solutions.inner_loop).passed
     assert torch.is_grad_enabled()
 
 
