@@ -18,7 +18,6 @@ import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import update_wrapper
-from inspect import getdoc
 from types import TracebackType
 from typing import Any
 
@@ -98,7 +97,7 @@ class Exercise:
     def __init__(self, notebook: str, name: str, parts: int, check: Callable, solution: Any, why: str):
         self.notebook, self.name, self.parts, self.check = notebook, name, parts, check
         self.model, self.why = solution, why
-        self.asked = " ".join(getdoc(check).split())
+        self.asked = " ".join(inspect.getdoc(check).split())
         update_wrapper(self, check)
         progress.enlist(notebook, [f"{name} {part}" for part in range(1, parts + 1)] if parts else [name])
 
@@ -114,7 +113,7 @@ class Exercise:
     def solution(self, *answers: Any, **named: Any) -> Verdict:
         """The verdict on an answer that is not the reader's: nothing is kept."""
         try:
-            with time_limit(SECONDS):
+            with time_limit(SECONDS), torch.enable_grad():  # whatever a cell has switched off
                 return self.check(*answers, **named)
         except Settled as settled:
             return settled.verdict
@@ -179,22 +178,26 @@ def unanswered(answer: Any) -> bool:
 
 
 def number(answer: Any) -> float:
-    """An answer that should be a number; Settled where it is still dots.
+    """An answer that should be a number; Settled where it is still dots, or complex.
 
     >>> number(torch.tensor(0.5))
     0.5
-    >>> number("a half")
-    Traceback (most recent call last):
-    TypeError: a number was expected, not 'a half'
     """
     if unanswered(answer):
         raise Settled(WAITING)
-    if isinstance(answer, (str, bytes, bool)) or not hasattr(answer, "__float__"):
+    if isinstance(real(answer), (str, bytes, bool)) or not hasattr(answer, "__float__"):
         raise TypeError(f"a number was expected, not {short(answer)}")
     value = float(answer)
     if not math.isfinite(value):
         raise ValueError(f"a finite number was expected, not {value}")
     return value
+
+
+def real(answer: Any) -> Any:
+    """``answer``; Settled where it is complex: torch and NumPy drop imaginary parts, if with a warning."""
+    if isinstance(answer, complex) or "complex" in str(getattr(answer, "dtype", "")):
+        raise Settled(wrong("Real numbers were expected, and this is complex. (`eigvalsh` is real, `eigvals` is not.)"))
+    return answer
 
 
 # Calling a student's function ------------------------------------------------------------------------------------
@@ -210,7 +213,7 @@ def attempt(answer: Callable, *inputs: Any, hints: Mapping[str, str] | None = No
         raise Settled(WAITING if unanswered(answer) else wrong(f"A function was expected, not {code(short(answer))}."))
     copies = copy.deepcopy(inputs)
     try:
-        with torch.enable_grad():  # whatever the answer, or a cell before it, has switched off
+        with torch.enable_grad():  # whatever the answer switches off
             return answer(*copies), copies
     except BaseException as error:
         if _is_interrupt(error):
@@ -220,12 +223,12 @@ def attempt(answer: Callable, *inputs: Any, hints: Mapping[str, str] | None = No
 
 
 def answered(result: Any) -> Any:
-    """``result``, of a student's function; Settled where it is nothing yet."""
+    """``result``, of a student's function; Settled where it is nothing yet, or complex."""
     if unanswered(result):
         raise Settled(WAITING)
     if result is None:
         raise Settled(Verdict(None, "Your function returns nothing yet: replace its dots, and end it with a return."))
-    return result
+    return real(result)
 
 
 def run(answer: Callable, *inputs: Any, hints: Mapping[str, str] | None = None) -> Any:
@@ -306,12 +309,12 @@ def code(text: str, limit: int = 300) -> str:
 def compare(
     got: torch.Tensor, expected: torch.Tensor, mistakes: Iterable[tuple[torch.Tensor, str]], praise: str = ""
 ) -> Verdict:
-    """Right if ``got`` is ``expected``; else the hint of the known mistake that gives this very result.
+    """Right if ``got`` is ``expected``, else the hint of the mistake that gives just this; Settled where it is complex.
 
     >>> compare(torch.tensor(3.0), torch.tensor(1.0), [(torch.tensor(3.0), "That is the sum; take the mean.")])
     Not yet. That is the sum; take the mean.
     """
-    if not isinstance(got, torch.Tensor):
+    if not isinstance(real(got), torch.Tensor):
         return wrong(f"A tensor of shape {list(expected.shape)} was expected, not {code(type(got).__name__)}.")
     if got.shape != expected.shape:
         return wrong(f"The shape is {list(got.shape)}, expected {list(expected.shape)}.")
@@ -323,9 +326,7 @@ def compare(
     lost = got.numel() - int(got.isfinite().sum())
     if lost:
         which = "is NaN, not a number," if got.isnan().any() else "is infinite"
-        return wrong(
-            f"{lost} of {got.numel()} values {which}: was something divided by zero, or did the steps explode?"
-        )
+        return wrong(f"{lost} of {got.numel()} values {which}: a division by zero, or did the steps explode?")
     difference = (got.double() - expected.double()).abs().max().item()
     return wrong(f"The largest difference to the expected result is {difference:.3g}.")
 

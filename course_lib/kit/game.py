@@ -126,6 +126,14 @@ def play(queries: int = 10, *, hands: int = 1, seed: int = 0, key: str) -> Game:
     return _shown[key]
 
 
+def _fits(kept: dict[str, Any], queries: int) -> bool:
+    """Whether a kept game is of these pictures, this long and whole: another edition or a hand may have written it."""
+    answers, seed = kept.get("answers"), kept.get("seed")
+    alike = kept.get("pictures") == name() and kept.get("total") == queries
+    whole = isinstance(seed, int) and isinstance(answers, list) and len(answers) == queries
+    return alike and whole and all(answer in range(WAYS) for answer in answers)
+
+
 class Game(anywidget.AnyWidget):
     """What ``play`` returns; its arguments are those of ``play``."""
 
@@ -135,7 +143,7 @@ class Game(anywidget.AnyWidget):
 
     def __init__(self, queries: int, hands: int, seed: int, key: str):
         self._size, self._first, self._key, kept = (queries, hands), seed, key, result(key) or {}
-        fits = kept.get("pictures") == name() and kept.get("total") == queries
+        fits = _fits(kept, queries)
         self._seed = kept["seed"] if fits else seed
         super().__init__(declaration=declaration(*self._size, self._seed), answers=kept["answers"] if fits else [])
         self.on_msg(lambda _, message, buffers: self.hear(message))

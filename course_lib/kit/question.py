@@ -61,12 +61,15 @@ def ask(
             what belongs on the page stands in a cell of its own.
 
     Raises:
-        ValueError: neither or both kinds of answer, an answer that is no choice, or a key of another form.
+        ValueError: neither or both kinds of answer, an answer that is no choice, a choice that is no string, or a key
+            of another form.
     """
     if not re.fullmatch(r"\d\d\.\w+", key):
         raise ValueError(f"key must be a notebook and a word, such as '01.steps', got {key!r}.")
     if (number is None) == (answer is None) or (choices is None) == (number is None):
         raise ValueError("Give choices and the answer among them, or a number.")
+    if number is None and not all(isinstance(choice, str) for choice in choices):
+        raise ValueError(f"choices must be strings, got {list(choices)}: a number among them goes between quotes.")
     if number is None and answer not in choices:
         raise ValueError(f"answer must be one of {list(choices)}, got {answer!r}.")
     if key in _shown:
@@ -123,7 +126,7 @@ class Question:
         elif self.number is not None and _as_number(message["guess"]) is None:
             self._say("Type a number first, such as 0.2, or press <b>Show me</b>.")
         else:
-            self.reveal(message["guess"].strip())
+            self.reveal(message["guess"] if self.number is None else message["guess"].strip())
         answer_at_once(self.entry)
 
     def reveal(self, guess: str | None) -> None:

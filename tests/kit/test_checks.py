@@ -23,6 +23,7 @@ from course_lib.chapters.reptile import exercises as reptile
 from course_lib.chapters.task_heads import exercises as task_heads
 from course_lib.chapters.two_loops import exercises as two_loops
 from course_lib.chapters.union import exercises as union
+from course_lib.chapters.what_k_costs import exercises as what_k_costs
 from course_lib.kit import checks, progress
 from course_lib.kit.checks import Verdict, attempt, code, compare, run
 
@@ -170,6 +171,32 @@ def test_nothing_is_gained_by_changing_the_inputs(check, answer):
     assert check(answer).passed is False
 
 
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        reptile.check_update(lambda *inputs: reptile.solutions.update(*inputs) + 7j),
+        reptile.check_reptile(lambda *i: {name: part + 7j for name, part in reptile.solutions.reptile(*i).items()}),
+        reptile.check_coefficients(np.complex128(-8 + 1j), -4, -2),
+        closed_form.check_means(lambda *inputs: [part + 1j for part in closed_form.solutions.means(*inputs)]),
+        tangent.check_energy_share(lambda *inputs: tangent.solutions.energy_share(*inputs) + 5j),
+        tangent.check_feature_weights(lambda c: tangent.solutions.feature_weights(c) + 5j),
+        tangent.check_border(lambda J: tangent.solutions.border(J) + 5j),
+        tangent.check_border(lambda J: np.complex64(tangent.solutions.border(J) + 5j)),
+        tangent.check_border(lambda J: np.array(tangent.solutions.border(J).item() + 5j)),
+        *map(tangent.check_one_step_rate, (50 + 30j, np.complex128(50 + 30j), torch.tensor(50 + 30j))),
+        what_k_costs.check_stretch(lambda *inputs: what_k_costs.solutions.stretch(*inputs) + 5j),
+    ],
+)
+def test_an_imaginary_part_is_not_dropped(verdict):
+    assert verdict.passed is False and "Real numbers were expected, and this is complex" in verdict.message
+
+
+@pytest.mark.parametrize("kind", [float, np.float64, np.array, torch.tensor])
+def test_a_number_may_be_of_any_real_kind(kind):
+    assert tangent.check_one_step_rate(kind(50.0)).passed
+    assert tangent.check_border(lambda J: kind(tangent.solutions.border(J).item())).passed
+
+
 def test_a_students_function_gets_copies_and_the_check_may_look_at_them():
     given = torch.ones(3, requires_grad=True)
     result, (copy_given,) = attempt(lambda x: x.detach().mul_(2), given)
@@ -185,6 +212,7 @@ def test_gradients_are_on_whatever_an_earlier_cell_has_switched_off():
 
     with torch.no_grad():
         assert run(answer, torch.tensor(3.0, requires_grad=True)) == 6
+        assert two_loops.check_inner_loop(two_loops.solutions.inner_loop).passed
     assert torch.is_grad_enabled()
 
 
@@ -246,7 +274,7 @@ def test_an_endless_answer_is_stopped_at_its_line(monkeypatch):
     assert re.search(
         f"stopped after 0.1 seconds in line ({line}|{line + 1}), `(pass|while True:)`. Is", verdict.message
     )
-    still = closed_form.check_names(generator)
+    still = closed_form.check_names(lambda names: map(endless, names))
     assert "still being checked after 0.1 seconds. Asked for: ``names(params)" in still.message
 
 

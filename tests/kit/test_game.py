@@ -73,6 +73,24 @@ def test_a_score_is_kept_and_found_again_and_new_characters_are_new():
     assert game.result("00.game")["right"] == 9
 
 
+WHOLE = {"right": 9, "total": 10, "pictures": "drawn glyphs", "seed": 1, "answers": [0] * 10}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": None}, {"seed": "1"}, {"answers": None}, {"answers": 10}, {"answers": [0] * 9}, {"answers": [5] * 10}],
+)
+def test_a_kept_game_that_is_not_whole_is_not_gone_on_with(change):
+    progress.note_score("00.game", **WHOLE)
+    fresh, whole = game.declaration(10), game.play(10, key="00.game")
+    assert whole.answers == [0] * 10 and whole.declaration == game.declaration(10, seed=1)
+    progress.note_score("00.game", **{name: value for name, value in (WHOLE | change).items() if value is not None})
+    played = game.play(10, key="00.game")
+    assert played.answers == [] and played.declaration == fresh
+    played.hear({"do": "done", "answers": played.truth})
+    assert game.result("00.game")["right"] == 10
+
+
 def test_where_no_kernel_runs_there_is_a_picture_with_its_words():
     data, about = game.play(20, hands=4, key="09.game")._repr_mimebundle_()
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")

@@ -77,6 +77,12 @@ def test_the_right_guess_is_said_to_be_right():
     assert words(asked).startswith("You said falls: right. The answer: falls.")
 
 
+def test_a_choice_is_taken_as_it_is_written():
+    asked = ask("?", ["a", " b"], answer=" b", key="01.blank")
+    guess(asked, " b")
+    assert progress.guess_at("01.blank")["right"] is True and asked.entry.guess == " b"  # so that its button is chosen
+
+
 def test_it_can_be_skipped_and_asked_again():
     asked = rise()
     skip(asked)
@@ -189,10 +195,12 @@ def test_a_cell_that_is_run_again_leaves_no_widgets_behind():
         {"key": "01.steps", "answer": "a"},
         {"key": "01.steps", "choices": ["a"], "answer": "a", "number": 1.0},
         {"key": "01.steps", "choices": ["a"], "number": 1.0},
+        {"key": "01.steps", "choices": [1, 2], "answer": 1},
+        {"key": "01.steps", "choices": ["1", 2], "answer": "1"},
     ],
 )
 def test_a_question_without_one_answer_is_refused(options):
-    with pytest.raises(ValueError, match="key must|answer must|Give choices"):
+    with pytest.raises(ValueError, match="key must|answer must|Give choices|choices must be strings"):
         ask("?", **options)
 
 

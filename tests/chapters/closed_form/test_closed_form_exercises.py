@@ -1,5 +1,7 @@
 """The checks of notebook 07 confirm right answers and turn each common mistake into its hint."""
 
+from itertools import count, cycle
+
 import pytest
 import torch
 from torch.func import functional_call
@@ -19,6 +21,9 @@ from course_lib.chapters.closed_form import solutions
         (lambda p: [(n, t) for n, t in p.items() if n.startswith("head.")], False, "without their tensors"),
         (lambda p: ["head.weight", "features.0.bias"], False, "Expected the names"),
         (lambda p: (n for n in p if n.startswith("head.")), False, "make it a list"),
+        (lambda p: cycle(["head.weight", "head.bias"]), False, "make it a list"),
+        (cycle, False, "that is MAML"),
+        (lambda p: count(), False, "without their tensors"),
         (lambda p: [n for n, _ in p.named_parameters()], False, "a loop over it gives its names"),
         (lambda p: [n for n, _ in p if n.startswith("head.")], False, "`params.items()` gives pairs"),
         (lambda p: ..., None, "Replace the dots"),
@@ -29,8 +34,12 @@ def test_names(answer, passed, message):
     assert verdict.passed is passed and message in str(verdict)
 
 
+def system(z, added):
+    return z.mT @ z + added * torch.eye(z.shape[-1], dtype=z.dtype)
+
+
 def solve(z, y, added):
-    return torch.linalg.solve(z.mT @ z + added * torch.eye(z.shape[-1], dtype=z.dtype), z.mT @ y)
+    return torch.linalg.solve(system(z, added), z.mT @ y)
 
 
 def woodbury(z, y, lam):
@@ -56,6 +65,12 @@ def woodbury(z, y, lam):
         (lambda z, y, lam: z.mT @ z + lam * torch.eye(len(z)), False, "for each of the 3 tasks"),
         (lambda z, y, lam: torch.linalg.solve(z.mT @ y, z.mT @ z), False, "the square system first"),
         (lambda z, y, lam: solve(z, y, lam).detach(), False, "go through the solve"),
+        (lambda z, y, lam: solve(z, y, lam).detach().requires_grad_(), False, "go through the solve"),
+        (lambda z, y, lam: torch.nn.Parameter(solve(z.detach(), y, lam)), False, "go through the solve"),
+        (lambda z, y, lam: system(z.detach(), lam).inverse() @ z.mT @ y, False, "go through the solve"),
+        (lambda z, y, lam: system(z, lam).inverse() @ z.mT @ y, True, "autograd"),
+        (lambda z, y, lam: torch.stack([solve(*task, lam) for task in zip(z, y)]), True, "autograd"),
+        (lambda z, y, lam: solve(z.float(), y.float(), lam), True, "autograd"),
         (lambda z, y, lam: torch.linalg.solve(z.mT @ z + lam * torch.eye(4), y), False, "goes with the system"),
         (lambda z, y, lam: torch.linalg.solve(z @ z.mT + lam * torch.eye(6), y), False, "the head is `z.mT @` it"),
         (lambda z, y, lam: z @ solve(z, y, lam), False, "fitted targets"),
@@ -155,6 +170,32 @@ def into_data(model, params, x, y, lam):
     return params
 
 
+def halving_the_body(model, params, x, y, lam):
+    with torch.no_grad():
+        for name, part in params.items():
+            if name.startswith("features."):
+                part.mul_(0.5)
+    return solutions.solved_head(model, params, x, y, lam)
+
+
+def halving_the_body_in_its_dictionary(model, params, x, y, lam):
+    for name in params:
+        if name.startswith("features."):
+            params[name] = params[name] / 2
+    return solutions.solved_head(model, params, x, y, lam)
+
+
+def less_a_bias(model, params, x, y, lam):
+    del params["features.0.bias"]  # functional_call then takes the model's own
+    return solutions.solved_head(model, params, x, y, lam)
+
+
+def halving_a_copy(model, params, x, y, lam):
+    for part in [p.detach().clone() for p in params.values()]:
+        part.mul_(0.5)
+    return solutions.solved_head(model, params, x, y, lam)
+
+
 def in_the_same_dictionary(model, params, x, y, lam):
     params |= solutions.solved_head(model, params, x, y, lam)
     return params
@@ -186,6 +227,10 @@ def solved(ones=1, strength=lambda lam, n: lam, detach=False, keep=False, flat=F
         (into_data, False, "`.data`"),
         (lambda model, params, x, *rest: functional_call(model.features, params, (x,)), False, "without `features.`"),
         (in_the_same_dictionary, True, "return a new dictionary"),
+        (halving_the_body, False, "You changed the body's parameters"),
+        (halving_the_body_in_its_dictionary, False, "You changed the body's parameters"),
+        (less_a_bias, False, "same names"),
+        (halving_a_copy, True, "where the k steps were"),
         (lambda model, params, *rest: params["head.weight"].mul_(2), False, "return a new dictionary"),
         (lambda model, params, x, y, lam: torch.cat([x, torch.ones(7)], 1), False, "one more feature"),
         (solved(strength=lambda lam, n: lam * n), False, "took their mean"),
