@@ -138,7 +138,17 @@ def test_points_of_a_picture_follow_mouse_finger_and_keys(notebook):
     marks = demo.box.locator(".demo-handle").count()
     demo.img.click(position={"x": 0.5 * image["width"], "y": 0.3 * image["height"]})  # sets a point
     demo.wait_until(lambda: demo.box.locator(".demo-handle").count() == marks + 1)
-    demo.box.get_by_role("button", name="points").last.click()  # and takes it away
+    new = demo.box.get_by_role("button", name="points").last
+    new.click(button="right")  # opens JupyterLab's menu, no more
+    notebook.page.keyboard.press("Escape")
+    demo.settled()
+    assert demo.box.locator(".demo-handle").count() == marks + 1
+    new.press("Delete")  # takes it away, and goes to one that is left
+    demo.wait_until(lambda: demo.box.locator(".demo-handle").count() == marks)
+    assert demo.box.locator(".demo-handle:focus").count() == 1
+    demo.img.click(position={"x": 0.5 * image["width"], "y": 0.3 * image["height"]})
+    demo.wait_until(lambda: demo.box.locator(".demo-handle").count() == marks + 1)
+    new.click()  # as a click does
     demo.wait_until(lambda: demo.box.locator(".demo-handle").count() == marks)
 
 

@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.func import jacrev
 
 from course_lib.analysis.curvature import Curvature
 from course_lib.engine.batch_norm import batch_norm
-from course_lib.inner_loop import stack_params
+from course_lib.inner_loop import predict, stack_params
 from course_lib.losses import cross_entropy
 from course_lib.models import Conv4
 
@@ -48,6 +49,14 @@ def test_values_and_first_derivatives_have_pytorchs_bits_and_second_ones_agree(l
     (*ours, our_second), (*pytorchs, their_second) = results
     assert all(torch.equal(a, b) for a, b in zip(ours, pytorchs))
     torch.testing.assert_close(our_second, their_second, rtol=1e-4, atol=1e-3)
+
+
+def test_it_steps_aside_for_torch_func():
+    model, x = Conv4(ways=3, filters=2, downsample="stride", seed=0), torch.rand(2, 4, 1, 28, 28)
+    params = {name: p.detach() for name, p in stack_params(model, 2).items()}
+    outputs = lambda weight: predict(model, params | {"features.1.weight": weight}, x).sum((0, 1, 2))
+    weight = params["features.1.weight"].clone().requires_grad_()
+    torch.testing.assert_close(jacrev(outputs)(weight), torch.autograd.grad(outputs(weight), weight)[0])
 
 
 def test_running_statistics_move_as_pytorchs():
