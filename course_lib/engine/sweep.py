@@ -262,8 +262,8 @@ def check_sweep(
     for rate in inner_lrs:
         if not math.isfinite(rate):
             raise ValueError(f"inner rates must be finite, not {rate}")
-    like, buffers = parts(check_model(models[0])), list(models[0].buffers())
-    if any(parts(check_model(m)) != like or not all(map(torch.equal, m.buffers(), buffers)) for m in models[1:]):
+    like, buffers = form(check_model(models[0])), list(models[0].buffers())
+    if any(form(check_model(m)) != like or not all(map(torch.equal, m.buffers(), buffers)) for m in models[1:]):
         raise ValueError(
             "models of a sweep must be of one architecture and differ in their parameters' values alone: these differ "
             "in names, shapes, layers, buffers, or in what is frozen or in evaluation"
@@ -285,7 +285,7 @@ def check_sweep(
         )
 
 
-def parts(model: nn.Module) -> tuple:
+def form(model: nn.Module) -> tuple:
     """What two models must have in common for one to stand for the other with its parameters' values."""
     parameters = [(name, p.shape, p.requires_grad) for name, p in model.named_parameters()]
     return repr(model), parameters, [b.shape for b in model.buffers()], [part.training for part in model.modules()]

@@ -98,10 +98,10 @@ def touched(demo: Any, number: int, index: int | None, xy: tuple[float, float] |
         return {handle.moves: xy} if xy else {}
     points = demo.values[handle.moves]  # the picture may not have come to the newest yet
     points = list(points or (float(x) for x, _ in handle.where(demo.data)))
-    if index is None or index >= len(points):
+    if xy is None:
+        del points[index : index + 1]  # nothing, if it has gone already
+    elif index is None or index >= len(points):
         points.append(xy[0])
-    elif xy is None:
-        points.pop(index)
     else:
         points[index] = xy[0]
     return {handle.moves: points}

@@ -333,6 +333,9 @@ def test_points_set_faster_than_they_are_drawn_are_all_there_up_to_the_most():
     for x in range(3, 40):
         demo.accept(touched(demo, 2, None, (x / 4, 1.0)))
     assert demo.values["points"] == (1.0, 2.0, *(x / 4 for x in range(3, 21)))
+    for _ in range(2):  # the last one twice
+        demo.accept(touched(demo, 2, 19, None))
+    assert demo.values["points"] == (1.0, 2.0, *(x / 4 for x in range(3, 20)))
 
 
 def test_a_pinned_curve_stays_as_a_ghost(demo):
