@@ -49,7 +49,7 @@ def picture(fig, show) -> None:
     show.limits(
         axes, y=lambda d: (0, plots.nice_ceiling(max(map(np.max, d.scores.values())))) if d.error else (80, 101)
     )
-    label = lambda d: axes.set_ylabel("held-out error, median of 24 tasks" if d.error else "accuracy, %")
+    label = lambda d: axes.yaxis.label.set_text("held-out error, median of 24 tasks" if d.error else "accuracy, %")
     show.also(label)
     show.title(axes, verdict)
 

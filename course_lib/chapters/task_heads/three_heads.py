@@ -41,7 +41,8 @@ def compute(values: SimpleNamespace) -> dict:
 
 def picture(fig, show) -> None:
     axes, bars = fig.subplots(1, 2, width_ratios=(2.2, 1))
-    axes.set(xlabel="iterations of meta-training", ylabel="held-out error", yscale="log")
+    axes.set(xlabel="iterations of meta-training", yscale="log")
+    show.also(lambda d: axes.yaxis.label.set_text("held-out error" if d.number == "errors" else "error in training"))
     axes.set(xlim=(-0.2, len(STOPS) - 0.8))
     axes.set_xticks(range(len(STOPS)), [f"{stop:,}" for stop in STOPS])
     axes.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
