@@ -121,17 +121,20 @@ def make_groups(
 
 
 class Runs:
-    """Some of a sweep's runs, trained as one; arguments as for ``meta_train_sweep``."""
+    """Some of a sweep's runs, trained as one; arguments as for ``meta_train_sweep``, but that there may be a learner
+    for each run, alike but for the seeds of their heads."""
 
     def __init__(
         self, learner, models, tasks, inner_lrs, seeds, meta_batch, outer_lr, compile=False, optimizer: Optimizer = adam
     ):
         self.models, self.tasks, self.meta_batch = models, tasks, meta_batch
-        self.model, self.only_steps = as_one(models), only_steps(learner)
+        self.model = as_one(models)
         like = next(self.model.parameters())
         self.rates = torch.tensor(inner_lrs, dtype=torch.float64).to(like).repeat_interleave(meta_batch)  # [R T]
-        self.of_one = copy.deepcopy(learner).to(like.device, like.dtype)
-        self.learner = for_all(self.of_one, len(models), inner_lrs[0] if len(set(inner_lrs)) == 1 else self.rates)
+        learners = [learner] * len(models) if isinstance(learner, Learner) else learner
+        self.each = [at_its_beginning(own).to(like.device, like.dtype) for own in learners]
+        self.learner = for_all(self.each, inner_lrs[0] if len(set(inner_lrs)) == 1 else self.rates)
+        self.only_steps, self.stored = only_steps(self.learner), isinstance(self.learner.head, StoredHeads)
         self.theta = dict(self.model.named_parameters())  # {name: [R, ...]}
         self.learnt = list(trainable(self.learner, self.model).values())
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -151,17 +154,19 @@ class Runs:
         """The next meta-batch of one run; with stored heads its tasks are counted on from those of the run before."""
         batch = self.tasks.sample(self.meta_batch, generator=self.generators[run])
         batch = batch.to(self.rates.device, self.rates.dtype)
-        if isinstance(self.of_one.head, StoredHeads):
-            self.of_one.head.look_up(batch)  # an error if a task has none
-            batch = replace(batch, task_id=batch.task_id + run * self.of_one.head.num_tasks)
-        return self.learner.prepare(self.models[run], batch) if self.learner.prepares else batch
+        own = self.each[run]
+        if self.stored:
+            own.head.look_up(batch)  # an error if a task has none
+            batch, own = replace(batch, task_id=batch.task_id + run * own.head.num_tasks), self.learner
+        return own.prepare(self.models[run], batch) if own.prepares else batch
 
     def by_learner(self, batch: TaskBatch) -> tuple[list[Tensor], Tensor]:
         """The gradients of what is learnt and each run's loss [R], as the learner has them."""
         gradient = partial(moves, self.learner) if isinstance(self.learner, Reptile) else self.learner.gradient
         grads, losses, kept = gradient(self.model, batch, self.meta_batch)
         if self.learner.prepares:
-            self.learner.remember(batch, kept)
+            for own in [self.learner] if self.stored else self.each:
+                own.remember(batch, kept)
         return list(grads.values()), losses.view(len(self.models), -1).mean(1)
 
     def by_steps(self, batch: TaskBatch) -> tuple[list[Tensor], Tensor]:
@@ -189,7 +194,7 @@ class Runs:
     def trained(self) -> list[nn.Module]:
         """The models as they are now; with stored heads each has the mean of its own as head, where it fits."""
         theta = {name: p.detach() for name, p in self.theta.items()}
-        if isinstance(self.learner.head, StoredHeads):
+        if self.stored:
             head = {WEIGHT: self.learner.head.weight, BIAS: self.learner.head.bias}  # [R N, ...]
             means = {name: p.detach().unflatten(0, (len(self.models), -1)).mean(1) for name, p in head.items()}
             theta |= means if all(theta[name].shape == mean.shape for name, mean in means.items()) else {}
@@ -205,18 +210,24 @@ def as_one(models: Sequence[nn.Module]) -> nn.Module:
     return one
 
 
-def for_all(learner: Learner, num_runs: int, rate: float | Tensor) -> Learner:
-    """A copy of ``learner`` for the tasks of all runs, with stored heads for each run."""
-    of_all = copy.deepcopy(learner)
+def at_its_beginning(learner: Learner) -> Learner:
+    """A copy that has drawn nothing yet, as in ``meta_train``."""
+    fresh = copy.deepcopy(learner)
+    for part in fresh.modules():
+        if isinstance(part, Draws):
+            part.count = 0
+    return fresh
+
+
+def for_all(learners: Sequence[Learner], rate: float | Tensor) -> Learner:
+    """A learner for the tasks of all runs, with the stored heads of each."""
+    of_all = copy.deepcopy(learners[0])
     of_all._buffers.pop("inner_lr", None)
     of_all.inner_lr = rate
-    for part in of_all.modules():
-        if isinstance(part, Draws):
-            part.count = 0  # as in ``meta_train``
-        if isinstance(part, StoredHeads):
-            part.num_tasks *= num_runs
-            for heads in (part.weight, part.bias):  # [N, ...] -> [R N, ...]
-                heads.data = torch.cat([heads.data] * num_runs)
+    if isinstance(of_all.head, StoredHeads):
+        of_all.head.num_tasks *= len(learners)
+        for name in ("weight", "bias"):  # [N, ...] -> [R N, ...]
+            getattr(of_all.head, name).data = torch.cat([getattr(own.head, name).detach() for own in learners])
     return of_all
 
 

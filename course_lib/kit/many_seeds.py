@@ -25,7 +25,7 @@ WORST = 1e6  # what a diverged network scores
 
 
 def train(
-    learner: Learner,
+    learner: Learner | Callable[[int], Learner],
     tasks,
     seeds: Sequence[int],
     outer_lr: float,
@@ -39,11 +39,13 @@ def train(
     """Train one network a seed, ``make(seed=seed)``, as ``meta_train`` does, whose arguments these are: yields
     (iteration, losses so far [iteration, R], networks) at each of ``stops``.
 
+    ``learner`` may be a function of the seed, where each network's heads are drawn from a seed of their own.
     Of a run that diverged a loss is not finite; its network then means nothing.
     """
     networks = [make(seed=seed) for seed in seeds]
-    rates = [learner.inner_lr] * len(seeds)
-    runs = Runs(learner, networks, tasks, rates, seeds, meta_batch, outer_lr, optimizer=optimizer)
+    learners = [learner] * len(seeds) if isinstance(learner, Learner) else [learner(seed) for seed in seeds]
+    rates = [own.inner_lr for own in learners]
+    runs = Runs(learners, networks, tasks, rates, seeds, meta_batch, outer_lr, optimizer=optimizer)
     losses = []
     with threads_for(networks[0], torch.device("cpu")):
         for iteration in range(1, stops[-1] + 1):

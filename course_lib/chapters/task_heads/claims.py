@@ -6,10 +6,8 @@ import torch
 
 from course_lib.chapters.task_heads import head_gradients, task_visits, wave
 from course_lib.chapters.task_heads.experiments import training_heads
-from course_lib.chapters.task_heads.experiments.training_heads import STOPS, Run, best_rate
-from course_lib.engine.sweep import with_parameters
+from course_lib.chapters.task_heads.experiments.training_heads import STOPS, best_rate
 from course_lib.kit.claim import claim
-from course_lib.models import MLP
 
 # The wave ---------------------------------------------------------------------------------------------------------
 
@@ -115,11 +113,9 @@ def the_judge_decides(draw: int):
 def meta_features_are_short(draw: int):
     """50 tasks, k = 1, 1,600 iterations: the root mean square length on [-5, 5] is below 0.6 of random heads' body."""
     length = {}
-    runs = sorted((Run(head, 50, best_rate(head, 50, 1)) for head in ("meta", "random")), key=lambda run: run.outer_lr)
-    *_, (_, theta, _) = training_heads.train(draw, runs, 1, (0, 1600))
-    for r, run in enumerate(runs):
-        network = with_parameters(MLP(), {name: p[r] for name, p in theta.items()})
-        length[run.head] = network.features(task_visits.GRID[0]).square().sum(1).mean().sqrt().item()
+    for head in ("meta", "random"):
+        ((_, _, (network,)),) = training_heads.train([draw], head, 50, 1, best_rate(head, 50, 1), [1600])
+        length[head] = network.features(task_visits.GRID[0]).square().sum(1).mean().sqrt().item()
     return length["meta"] < 0.6 * length["random"], length
 
 

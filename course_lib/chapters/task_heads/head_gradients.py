@@ -55,15 +55,21 @@ def body_gradients(model: nn.Module, heads: Tensor, x: Tensor, y: Tensor) -> Ten
     return torch.cat([grad.flatten(1) for grad in grads], dim=1)
 
 
-@lru_cache(maxsize=8)
-def training(seed: int) -> Growing:
-    """The bodies {body: network} after each of ``ON_THE_WAY``."""
-    return Growing(lambda: training_heads.bodies(seed, ON_THE_WAY))
+@torch.enable_grad()
+def trained(body: str, seed: int) -> Iterator[dict[str, nn.Module]]:
+    """{body: network} after each of ``ON_THE_WAY``: 50 tasks that come back, k = 1, Adam's rate 0.001."""
+    for _, _, (network,) in training_heads.train([seed], body, 50, 1, 1e-3, ON_THE_WAY):
+        yield {body: network}
+
+
+@lru_cache(maxsize=16)
+def training(body: str, seed: int) -> Growing:
+    return Growing(lambda: trained(body, seed))
 
 
 def network(body: str, iteration: int, seed: int = 0) -> nn.Module:
     """The body after so many iterations, one of ``ON_THE_WAY``, of meta-training with that kind of head."""
-    return training(seed).upto(ON_THE_WAY.index(iteration) + 1)[-1][body]
+    return training(body, seed).upto(ON_THE_WAY.index(iteration) + 1)[-1][body]
 
 
 @lru_cache(maxsize=16)
@@ -112,10 +118,10 @@ def compute(values: SimpleNamespace) -> Iterator[dict]:
     """Cosines at the chosen visit, task by task, and their means at every visit; meanwhile those of a body that has
     ``trained`` for as many iterations as yet."""
     last, at = ON_THE_WAY.index(values.iteration), VISITS.index(values.visit)
-    for trained in ON_THE_WAY[min(training(0).reached(last + 1), last) : last + 1]:
-        found = cosines(values.body, trained, values.points, values.steps, values.rate, values.new_tasks)
+    for iteration in ON_THE_WAY[min(training(values.body, 0).reached(last + 1), last) : last + 1]:
+        found = cosines(values.body, iteration, values.points, values.steps, values.rate, values.new_tasks)
         yield {
-            "trained": trained,
+            "trained": iteration,
             "at": at,
             "tasks": {name: found[name][at].numpy() for name in HEADS},  # [T] each
             "mean": {name: found[name].mean(1).numpy() for name in HEADS},  # [VISITS] each

@@ -3,9 +3,8 @@
     python -m course_lib experiments training_heads
 
 MAML on sinusoids (MLP 1-40-40-1, Adam, 10 tasks of 10 + 10 points an iteration) on a finite set of tasks that come
-back. What changes between runs: where a task's head begins (``HEADS``), how many tasks there are, k, and the rates of
-both loops. A seed gives all its runs the same initial body and the same stream of tasks and points; the runs of one
-seed and k train together as one batched run.
+back. What changes between runs: where a task's head begins (``HEADS``), how many tasks there are, k, and the outer
+rate. A seed gives all its runs the same initial body and the same stream of tasks and points.
 
 A body is judged alone, whatever head it was trained with: a ridge head is fitted to 10 points of each of 100 new
 tasks, and the error is the median over the tasks of that on 30 other points. The ridge penalty is chosen for every
@@ -18,15 +17,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import product
 from statistics import median
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from course_lib.algorithms.heads import BIAS, WEIGHT, RandomHead, random_heads
-from course_lib.inner_loop import Params, adapt, predict
+from course_lib.algorithms import MAML
+from course_lib.algorithms.heads import RandomHead, WrittenBackHeads
+from course_lib.kit import many_seeds
 from course_lib.kit.experiment import Experiment
 from course_lib.losses import mse
 from course_lib.models import MLP
@@ -40,84 +38,21 @@ TEST_TASKS, TEST_QUERIES, TEST_SEED = 100, 30, 10_000
 PENALTIES = (1e-3, 1e-2, 0.1, 1.0, 10.0)  # of the judge's ridge head
 
 
-class Run(NamedTuple):
-    """One meta-training of a seed: the head's kind, how many tasks there are, the outer rate."""
-
-    head: str
-    num_tasks: int
-    outer_lr: float
+def learner_of(head: str, num_tasks: int, steps: int, seed: int) -> MAML:
+    """Plain MAML, or with heads drawn from ``seed``."""
+    kinds = {"random": lambda: RandomHead(seed), "written back": lambda: WrittenBackHeads(num_tasks, 40, 1, seed)}
+    return MAML(steps, INNER_LR, head=kinds[head]() if head in kinds else None)
 
 
 def train(
-    seed: int, runs: Sequence[Run], steps: int, stops: Sequence[int] = STOPS
-) -> Iterator[tuple[int, Params, Tensor]]:
-    """Train all ``runs``, sorted by their outer rate, as one; each ends where ``meta_train`` would bring it.
-
-    Yields:
-        (iteration, parameters {name: [R, ...]}, losses since the last stop [n, R]) at each of the ``stops``, ascending.
-    """
-    model, num_runs = MLP(seed=seed), len(runs)
-    rates = sorted({run.outer_lr for run in runs})
-    groups = [[run for run in runs if run.outer_lr == rate] for rate in rates]
-    assert sum(groups, []) == list(runs), "runs must be sorted by their outer rate"
-    leaves = [{n: p.detach().expand(len(g), *p.shape).clone().requires_grad_() for n, p in model.named_parameters()}
-              for g in groups]  # fmt: skip
-    updates = [{"params": list(group.values()), "lr": rate} for group, rate in zip(leaves, rates)]
-    optimizer = torch.optim.Adam(updates, fused=True)
-    sets = {n: SinusoidTasks(SHOTS, SHOTS, num_tasks=n) for n in sorted({run.num_tasks for run in runs})}
-    streams = {n: torch.Generator().manual_seed(seed) for n in sets}  # of tasks and points
-    heads = Heads(runs, sets, seed)
-    losses: list[Tensor] = []
-    for iteration in range(stops[-1] + 1):
-        theta = {n: torch.cat([group[n] for group in leaves]) for n in leaves[0]}  # [R, ...]
-        if iteration in stops:
-            seen = torch.stack(losses) if losses else torch.empty(0, num_runs)
-            yield iteration, {n: p.detach() for n, p in theta.items()}, seen
-            losses = []
-        batches = {n: sets[n].sample(META_BATCH, generator=streams[n]) for n in sets}
-        batch = TaskBatch.cat([batches[run.num_tasks] for run in runs])  # [R T]
-        start = {n: p.repeat_interleave(META_BATCH, 0) for n, p in theta.items()}  # [R T, ...]
-        start = heads.begin(start, batches)
-        adapted = adapt(model, start, batch.support_x, batch.support_y, loss_fn=mse, steps=steps, lr=INNER_LR)
-        heads.remember(adapted, batches)
-        loss = mse(predict(model, adapted, batch.query_x), batch.query_y).view(num_runs, -1).mean(1)  # [R]
-        optimizer.zero_grad()
-        loss.sum().backward()
-        optimizer.step()
-        losses.append(loss.detach())
-
-
-class Heads:
-    """The heads that the tasks of all runs begin with, and the tables of those that are remembered."""
-
-    def __init__(self, runs: Sequence[Run], num_tasks: Sequence[int], seed: int):
-        self.fresh = RandomHead(seed).draws
-        self.random = [r for r, run in enumerate(runs) if run.head == "random"]
-        of = lambda n: [r for r, run in enumerate(runs) if run.head == "written back" and run.num_tasks == n]
-        self.stored = {n: of(n) for n in num_tasks}
-        self.tables = {}  # {number of tasks: {name: [stored runs, N, ...]}}
-        for n, mine in self.stored.items():
-            heads = random_heads(n, 40, 1, torch.Generator().manual_seed(seed))
-            self.tables[n] = {name: head.expand(len(mine), *head.shape).clone() for name, head in heads.items()}
-
-    def begin(self, params: Params, batches: dict[int, TaskBatch]) -> Params:
-        """``params`` [R T, ...] with the random and the stored heads in their places."""
-        drawn = random_heads(META_BATCH, 40, 1, self.fresh.now())
-        self.fresh.advance()
-        begun = {}
-        for name in (WEIGHT, BIAS):
-            head = params[name].unflatten(0, (-1, META_BATCH)).clone()  # [R, T, ...]
-            head[self.random] = drawn[name]
-            for n, batch in batches.items():
-                head[self.stored[n]] = self.tables[n][name][:, batch.task_id]
-            begun[name] = head.flatten(0, 1)
-        return params | begun
-
-    def remember(self, adapted: Params, batches: dict[int, TaskBatch]) -> None:
-        for n, batch in batches.items():
-            for name, table in self.tables[n].items():
-                ended = adapted[name].detach().unflatten(0, (-1, META_BATCH))  # [R, T, ...]
-                table[:, batch.task_id] = ended[self.stored[n]]
+    seeds: Sequence[int], head: str, num_tasks: int, steps: int, outer_lr: float, stops: Sequence[int] = STOPS
+) -> Iterator[tuple[int, Tensor, list[nn.Module]]]:
+    """``many_seeds.train`` of one kind of head, with the untrained networks at stop 0."""
+    if stops[0] == 0:
+        yield 0, torch.empty(0, len(seeds)), [MLP(seed=seed) for seed in seeds]
+    learner = lambda seed: learner_of(head, num_tasks, steps, seed)
+    tasks = SinusoidTasks(SHOTS, SHOTS, num_tasks=num_tasks)
+    yield from many_seeds.train(learner, tasks, seeds, outer_lr, [stop for stop in stops if stop], META_BATCH)
 
 
 # The judge -------------------------------------------------------------------------------------------------------
@@ -129,13 +64,13 @@ def new_tasks(num_tasks: int, seed: int) -> TaskBatch:
 
 
 @torch.no_grad()
-def ridge_errors(body: nn.Module, params: Params, batch: TaskBatch, penalties: Sequence[float] = PENALTIES) -> Tensor:
+def ridge_errors(body: nn.Module, batch: TaskBatch, penalties: Sequence[float] = PENALTIES) -> Tensor:
     """Median over tasks of the query error of a ridge head on the body's features, for each penalty [penalties].
 
     One eigendecomposition of each task's K = z z^T serves all: outputs = K' U (S + penalty)^-1 U^T y.
     """
     ones = lambda x: torch.ones(*x.shape[:2], 1, dtype=torch.float64)
-    see = lambda x: torch.cat([torch.func.functional_call(body, params, (x,)).double(), ones(x)], -1)
+    see = lambda x: torch.cat([body(x).double(), ones(x)], -1)
     z, new = see(batch.support_x), see(batch.query_x)  # [T, S, D + 1], [T, Q, D + 1]
     values, vectors = torch.linalg.eigh(z @ z.mT)  # [T, S], [T, S, S]
     across = new @ z.mT @ vectors  # [T, Q, S]
@@ -144,13 +79,11 @@ def ridge_errors(body: nn.Module, params: Params, batch: TaskBatch, penalties: S
     return torch.stack([mse(output, batch.query_y.double()).median() for output in outputs])
 
 
-def judge(params: Params, num_tasks: int = TEST_TASKS) -> dict:
+def judge(body: nn.Module, num_tasks: int = TEST_TASKS) -> dict:
     """One body's errors: on validation tasks at their best penalty, on test tasks at each penalty."""
-    body = MLP().features
-    mine = {name.removeprefix("features."): p for name, p in params.items() if name.startswith("features.")}
-    if not all(p.isfinite().all() for p in mine.values()):
+    if not all(p.isfinite().all() for p in body.parameters()):
         return {"validation": math.inf, "penalty": PENALTIES[-1], "errors": [math.inf] * len(PENALTIES)}
-    validation, test = (ridge_errors(body, mine, new_tasks(num_tasks, TEST_SEED + i)) for i in (1, 0))
+    validation, test = (ridge_errors(body, new_tasks(num_tasks, TEST_SEED + i)) for i in (1, 0))
     return {
         "validation": validation.min().item(),
         "penalty": PENALTIES[int(validation.argmin())],
@@ -159,22 +92,23 @@ def judge(params: Params, num_tasks: int = TEST_TASKS) -> dict:
 
 
 def measure(
-    seed: int,
-    steps: int,
+    seeds: Sequence[int],
+    head: str,
     num_tasks: int,
-    outer_lrs: Sequence[float],
+    steps: int,
+    outer_lr: float,
     stops: Sequence[int] = STOPS,
     test_tasks: int = TEST_TASKS,
 ) -> list[dict]:
-    """A row for each run: its settings, and lists over the stops of what ``judge`` says and of the training loss."""
-    runs = [Run(head, num_tasks, outer_lr) for outer_lr, head in product(outer_lrs, HEADS)]
-    rows = [{"head": run.head, "outer_lr": run.outer_lr} | {number: [] for number in NUMBERS} for run in runs]
-    for _, theta, losses in train(seed, runs, steps, stops):
-        for r, row in enumerate(rows):
-            seen = losses[-100:, r].mean().item() if len(losses) else math.nan
-            judged = judge({n: p[r] for n, p in theta.items()}, test_tasks) | {"training_loss": seen}
+    """A row for each seed: lists over the stops of what ``judge`` says and of the training loss."""
+    rows = [{"seed": seed} | {number: [] for number in NUMBERS} for seed in seeds]
+    before = 0
+    for stop, losses, networks in train(seeds, head, num_tasks, steps, outer_lr, stops):
+        for row, network, seen in zip(rows, networks, losses[max(before, stop - 100) :].mean(0)):  # NaN of none
+            judged = judge(network.features, test_tasks) | {"training_loss": seen.item()}
             for number, value in judged.items():
                 row[number].append(rounded(value))
+        before = stop
     return rows
 
 
@@ -191,9 +125,15 @@ runs = Experiment(
     __file__,
     measure,
     seeds=range(20),
-    cells=[{"steps": 1, "num_tasks": 50}, {"steps": 1, "num_tasks": 5000}, {"steps": 5, "num_tasks": 50}],
-    settings={"outer_lrs": OUTER_LRS},
+    cells=[
+        {"head": head, "num_tasks": num_tasks, "steps": steps, "outer_lr": outer_lr}
+        for num_tasks, steps in ((50, 1), (5000, 1), (50, 5))
+        for outer_lr in OUTER_LRS
+        for head in HEADS
+    ],
+    settings={"stops": STOPS, "test_tasks": TEST_TASKS},
     small={"stops": (0, 20), "test_tasks": 10},
+    batched=True,
 )
 
 
@@ -234,13 +174,3 @@ def curves(
             values = [[at_stop[at(own)] for at_stop, own in zip(row[number], row["penalty"])] for row in rows]
         found[head] = torch.tensor(values, dtype=torch.float64)
     return found
-
-
-@torch.enable_grad()
-def bodies(seed: int, stops: Sequence[int]) -> Iterator[dict[str, MLP]]:
-    """{head: network} at each of the stops, on the way of the three kinds, with 50 tasks and k = 1; trained now."""
-    for _, theta, _ in train(seed, [Run(head, 50, 1e-3) for head in HEADS], 1, stops):
-        networks = {head: MLP() for head in HEADS}
-        for r, network in enumerate(networks.values()):
-            network.load_state_dict({n: p[r] for n, p in theta.items()})
-        yield networks
