@@ -143,7 +143,7 @@ function mount(root, source, place = IN_JUPYTER) {
   const scroll = make("div", {className: "demo-scroll"}, frame);
   const stage = make("div", {className: "demo-stage"}, problem, scroll, story, caption);
   const handles = new Map();
-  let moved = false, held = null;
+  let moved = false, held = null, from = [0, 0];  // a hand that trembles within 4 px clicks
 
   function spot(event) {
     const box = img.getBoundingClientRect();
@@ -155,13 +155,14 @@ function mount(root, source, place = IN_JUPYTER) {
     element.addEventListener("pointerdown", event => {
       if (event.button > 0) return;
       element.setPointerCapture(event.pointerId);
-      [held, moved] = [key, false];
+      [held, moved, from] = [key, false, [event.clientX, event.clientY]];
       event.preventDefault();
       element.focus();
     });
     element.addEventListener("pointermove", event => {
       if (held !== key) return;
-      moved = true;
+      moved ||= Math.hypot(event.clientX - from[0], event.clientY - from[1]) > 4;
+      if (!moved) return;
       const to = spot(event);
       element.style.left = `${100 * to[0]}%`;
       element.style.top = `${100 * to[1]}%`;
