@@ -27,13 +27,13 @@ with children named ``features`` and ``head`` works wherever these do, whatever 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from course_lib.validation import check_choice
+from course_lib.validation import check_choice, check_count
 
 
 @contextmanager
@@ -53,7 +53,7 @@ class MLP(nn.Sequential):
         seed: draws the initial weights.
 
     Raises:
-        ValueError: torch.nn has no class of that name.
+        ValueError: torch.nn has no class of that name, or widths that are no whole numbers of at least 1.
 
     >>> model = MLP(seed=0)
     >>> model(torch.zeros(3, 1)).shape, model.features(torch.zeros(3, 1)).shape
@@ -71,7 +71,9 @@ class MLP(nn.Sequential):
         if isinstance(activation, str) and not hasattr(nn, activation):
             raise ValueError(f"activation must name a class of torch.nn, such as 'ReLU' or 'Tanh', not {activation!r}")
         activation = getattr(nn, activation) if isinstance(activation, str) else activation
-        widths = [in_features, *hidden]
+        if not isinstance(hidden, Iterable):
+            raise ValueError(f"hidden must be a list of widths, such as [40, 40], not {hidden!r}")
+        widths = [check_count("a layer's width", width, 1) for width in (in_features, *hidden)]
         with seeded(seed):
             layers: list[nn.Module] = []
             for fan_in, fan_out in zip(widths, widths[1:]):

@@ -166,6 +166,10 @@ def test_bad_choices_are_named():
         Conv4(filters=(1, 2, 3))
     with pytest.raises(ValueError, match="stride"):
         Conv4(size=8)
+    with pytest.raises(ValueError, match="hidden must be a list of widths, such as .40, 40., not 3"):
+        MLP(hidden=3)
+    with pytest.raises(ValueError, match="a layer's width must be a whole number of at least 1, not 0"):
+        MLP(hidden=(40, 0))
     with pytest.raises(TypeError, match="`features` and `head`"):
         check_model(nn.Linear(1, 1))
     assert has_convolutions(Conv4()) and not has_convolutions(MLP())

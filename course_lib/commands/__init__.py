@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 
+def check_port(port: int, least: int) -> int:
+    """``port`` if it can be one; else a ValueError."""
+    if not least <= port <= 65535:
+        raise ValueError(f"--port must be from {least}{' (any that is free)' * (not least)} to 65535, not {port}")
+    return port
+
+
 def check_names(what: str, asked: Collection[str], there: Collection[str]) -> None:
     """A ValueError that lists what is there, if something is asked for that is not.
 

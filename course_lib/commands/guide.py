@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from course_lib.chapters import open_demo
+from course_lib.commands import check_port
 from course_lib.commands.present import PORT
 from course_lib.kit.lesson import lessons
 from course_lib.kit.present.guide import guide
@@ -19,14 +20,18 @@ from course_lib.kit.present.server import guide_page
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print or write the guide; 0."""
+    """Print or write the guide; 0.
+
+    Raises:
+        ValueError: a port that cannot be.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m course_lib guide", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", nargs="?", type=Path, help="file to write")
     parser.add_argument("--port", type=int, default=PORT, help=f"where `make present` answers ({PORT})")
     options = parser.parse_args(argv)
-    base = f"http://127.0.0.1:{options.port}/"
+    base = f"http://127.0.0.1:{check_port(options.port, 1)}/"
     text = guide(lessons(), open_demo, base)
     if options.out is None:
         print(text)

@@ -24,7 +24,7 @@ from importlib import import_module
 from pathlib import Path
 
 from course_lib.chapters import demo_modules, open_demo
-from course_lib.commands import check_names
+from course_lib.commands import check_names, check_port
 from course_lib.kit.lesson import Lesson, lessons
 from course_lib.kit.present.supervise import free_port, supervise
 
@@ -87,8 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pdf", type=Path, metavar="FILE", help="write every demo at all its views, and end")
     parser.add_argument("--draw", action="store_true", help=argparse.SUPPRESS)  # the process that is supervised
     options = parser.parse_args(argv)
-    if not 0 <= options.port <= 65535:
-        raise ValueError(f"--port must be from 0 (any that is free) to 65535, not {options.port}")
+    check_port(options.port, 0)
     there = chosen(options.chapter)
     query = opening(options.demo, there)
     if options.draw:

@@ -13,3 +13,5 @@ def test_the_guide_is_printed_or_written(tmp_path, capsys):
     page = (tmp_path / "guide.html").read_text(encoding="utf-8")
     count = page.count('href="http://127.0.0.1:8424/?demo=')
     assert page.startswith("<!doctype html>") and f": {count} links into the demos" in capsys.readouterr().out
+    assert __main__.main(["guide", "--port", "99999"]) != 0
+    assert "--port must be from 1 to 65535, not 99999" in capsys.readouterr().err
