@@ -6,7 +6,7 @@ import torch
 
 from course_lib.chapters.task_heads import head_gradients, task_visits, wave
 from course_lib.chapters.task_heads.experiments import training_heads
-from course_lib.chapters.task_heads.experiments.training_heads import STOPS, best_rate
+from course_lib.chapters.task_heads.experiments.training_heads import STOPS
 from course_lib.kit.claim import claim
 
 # The wave ---------------------------------------------------------------------------------------------------------
@@ -112,10 +112,8 @@ def the_judge_decides(draw: int):
 @claim("The meta-learned head's body has the shorter features")
 def meta_features_are_short(draw: int):
     """50 tasks, k = 1, 1,600 iterations: the root mean square length on [-5, 5] is below 0.6 of random heads' body."""
-    length = {}
-    for head in ("meta", "random"):
-        ((_, _, (network,)),) = training_heads.train([draw], head, 50, 1, best_rate(head, 50, 1), [1600])
-        length[head] = network.features(task_visits.GRID[0]).square().sum(1).mean().sqrt().item()
+    found = training_heads.curves(50, 1, draw, number="length")  # {head: [1, stops]}
+    length = {head: found[head][0, -1].item() for head in ("meta", "random")}
     return length["meta"] < 0.6 * length["random"], length
 
 

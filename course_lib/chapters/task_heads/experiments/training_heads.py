@@ -9,7 +9,8 @@ rate. A seed gives all its runs the same initial body and the same stream of tas
 A body is judged alone, whatever head it was trained with: a ridge head is fitted to 10 points of each of 100 new
 tasks, and the error is the median over the tasks of that on 30 other points. The ridge penalty is chosen for every
 body from ``PENALTIES`` on 100 other tasks, ``validation``, which choose the outer rate too (``best_rate``).
-``training_loss`` is what the outer loop saw: the mean query loss of the last 100 iterations up to a stop.
+``length`` is the root mean square length of its features. ``training_loss`` is what the outer loop saw: the mean query
+loss of the last 100 iterations up to a stop.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from course_lib.losses import mse
 from course_lib.models import MLP
 from course_lib.tasks import SinusoidTasks
 from course_lib.tasks.base import TaskBatch
+from course_lib.tasks.sinusoid import X_RANGE
 
 HEADS = ("random", "written back", "meta")  # see algorithms/heads.py
 STOPS = (0, 50, 100, 200, 400, 800, 1600)  # iterations
 META_BATCH, SHOTS, INNER_LR = 10, 10, 0.01
 TEST_TASKS, TEST_QUERIES, TEST_SEED = 100, 30, 10_000
 PENALTIES = (1e-3, 1e-2, 0.1, 1.0, 10.0)  # of the judge's ridge head
+GRID = torch.linspace(*X_RANGE, 101)[:, None]  # [101, 1], where features are measured
 
 
 def learner_of(head: str, num_tasks: int, steps: int, seed: int) -> MAML:
@@ -79,15 +82,19 @@ def ridge_errors(body: nn.Module, batch: TaskBatch, penalties: Sequence[float] =
     return torch.stack([mse(output, batch.query_y.double()).median() for output in outputs])
 
 
+@torch.no_grad()
 def judge(body: nn.Module, num_tasks: int = TEST_TASKS) -> dict:
-    """One body's errors: on validation tasks at their best penalty, on test tasks at each penalty."""
-    if not all(p.isfinite().all() for p in body.parameters()):
-        return {"validation": math.inf, "penalty": PENALTIES[-1], "errors": [math.inf] * len(PENALTIES)}
+    """One body's errors, on validation tasks at their best penalty, on test tasks at each; and its features' length."""
+    length = body(GRID).square().sum(1).mean().sqrt().item()
+    if not math.isfinite(length):
+        nothing = {"validation": math.inf, "penalty": PENALTIES[-1], "errors": [math.inf] * len(PENALTIES)}
+        return nothing | {"length": math.inf}
     validation, test = (ridge_errors(body, new_tasks(num_tasks, TEST_SEED + i)) for i in (1, 0))
     return {
         "validation": validation.min().item(),
         "penalty": PENALTIES[int(validation.argmin())],
         "errors": test.tolist(),
+        "length": length,
     }
 
 
@@ -112,7 +119,7 @@ def measure(
     return rows
 
 
-NUMBERS = ("validation", "penalty", "errors", "training_loss")
+NUMBERS = ("validation", "penalty", "errors", "length", "training_loss")
 
 
 def rounded(value):
@@ -160,7 +167,7 @@ def curves(
 
     Args:
         seed: this one alone, measured now where the table has it not; None is all of the table.
-        number: "errors" of the body, judged, or "training_loss".
+        number: "errors" of the body, judged, or "length" or "training_loss".
         penalty: one of PENALTIES; None is each body's own best on the validation tasks.
     """
     found = {}
