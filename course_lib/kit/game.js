@@ -106,10 +106,10 @@ export function mountGame(root, source) {
   root.tabIndex = -1;
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", game.title);
-  root.dataset.lmSuppressShortcuts = "true";  // in JupyterLab a key pressed here is the game's
+  root.addEventListener("focusin", event => { event.target.dataset.lmSuppressShortcuts = "true"; });  // Notebook 7 hears keys first
   const keys = event => {
     if (event.key === "Tab" || event.key === "Escape") return;
-    event.stopPropagation();
+    event.stopPropagation();  // in JupyterLab a key pressed here is the game's
     if (event.key === "Backspace") takeBack();
     else if (/^[1-9]$/.test(event.key) && +event.key <= game.hands[0].support.length) answer(+event.key - 1);
     else return;

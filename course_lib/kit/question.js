@@ -37,7 +37,7 @@ function render({model, el}) {
   });
   skip.addEventListener("click", () => model.send({do: "skip"}));
   form.addEventListener("keydown", event => event.stopPropagation());
-  form.dataset.lmSuppressShortcuts = "true";
+  form.addEventListener("focusin", event => { event.target.dataset.lmSuppressShortcuts = "true"; });  // Notebook 7 hears keys first
   for (const name of ["revealed", "guess"]) model.on(`change:${name}`, show);
   show();
   el.append(form);

@@ -156,6 +156,23 @@ def test_points_of_a_picture_follow_mouse_finger_and_keys(notebook):
     demo.wait_until(lambda: demo.box.locator(".demo-handle").count() == marks)
 
 
+def test_keys_are_the_sliders_where_the_notebook_hears_them_first(notebook):
+    """As in Notebook 7, whose shortcuts are heard on the way down to what has the focus."""
+    page, demo = notebook.page, notebook.demos()[0]
+    cells = page.locator(".jp-Notebook .jp-CodeCell").count()
+    listen = """first => {
+        document.removeEventListener("keydown", jupyterapp, !first);
+        document.addEventListener("keydown", jupyterapp, first); }"""
+    page.evaluate(listen, True)
+    try:
+        demo.move(demo.control("slider", "steps"))
+        for key in "xddb":  # else they cut, delete and insert cells
+            page.keyboard.press(key)
+        assert page.locator(".jp-Notebook .jp-CodeCell").count() == cells
+    finally:
+        page.evaluate(listen, False)
+
+
 def test_a_slider_answers_while_a_cell_runs(notebook):
     with notebook.cell_below(CELLS[0]), notebook.cell_below("import time\ntime.sleep(60)"):
         notebook.page.locator(".course-demo img.demo-picture").nth(len(CELLS)).wait_for()

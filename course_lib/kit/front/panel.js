@@ -279,8 +279,8 @@ function mount(root, source, place = IN_JUPYTER) {
   root.classList.add("course-demo");
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", declaration.title);
-  root.dataset.lmSuppressShortcuts = "true";  // in JupyterLab a key on a slider is the slider's, and deletes no cell
-  root.addEventListener("keydown", event => event.stopPropagation());
+  root.addEventListener("keydown", event => event.stopPropagation());  // a key on a slider is the slider's, and deletes no cell
+  root.addEventListener("focusin", event => { event.target.dataset.lmSuppressShortcuts = "true"; });  // Notebook 7 hears keys first
   const side = make("div", {className: "demo-controls"},
     ...rows.filter(control => !isButton(control) && !isPad(control)).map(control => elements[control.name]),
     make("div", {className: "demo-buttons"}, ...rows.filter(isButton).map(control => elements[control.name])),
