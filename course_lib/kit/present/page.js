@@ -124,7 +124,7 @@ function go(place, showPicture = false, query = null) {
   delete room.dataset.slide;
   clearTimeout(coming);
   coming = setTimeout(wait, 1000);
-  byId("list").close();
+  fold();
   wipe();
   note(visited.get(LISTING[at].id) ?? "");
   ask();
@@ -206,7 +206,7 @@ addEventListener("resize", size);
 // Keys, as presenters' remotes send them ------------------------------------------------------------------------------
 const press = selector => room.querySelector(selector)?.click();
 const acts = {
-  PageDown: forward, PageUp: back,
+  PageDown: () => { fold(); forward(); }, PageUp: () => { fold(); back(); },
   a: () => { if (LISTING[at].question) { answered = !answered; paint(); } },
   n: () => window.open("/notes", `notes-${location.port}`, "width=700,height=800"),
   t: () => window.open("/guide", `guide-${location.port}`),
@@ -231,14 +231,16 @@ addEventListener("keydown", event => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
   const free = event.target === document.body || event.target === room;
   const key = free && {" ": "PageDown", ArrowRight: "PageDown", ArrowLeft: "PageUp", Enter: "PageDown"}[event.key] || event.key;
-  if (event.target.closest("canvas, dialog") && !["PageDown", "PageUp"].includes(key) || !act(key)) return;
+  if (event.target.closest("canvas, dialog") && !["PageDown", "PageUp", "h", "?", "i"].includes(key) || !act(key)) return;
   event.preventDefault();
   event.stopPropagation();
 }, true);  // before a slider takes PageDown for itself
 
+function fold() { for (const dialog of document.querySelectorAll("dialog")) dialog.close(); }
 function unfold(name) {
-  const dialog = byId(name);
-  if (dialog.open) return dialog.close();
+  const dialog = byId(name), {open} = dialog;
+  fold();
+  if (open) return;
   if (name === "help") {
     const rows = HELP.map(([keys, what]) => `<tr><th>${keys}</th><td>${what}</td></tr>`);
     dialog.innerHTML = `<table>${rows.join("")}</table>`;
