@@ -84,5 +84,5 @@ class Cells:
 def words_of(markdown: str) -> list[str]:
     """The words that Markdown shows, in pieces where mathematics stands between them."""
     code = re.sub(r"^```\w*$", "", markdown, flags=re.MULTILINE)
-    plain = re.sub(r"(?<!\*)\*{1,2}(\w(?:[^*`]*\w)?)\*{1,2}", r"\1", code).replace("`", "")
+    plain = re.sub(r"(?<![\w*])\*{1,2}(\w(?:[^*`]*\w)?)\*{1,2}(?!\w)", r"\1", code).replace("`", "")
     return [" ".join(piece.split()) for piece in plain.split("$")[::2] if piece.split()]
