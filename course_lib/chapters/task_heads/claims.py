@@ -77,7 +77,7 @@ def stored_heads_win(draw: int):
     return found["stored"] < min(found["random"], found["meta"]), found
 
 
-@claim("With 50 tasks and k = 1 stored heads are ahead after 100 iterations already")
+@claim("With 50 tasks and k = 1 stored heads are ahead after 100 iterations already", draws=40)
 def stored_heads_win_early(draw: int):
     """As before; the judge's penalty is chosen for each body."""
     found = errors(draw, 100)

@@ -43,8 +43,9 @@ GRID = torch.linspace(*X_RANGE, 101)[:, None]  # [101, 1], where features are me
 
 def learner_of(head: str, num_tasks: int, steps: int, seed: int) -> MAML:
     """Plain MAML, or with heads drawn from ``seed``."""
-    kinds = {"random": lambda: RandomHead(seed), "written back": lambda: WrittenBackHeads(num_tasks, 40, 1, seed)}
-    return MAML(steps, INNER_LR, head=kinds[head]() if head in kinds else None)
+    stored = lambda: WrittenBackHeads(num_tasks, 40, 1, seed)
+    kinds = {"random": lambda: RandomHead(seed), "written back": stored, "meta": lambda: None}
+    return MAML(steps, INNER_LR, head=kinds[head]())
 
 
 def train(
