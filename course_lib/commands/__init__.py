@@ -8,7 +8,8 @@ from collections.abc import Collection
 def check_port(port: int, least: int) -> int:
     """``port`` if it can be one; else a ValueError."""
     if not least <= port <= 65535:
-        raise ValueError(f"--port must be from {least}{' (any that is free)' * (not least)} to 65535, not {port}")
+        lowest = "0 (any that is free)" if least == 0 else least
+        raise ValueError(f"--port must be from {lowest} to 65535, not {port}")
     return port
 
 

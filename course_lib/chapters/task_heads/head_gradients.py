@@ -64,6 +64,7 @@ def trained(body: str, seed: int) -> Iterator[dict[str, nn.Module]]:
 
 @lru_cache(maxsize=16)
 def training(body: str, seed: int) -> Growing:
+    """``trained``, kept as far as it was ever asked for."""
     return Growing(lambda: trained(body, seed))
 
 
