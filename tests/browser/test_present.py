@@ -57,7 +57,7 @@ def settled(page: Page, patience: float = 60.0) -> None:
     """Wait for the demo on show, drawn at the size of its room, and for an answer to everything that was done."""
     deadline = time.monotonic() + patience
     while missing := page.evaluate("""() => {
-        const room = document.querySelector("main"), img = room.querySelector("img.demo-picture");
+        const room = document.querySelector("#demo"), img = room.querySelector("img.demo-picture");
         const scroll = room.querySelector(".demo-scroll");
         if (room.dataset.slide !== String(slide)) return `slide ${slide}, on show ${room.dataset.slide}`;
         if (room.dataset.pending !== "false") return "an answer";
@@ -84,7 +84,7 @@ def test_two_keys_walk_through_questions_and_pictures(page):
         expect(question).to_be_hidden()
         assert page.evaluate("at") == number
         inside = page.evaluate(
-            "[document.body.scrollHeight, document.querySelector('main').getBoundingClientRect().bottom]"
+            "[document.body.scrollHeight, document.querySelector('#demo').getBoundingClientRect().bottom]"
         )
         assert max(inside) <= 720
         if FOLDER_OF_SCREENSHOTS:
@@ -140,7 +140,7 @@ def test_views_tools_and_notes_are_a_key_away(page):
     page.locator(".demo-slider-steps input").focus()
     page.keyboard.press("l")  # keys are the page's wherever the focus is
     settled(page)
-    expect(page.locator("main.demo-large")).to_be_visible()
+    expect(page.locator("#demo.demo-large")).to_be_visible()
     page.keyboard.press("l")
     for key, selector in {
         "b": "#blank",
@@ -190,12 +190,12 @@ def test_views_tools_and_notes_are_a_key_away(page):
 
 def test_a_demo_that_is_slow_to_come_is_named(page):
     page.evaluate("window.asks = ask; ask = () => {}; go(1, true)")
-    expect(page.locator("main")).to_contain_text("is being drawn")
+    expect(page.locator("#demo")).to_contain_text("is being drawn")
     if FOLDER_OF_SCREENSHOTS:
         page.screenshot(path=Path(FOLDER_OF_SCREENSHOTS) / "present_slow.png")
     page.evaluate("ask = asks; ask()")
     settled(page)
-    assert "is being drawn" not in page.locator("main").inner_text()
+    assert "is being drawn" not in page.locator("#demo").inner_text()
 
 
 def test_the_buttons_of_pads_fit_in_both_prints(page):
