@@ -1,6 +1,6 @@
 // What a reader guesses with: choices or a number, and two buttons. A key pressed here is the form's, not Jupyter's.
 function render({model, el}) {
-  const choices = model.get("choices"), group = `guess-${Math.random()}`;
+  const choices = model.get("choices"), labels = model.get("labels"), group = `guess-${Math.random()}`;
   const make = (kind, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(kind), properties);
     element.append(...children);
@@ -9,7 +9,11 @@ function render({model, el}) {
   const radios = choices.map(choice => make("input", {type: "radio", name: group, value: choice}));
   const number = make("input", {type: "text", inputMode: "decimal", placeholder: "a number", ariaLabel: "a number"});
   const entries = choices.length
-    ? radios.map(radio => make("label", {}, radio, ` ${radio.value}`))
+    ? radios.map((radio, at) => {
+        const words = make("span", {innerHTML: labels[at]});
+        radio.ariaLabel = words.textContent;  // a formula is no name
+        return make("label", {}, radio, " ", words);
+      })
     : [make("label", {}, number, ` ${model.get("unit")}`)];
   const fields = make("fieldset", {}, make("legend", {textContent: "Your guess"}), ...entries);
   const commit = make("button", {type: "submit"});

@@ -19,7 +19,7 @@ import inspect
 import math
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from IPython import get_ipython
 from IPython.core.formatters import DisplayFormatter
 
 from course_lib.kit import progress
+from course_lib.kit.formulas import mathml
 from course_lib.kit.panel import answer_at_once
 
 HERE = Path(__file__).parent
@@ -83,6 +84,7 @@ class Entry(anywidget.AnyWidget):
 
     _esm, _css = HERE / "question.js", HERE / "question.css"
     choices = traitlets.List().tag(sync=True)
+    labels = traitlets.List().tag(sync=True)  # of the choices, as HTML
     unit = traitlets.Unicode().tag(sync=True)
     guess = traitlets.Unicode().tag(sync=True)
     revealed = traitlets.Bool().tag(sync=True)
@@ -100,7 +102,8 @@ class Question:
             self._loop = asyncio.get_running_loop()  # of the thread that runs cells
         except RuntimeError:  # no kernel: a script or a test
             self._loop = None
-        self.entry = Entry(choices=list(choices or []), unit=unit)
+        labels = [_inline(choice, _set) for choice in choices or ()]
+        self.entry = Entry(choices=list(choices or ()), labels=labels, unit=unit)
         self.entry.on_msg(lambda _, message, buffers: self.hear(message))
         self._words, self._below = ipywidgets.HTMLMath(), ipywidgets.Output()
         asked = ipywidgets.HTMLMath(f"<b>Before you look:</b> {_inline(question)}")
@@ -236,13 +239,18 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _inline(text: str) -> str:
-    """A line of Markdown as HTML: code, strong, emphasis; mathematics and everything else as they are.
+def _set(formula: str) -> str:
+    """ "$x$" as MathML: beside a button no typesetter of Jupyter's looks for mathematics."""
+    return mathml(html.unescape(formula[1:-1]))
+
+
+def _inline(text: str, formula: Callable[[str], str] = str) -> str:
+    """A line of Markdown as HTML: code, strong, emphasis; mathematics as ``formula`` has it, all else as it is.
 
     >>> _inline("*How* large is $a_1 * b < 2$ in `x < y`?")
     '<em>How</em> large is $a_1 * b &lt; 2$ in <code>x &lt; y</code>?'
     """
     parts = re.split(r"(\$[^$]+\$|`[^`]+`)", html.escape(text, quote=False))
-    parts[1::2] = [f"<code>{part[1:-1]}</code>" if part[0] == "`" else part for part in parts[1::2]]
+    parts[1::2] = [f"<code>{part[1:-1]}</code>" if part[0] == "`" else formula(part) for part in parts[1::2]]
     parts[::2] = [re.sub(r"\*(\S.*?)\*", r"<em>\1</em>", re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", p)) for p in parts[::2]]
     return "".join(parts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,17 @@ def test_a_chapter_fits_a_phone_and_its_guesses_show_their_formulas(open_page, f
     assert guesses.locator("tr").count() == 1 + page.locator("form.question").count() > 1
     assert "$" not in guesses.inner_text() and "**" not in guesses.inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_page_can_be_found_through_by_ear(open_page, folder):
+    (path,) = folder.glob(f"{CHAPTERS[0]}_*.html")
+    page = open_page(path.name)
+    names = page.locator("[id]").evaluate_all("all => all.map(element => element.id)")
+    assert len(names) == len(set(names))  # two clips of one name: the first is taken, folded away or not
+    page.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+    levels = page.locator("h1, h2, h3, h4").evaluate_all("all => all.map(heading => +heading.tagName[1])")
+    assert levels[0] == 1 and all(below <= above + 1 for above, below in pairwise(levels))
+    assert page.get_by_role("radio", name="the amplitude a").is_visible()
 
 
 def test_search_dark_and_phone(open_page):

@@ -17,7 +17,8 @@ from tests.browser.lab import FOLDER_OF_SCREENSHOTS
 pytestmark = pytest.mark.browser
 KEPT = 'import os\nos.environ["COURSE_PROGRESS"] = "progress.json"'
 QUESTIONS = [
-    'from course_lib.kit.question import ask\nask("Rise or fall?", ["rises", "falls"], answer="falls", key="01.steps")',
+    "from course_lib.kit.question import ask",
+    'ask("Rise or fall?", ["rises", "falls", r"stays at $\\alpha$"], answer="falls", key="01.steps")',
     'ask("How large?", number=0.2, unit="rad", because="So it was made.", key="01.size")',
     "x = 1",
     "from course_lib.chapters.two_loops import exercises\nexercises.check_inner_loop.reveal()",
@@ -48,7 +49,8 @@ def test_a_question_by_keyboard_alone(notebook):
     choice, number = (page.locator(".course-question").nth(i) for i in range(2))
     focused = lambda: page.evaluate("document.activeElement.textContent")
 
-    assert choice.get_by_role("group", name="Your guess").get_by_role("radio").count() == 2
+    assert choice.get_by_role("group", name="Your guess").get_by_role("radio").count() == 3
+    assert choice.get_by_role("radio", name="stays at α").is_visible() and choice.locator("math").text_content() == "α"
     choice.get_by_role("button", name="This is my guess").click()
     choice.get_by_role("alert").get_by_text("Choose one first").wait_for()
     choice.get_by_role("radio", name="rises").focus()

@@ -1,6 +1,7 @@
 """A question is asked, a guess is made, the fact appears: without a kernel, and in one as JupyterLab talks to it."""
 
 import ast
+import html
 import re
 import time
 from pathlib import Path
@@ -53,6 +54,14 @@ def below(asked) -> list:
 
 
 # The reader -----------------------------------------------------------------------------------------------------
+
+
+def test_choices_are_shown_with_their_formulas():
+    choices = ["$2 / \\lambda$ < *all*", "`none`"]
+    asked = ask("Which?", choices, answer="`none`", key="01.which")
+    first, second = asked.entry.labels
+    assert asked.entry.choices == choices and second == "<code>none</code>"
+    assert html.unescape(re.sub("<[^>]*>", "", first)) == "2/λ < all" and "<math" in first and "<em>" in first
 
 
 def test_a_choice_is_committed_before_the_fact_appears():

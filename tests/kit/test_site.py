@@ -13,12 +13,11 @@ import pytest
 
 from course_lib.kit.controls import Slider
 from course_lib.kit.demo import Demo
-from course_lib.kit.picture import Picture
 from course_lib.kit.site import cache, network, words
 from course_lib.kit.site.build import build
 from course_lib.kit.site.fonts import faces
 from course_lib.kit.site.pages import demos_in, page_of
-from course_lib.kit.site.recording import record, settings
+from course_lib.kit.site.recording import painter_of, record, settings
 from course_lib.kit.site.svg import Draughtsman, document, markup
 from tests.browser import sine_demo
 from tests.kit.test_panel import touchable
@@ -71,17 +70,25 @@ def drawn_afresh(demo: Demo, painter: Draughtsman, values: dict) -> dict[str, st
 
 def test_each_frame_applied_to_the_base_is_its_own_svg(sine):
     demo, recording = sine
-    painter, every = Draughtsman(Picture(demo.make_picture, demo.size)), settings(demo)
+    painter, every = painter_of(demo), settings(demo)
     assert len(every) == len(recording["frames"]) > 40
     for values, frame in zip(every, recording["frames"]):
         assert applied(recording["svg"], frame["change"]) == drawn_afresh(demo, painter, values)
+
+
+def test_two_demos_of_a_page_share_no_id():
+    ids = []
+    for demo in (sine_demo.make(), sine_demo.make(steps=3)):
+        *_, data = demo.frames()
+        ids.append(painter_of(demo).draw(data).definitions.keys())
+    assert ids[0] and len(ids[0]) == len(ids[1]) and not ids[0] & ids[1]
 
 
 def test_a_run_is_recorded_from_its_first_picture_to_its_last(sine):
     demo, recording = sine
     demo.values = demo.start | {"run": True}
     yielded = list(demo.frames())
-    painter = Draughtsman(Picture(demo.make_picture, demo.size))
+    painter = painter_of(demo)
     run = recording["runs"]["run"]
     assert len(run) == len(yielded) == 21
     for frame, data in zip(run, yielded):
@@ -138,7 +145,7 @@ def test_a_layout_that_hardly_moves_is_kept():
         show.limits(axes, y=lambda d: (0, d["top"]))
 
     demo = Demo("Limits", [Slider("top", 1, 9, 1)], lambda v: {}, picture, lambda d: "", size=(4, 3))
-    painter = Draughtsman(Picture(demo.make_picture, demo.size))
+    painter = painter_of(demo)
     places = []
     for top in (1, 0.9, 1000):  # the labels of the last are wider
         painter.draw({"top": top})
@@ -148,7 +155,7 @@ def test_a_layout_that_hardly_moves_is_kept():
 
 def test_fonts_hold_what_is_shown_and_little_else():
     demo = sine_demo.make()
-    painter = Draughtsman(Picture(demo.make_picture, demo.size))
+    painter = painter_of(demo)
     rules = faces([document(painter.draw(next(iter(demo.frames()))))])
     assert rules.count("@font-face") == 1 and '"DejaVu Sans"' in rules and len(rules) < 60_000
 

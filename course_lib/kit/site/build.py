@@ -72,7 +72,7 @@ def demo_on_page(placed: Placed, recording: dict[str, Any] | None) -> str:
     words = html.escape(recording["frames"][0]["words"], quote=True)
     return (
         f'<section class="demo" id="{placed.name}" data-demo="{placed.name}">'
-        f"<h4>{html.escape(placed.title)}</h4>"
+        f"<h3>{html.escape(placed.title)}</h3>"
         f'<svg class="demo-picture" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'role="img" aria-label="{words}">{recording["svg"]}</svg>'
         f'<p class="note">{html.escape(recording["about"])} Live in the notebook: '

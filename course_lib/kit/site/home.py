@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from course_lib.kit import two_parameters as plane
+from course_lib.kit.formulas import mathml
 from course_lib.kit.site.pages import Page, game_on_page
-from course_lib.kit.site.words import mathml
 
 BRAND, TITLE = "Meta-learning", "Meta-learning, one slider at a time"
 RATE = 0.1  # of the inner loop of the wave

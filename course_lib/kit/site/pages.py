@@ -180,8 +180,10 @@ def _question(call: ast.Call, names: dict) -> str | None:
         about |= {"number": q["number"], "tolerance": tolerance}
         entries = f'<label><input type="text" inputmode="decimal" size="8"> {html.escape(q["unit"])}</label>'
     else:
-        choice = '<label><input type="radio" name="{0}" value="{1}"> <span>{2}</span></label>'
-        entries = "".join(choice.format(name, html.escape(c, quote=True), inline(c)) for c in q["choices"])
+        choice = '<label><input type="radio" name="{}" value="{}" aria-label="{}"> <span>{}</span></label>'
+        quoted = lambda words: html.escape(words, quote=True)
+        shown = [(c, inline(c)) for c in q["choices"]]
+        entries = "".join(choice.format(name, quoted(c), quoted(plain(words)), words) for c, words in shown)
     return (
         f'<form class="question" id="q-{name}" data-about=\'{_attribute(about)}\'>'
         f'<p><b>Before you look:</b> <span class="asked">{inline(q["question"])}</span></p>'

@@ -33,7 +33,7 @@ RUN_FRAMES = 40  # of a live run
 
 def record(demo: Demo, plane: int = PLANE) -> dict[str, Any]:
     """The recording of ``demo`` from where it opens: declaration, base SVG, frames, runs. Plain data, for JSON."""
-    painter = Draughtsman(Picture(demo.make_picture, demo.size))
+    painter = painter_of(demo)
     frames = [_frame(demo, painter, values) for values in settings(demo, plane)]
     runs = {name: _run(demo, painter, name) for name, control in demo.controls.items() if isinstance(control, Run)}
     everything = [frame for frame in [*frames, *(f for run in runs.values() for f in run)] if "drawing" in frame]
@@ -53,6 +53,11 @@ def record(demo: Demo, plane: int = PLANE) -> dict[str, Any]:
         "frames": frames,
         "runs": runs,
     }
+
+
+def painter_of(demo: Demo) -> Draughtsman:
+    """Draws the demo's picture, with ids that no other demo's has."""
+    return Draughtsman(Picture(demo.make_picture, demo.size), salt=repr((demo.key, demo.start, demo.hidden)))
 
 
 # What is recorded ---------------------------------------------------------------------------------------------

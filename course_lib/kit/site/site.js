@@ -26,7 +26,7 @@ function wake(place) {
   load(`assets/demos/${name}.js`, () => {
     const source = recordedSource(RECORDINGS[name], place.querySelector("svg"), linked === name ? query : "");
     const root = make("div");
-    place.querySelector("h4").remove();
+    place.querySelector("h3").remove();
     place.prepend(root);
     const link = state => `${location.href.split("#")[0]}#${name}${state.link && `?${state.link}`}`;
     mount(root, source, {around: 90, link, slow: ""});
@@ -145,6 +145,11 @@ function toggles() {
   });
   menu.addEventListener("click", () => menu.setAttribute("aria-expanded", document.body.classList.toggle("menu")));
 }
+// What is wider than its room is moved sideways by keys too: Safari gives the focus to no such block by itself.
+function sideways() {
+  for (const block of document.querySelectorAll(".code, .wide, pre.printed, p:has(> math)"))
+    if (block.scrollWidth > block.clientWidth) block.tabIndex = 0; else block.removeAttribute("tabindex");
+}
 function fill(kind, mountInto) {
   for (const place of document.querySelectorAll(kind)) {
     const root = make("div");
@@ -162,5 +167,8 @@ sum();
 search();
 toggles();
 follow();
+sideways();
 window.addEventListener("hashchange", follow);
+window.addEventListener("resize", sideways);
+document.addEventListener("toggle", sideways, true);  // a block that was folded
 window.addEventListener("beforeprint", () => document.querySelectorAll("details:not(.solution, .answer)").forEach(fold => { fold.open = true; }));

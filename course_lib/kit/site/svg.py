@@ -72,11 +72,12 @@ class Draughtsman:
     """Draws a picture as SVG again and again, with its layout kept where it hardly changes.
 
     As in a live picture, what does not move is drawn anew only where the figure is stale; that is most of the time.
-    ``picture`` is its own: its figure is set to 72 dots an inch and stays so.
+    ``picture`` is its own: its figure is set to 72 dots an inch and stays so. Pictures of different ``salt`` share no
+    id, so that they can stand on one page.
     """
 
-    def __init__(self, picture: Picture):
-        self.picture, self.figure = picture, picture.figure
+    def __init__(self, picture: Picture, salt: str = ""):
+        self.picture, self.figure, self._salt = picture, picture.figure, salt
         self.figure.dpi = POINTS
         self.size = tuple(POINTS * inches for inches in self.figure.get_size_inches())
         self._layout = self.figure.get_layout_engine()
@@ -134,7 +135,7 @@ class Draughtsman:
             self.figure.set_layout_engine(self._layout)
             self._pen.finalize()
         self.figure.stale = False
-        drawing = parse(out.getvalue(), self.size)
+        drawing = parse(out.getvalue(), self.size, self._salt)
         for image in self._smooth:
             for element in drawing.parts.get(image.get_gid(), ElementTree.Element("g")).iter("image"):
                 element.attrib.pop("style", None)  # "pixelated"
@@ -169,7 +170,7 @@ class Draughtsman:
                 self._known += 1
 
 
-def parse(svg: str, size: tuple[float, float]) -> Drawing:
+def parse(svg: str, size: tuple[float, float], salt: str = "") -> Drawing:
     """An SVG file of Matplotlib, whose artists have ids "a0", "a1", ..., as a drawing."""
     root = ElementTree.fromstring(svg)
     for element in root.iter():
@@ -178,7 +179,7 @@ def parse(svg: str, size: tuple[float, float]) -> Drawing:
         if element.tag != "text" and element.tag != "tspan":
             element.text = None
         _shorten(element.attrib)
-    definitions = _take_definitions(root)
+    definitions = _take_definitions(root, salt)
     parts: dict[str, ElementTree.Element] = {}
 
     def walk(element: ElementTree.Element) -> None:
@@ -251,8 +252,9 @@ def _tenths(number: int) -> str:
     return sign + (f"{whole or ''}.{part}" if part else str(whole))
 
 
-def _take_definitions(root: ElementTree.Element) -> dict[str, str]:
-    """Take all definitions out of the tree; their ids become hashes of what they hold, and so do references."""
+def _take_definitions(root: ElementTree.Element, salt: str) -> dict[str, str]:
+    """Take all definitions out of the tree; their ids become hashes of ``salt`` and what they hold, and so do
+    references."""
     definitions, names = {}, {}
     for parent in list(root.iter()):
         for block in [child for child in parent if child.tag in ("defs", "metadata")]:
@@ -261,7 +263,7 @@ def _take_definitions(root: ElementTree.Element) -> dict[str, str]:
                 name = entry.attrib.pop("id", None)
                 if name is not None:
                     markup = ElementTree.tostring(entry, "unicode")
-                    names[name] = "d" + hashlib.sha1(markup.encode()).hexdigest()[:8]
+                    names[name] = "d" + hashlib.sha1((salt + markup).encode()).hexdigest()[:8]
                     entry.set("id", names[name])
                     definitions[names[name]] = ElementTree.tostring(entry, "unicode")
     for element in root.iter():

@@ -6,31 +6,15 @@ import html
 import re
 
 import mistune
-from latex2mathml.converter import convert
+from mistune.plugins.table import render_table_cell
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer, TextLexer
 
+from course_lib.kit.formulas import mathml
+
 CODE = HtmlFormatter(cssclass="code", style="default")
 QUOTED = re.compile(r"<!--.*?-->", re.S)  # what a claim is quoted from
-OPERATORS = re.compile(r"\\arg\b")
-PRIME = re.compile(r"<m([io])>(?:&#x0?2032;|′)</m\1>")
-PRIMED = re.compile(r"<msup>(<mi>[^<]*</mi>)<mo>′</mo></msup>")
-PRIMED_AND_BELOW = re.compile(r"<msubsup>(<mi>[^<]*</mi>)(<m[in]>[^<]*</m[in]>)<mo>′</mo></msubsup>")
-
-
-def mathml(tex: str, block: bool = False) -> str:
-    """A formula as MathML.
-
-    >>> mathml("x^2").partition("<mrow>")[2]
-    '<msup><mi>x</mi><mn>2</mn></msup></mrow></math>'
-    >>> mathml("x'_1").partition("<mrow>")[2]
-    '<msub><mrow><mi>x</mi><mo>′</mo></mrow><mn>1</mn></msub></mrow></math>'
-    """
-    tex = OPERATORS.sub(r"\\operatorname{arg}", tex.strip())
-    found = PRIME.sub("<mo>′</mo>", convert(tex, display="block" if block else "inline"))
-    found = PRIMED.sub(r"<mrow>\1<mo>′</mo></mrow>", found)  # in many fonts it is high already: raised, it flies away
-    return PRIMED_AND_BELOW.sub(r"<msub><mrow>\1<mo>′</mo></mrow>\2</msub>", found)
 
 
 def code(source: str, language: str = "python") -> str:
@@ -57,6 +41,9 @@ class _Renderer(mistune.HTMLRenderer):
 
     def table(self, text: str) -> str:
         return f'<div class="wide"><table>{text}</table></div>\n'
+
+    def table_cell(self, text: str, align: str | None = None, head: bool = False) -> str:
+        return render_table_cell(self, text, align, head and bool(text))  # a corner heads nothing
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         return f'<img class="figure" src="{url}" alt="{html.escape(text, quote=True)}">'
