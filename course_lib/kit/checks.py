@@ -77,7 +77,7 @@ def exercise(
 
     An answer that the check trips over is wrong, and is told what was asked for: the check's docstring. Its title is
     the check's name unless given. With ``parts`` the check's first argument is the number of one of so many exercises.
-    ``solution`` is the course's own answer: a function, or what there is to type, in words; ``why`` says why it is so.
+    ``solution`` is the course's own answer: a function, or what to type, as Markdown; ``why`` says why it is so.
 
     >>> check_line(torch.ones(2))
     Not yet. This answer cannot be checked (`Boolean value of Tensor with more than one value is ambiguous`). Asked \

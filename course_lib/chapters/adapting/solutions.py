@@ -9,7 +9,7 @@ theta_after_two = 1 - 0.25 * (1 - 4)     # = 1.75
 ```
 """
 
-zero_predictor = "`(5**3 - 0.1**3) / (3 * 4.9) / 2 = 4.2517`"
+zero_predictor = "`(5**3 - 0.1**3) / (3 * 4.9) / 2`, which is 4.2517"
 
 
 def fine_tune(theta, x, y, steps, alpha):

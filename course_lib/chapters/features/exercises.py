@@ -150,7 +150,7 @@ def check_energy_share(answer) -> Verdict:
 @exercise(
     "05",
     "the eigenvalue MAML wants",
-    solution="one_step_eigenvalue = 1 / (2 * 0.01)  # 50",
+    solution="`one_step_eigenvalue = 1 / (2 * 0.01)`, which is 50",
     why="1 - 2 alpha lambda = 0.",
 )
 def check_one_step_rate(answer: float) -> Verdict:

@@ -2,8 +2,8 @@
 
 import torch
 
-mean_alpha = "alpha_for_the_mean = 20 * 0.1 = 2.0"
-tasks_needed = "tasks_needed = 16 * 600 = 9600"
+mean_alpha = "`alpha_for_the_mean = 20 * 0.1`, which is 2"
+tasks_needed = "`tasks_needed = 16 * 600`, which is 9,600"
 
 
 def episode(images, ways, shots, queries, generator):

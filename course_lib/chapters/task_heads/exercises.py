@@ -91,7 +91,7 @@ def _with_row(table: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
 @exercise(
     "04",
     "how often does a task come back?",
-    solution="800 * 10 / 5000, (1 - 1 / 5000) ** 8000",
+    solution="`800 * 10 / 5000, (1 - 1 / 5000) ** 8000`",
     why="There are 8,000 draws; each misses a given task with probability 1 - 1/5000, so all do with about exp(-1.6).",
 )
 def check_visits(visits: float, never_seen: float) -> Verdict:
