@@ -26,7 +26,7 @@ from pathlib import Path
 from course_lib.chapters import demo_modules, open_demo
 from course_lib.commands import check_names, check_port
 from course_lib.kit.lesson import Lesson, lessons
-from course_lib.kit.present.supervise import free_port, supervise
+from course_lib.kit.present.supervise import end_with_supervisor, free_port, supervise
 
 PORT = 8424
 TOKEN = "COURSE_PRESENT_TOKEN"  # the environment of the process that draws: arguments can be read by others
@@ -91,6 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     there = chosen(options.chapter)
     query = opening(options.demo, there)
     if options.draw:
+        end_with_supervisor()
         server = import_module("course_lib.kit.present.server")  # here alone: who supervises is to start this at once
         asyncio.run(server.serve(server.Program(there, open_demo), os.environ[TOKEN], options.port))
         return 0

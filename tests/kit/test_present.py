@@ -7,6 +7,7 @@ import io
 import json
 import re
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -192,6 +193,28 @@ def test_a_process_that_is_killed_is_started_again_until_it_ends_or_does_not_wor
     lives.touch()
     assert supervise([sys.executable, "-c", DIES, str(lives), str(last)], said.append) == code
     assert lives.read_text() == "xxx" and "code -9" in said[0] and ("3 times" in said[-1]) == bool(code)
+
+
+DRAWS = """
+import time
+from course_lib.kit.present.supervise import end_with_supervisor
+end_with_supervisor()
+print("drawing", flush=True)
+time.sleep(20)
+print("still drawing")
+"""
+SUPERVISES = f"""
+import sys
+from course_lib.kit.present.supervise import supervise
+supervise([sys.executable, "-c", {DRAWS!r}])
+"""
+
+
+def test_what_is_supervised_ends_with_who_supervises():
+    with subprocess.Popen([sys.executable, "-c", SUPERVISES], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"drawing\n"
+        process.kill()
+        assert process.stdout.read() == b""  # open as long as one of the two lives
 
 
 def test_a_notebooks_words_become_a_page_that_leads_nowhere():

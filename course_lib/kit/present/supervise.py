@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -27,7 +30,10 @@ def free_port(wanted: int) -> int:
 
 
 def supervise(command: Sequence[str], say: Callable[[str], None] = print) -> int:
-    """Run ``command`` until it ends by itself or this process is told to stop; 0, or 1 if it could not run."""
+    """Run ``command`` until it ends by itself or this process is told to stop; 0, or 1 if it could not run.
+
+    It reads nothing: its standard input is open as long as this process lives (see ``end_with_supervisor``).
+    """
     process, stopped, quick = None, False, 0
 
     def stop(*_: object) -> None:
@@ -39,7 +45,7 @@ def supervise(command: Sequence[str], say: Callable[[str], None] = print) -> int
     before = {number: signal.signal(number, stop) for number in STOPS}
     try:
         while not stopped:
-            started, process = time.monotonic(), subprocess.Popen(command)
+            started, process = time.monotonic(), subprocess.Popen(command, stdin=subprocess.PIPE)
             if stopped:
                 process.terminate()
             code = process.wait()
@@ -54,3 +60,13 @@ def supervise(command: Sequence[str], say: Callable[[str], None] = print) -> int
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_with_supervisor() -> None:
+    """In a supervised process: end at once when the one that supervises is gone, even killed."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
