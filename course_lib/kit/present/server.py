@@ -161,9 +161,11 @@ def guide_page(text: str) -> str:
     """The guide's Markdown as a page of its own."""
     style = (HERE / "guide.css").read_text(encoding="utf-8")
     head = (
-        f'<meta charset="utf-8"><link rel="icon" href="data:,"><title>Instructor\'s guide</title><style>{style}</style>'
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<link rel="icon" href="data:,"><title>Instructor\'s guide</title><style>{style}</style>'
     )
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{markdown(text)[0]}</body></html>\n'
+    body = f"<main>{markdown(text)[0]}</main>"
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
 
 
 class Socket(Guarded, tornado.websocket.WebSocketHandler):

@@ -96,7 +96,7 @@ def page_of(path: Path, notebook: dict, show_demo: Callable[[Placed], str]) -> P
                 parts.append("</div></details>\n")
                 open_folds.pop()
         if cell["cell_type"] == "markdown":
-            markup, headings = _with_own_names(*markdown(source), page.headings)
+            markup, headings = markdown(source, {name for _, name, _ in page.headings})
             page.headings += headings
             page.title = page.title or next((words for level, _, words in headings if level == 1), "")
             if heading and cell["metadata"].get(FOLDED):
@@ -111,18 +111,6 @@ def page_of(path: Path, notebook: dict, show_demo: Callable[[Placed], str]) -> P
     page.body = "".join(parts)
     page.sections = list(_sections(page))
     return page
-
-
-def _with_own_names(markup: str, headings: list[tuple], before: list[tuple]) -> tuple[str, list[tuple]]:
-    """The markup and its headings, with a number to a name that the page has already."""
-    names = [name for _, name, _ in before]
-    own = []
-    for level, name, words in headings:
-        count = names.count(name) + sum(name == given for _, given, _ in headings[: len(own)])
-        new = f"{name}-{count + 1}" if count else name
-        markup = markup.replace(f'id="{name}"', f'id="{new}"', 1) if count else markup
-        own.append((level, new, words))
-    return markup, own
 
 
 def _code_cell(cell: dict, source: str, names: dict, page: Page, show_demo: Callable) -> Iterator[str]:

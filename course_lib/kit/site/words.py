@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
+from itertools import count
 
 import mistune
 from mistune.plugins.table import render_table_cell
@@ -23,13 +25,18 @@ def code(source: str, language: str = "python") -> str:
 
 
 class _Renderer(mistune.HTMLRenderer):
-    def __init__(self):
+    def __init__(self, taken: Iterable[str]):
         super().__init__(escape=False)
+        self.taken = set(taken)
         self.headings: list[tuple[int, str, str]] = []  # level, id, words
 
     def heading(self, text: str, level: int, **attributes) -> str:
         words = html.unescape(re.sub(r"<annotation.*?</annotation>|<[^>]+>", "", text))
-        name = slug(words)
+        own = name = slug(words)
+        numbers = count(2)
+        while name in self.taken:
+            name = f"{own}-{next(numbers)}"
+        self.taken.add(name)
         self.headings.append((level, name, words))
         return f'<h{level} id="{name}">{text}</h{level}>\n'
 
@@ -55,13 +62,15 @@ class _Renderer(mistune.HTMLRenderer):
         return f'<span class="wide">{mathml(text, block=True)}</span>'
 
 
-def markdown(source: str) -> tuple[str, list[tuple[int, str, str]]]:
-    """HTML, and the headings in it: level, id, words.
+def markdown(source: str, taken: Iterable[str] = ()) -> tuple[str, list[tuple[int, str, str]]]:
+    """HTML, and the headings in it: level, id (none that is ``taken``), words.
 
     >>> markdown("## The *two* loops")
     ('<h2 id="the-two-loops">The <em>two</em> loops</h2>\\n', [(2, 'the-two-loops', 'The two loops')])
+    >>> [name for _, name, _ in markdown("# Why?\\n# Why?\\n# Why?", taken={"why"})[1]]
+    ['why-2', 'why-3', 'why-4']
     """
-    renderer = _Renderer()
+    renderer = _Renderer(taken)
     convert_all = mistune.create_markdown(renderer=renderer, plugins=["math", "table", "strikethrough"])
     return convert_all(QUOTED.sub("", source)), renderer.headings
 
