@@ -102,7 +102,7 @@ class Question:
             self._loop = asyncio.get_running_loop()  # of the thread that runs cells
         except RuntimeError:  # no kernel: a script or a test
             self._loop = None
-        labels = [_inline(choice, _set) for choice in choices or ()]
+        labels = [_inline(choice, _as_mathml) for choice in choices or ()]
         self.entry = Entry(choices=list(choices or ()), labels=labels, unit=unit)
         self.entry.on_msg(lambda _, message, buffers: self.hear(message))
         self._words, self._below = ipywidgets.HTMLMath(), ipywidgets.Output()
@@ -239,8 +239,8 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _set(formula: str) -> str:
-    """ "$x$" as MathML: beside a button no typesetter of Jupyter's looks for mathematics."""
+def _as_mathml(formula: str) -> str:
+    """A formula between its dollars, as MathML: no typesetter of Jupyter's looks beside a form's buttons."""
     return mathml(html.unescape(formula[1:-1]))
 
 

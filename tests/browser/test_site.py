@@ -142,7 +142,7 @@ def test_a_chapter_fits_a_phone_and_its_guesses_show_their_formulas(open_page, f
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_a_page_can_be_found_through_by_ear(open_page, folder):
+def test_ids_headings_and_choices_serve_a_screen_reader(open_page, folder):
     (path,) = folder.glob(f"{CHAPTERS[0]}_*.html")
     page = open_page(path.name)
     names = page.locator("[id]").evaluate_all("all => all.map(element => element.id)")

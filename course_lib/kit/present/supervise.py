@@ -66,7 +66,7 @@ def end_with_supervisor() -> None:
     """In a supervised process: end at once when the one that supervises is gone, even killed."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        os.read(sys.stdin.fileno(), 1)  # not by its buffer, whose lock would be in the way at the end
         os._exit(0)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -76,7 +76,7 @@ class Draughtsman:
     id, so that they can stand on one page.
     """
 
-    def __init__(self, picture: Picture, salt: str = ""):
+    def __init__(self, picture: Picture, salt: str):
         self.picture, self.figure, self._salt = picture, picture.figure, salt
         self.figure.dpi = POINTS
         self.size = tuple(POINTS * inches for inches in self.figure.get_size_inches())
@@ -170,7 +170,7 @@ class Draughtsman:
                 self._known += 1
 
 
-def parse(svg: str, size: tuple[float, float], salt: str = "") -> Drawing:
+def parse(svg: str, size: tuple[float, float], salt: str) -> Drawing:
     """An SVG file of Matplotlib, whose artists have ids "a0", "a1", ..., as a drawing."""
     root = ElementTree.fromstring(svg)
     for element in root.iter():
