@@ -58,7 +58,7 @@ def outputs(network: nn.Module, inner_lr: float, draw: int) -> Iterator[np.ndarr
     grid = setup.GRID[::EVERY].expand(NUM_TASKS, -1, -1)
     how = {"loss_fn": mse, "steps": MAX_STEPS, "lr": inner_lr}
     for params in trajectory(network, stack_params(network, NUM_TASKS), batch.support_x, batch.support_y, **how):
-        yield predict(network, params, grid)[..., 0].numpy()
+        yield predict(network, params, grid)[..., 0].numpy().copy()  # kept itself, it would split free memory
 
 
 @lru_cache(maxsize=32)
