@@ -73,12 +73,26 @@ def test_an_experiment_and_its_table_are_of_one_edition(name):
     assert have == {(seed, *map(str, cell.values())) for seed in experiment.seeds for cell in experiment.cells}
 
 
+@cache
+def in_small(name: str) -> list[dict]:
+    return EXPERIMENTS[name].reduced()
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_whole_experiment_runs_in_small(name):
-    rows = EXPERIMENTS[name].reduced()
+    rows = in_small(name)
     if not rows:
         pytest.skip("all of it measures on Omniglot, which is not here")
     assert {frozenset(row) for row in rows} == {frozenset(row) for row in EXPERIMENTS[name].rows()}
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if EXPERIMENTS[name].batched])
+def test_a_seed_gives_the_same_whatever_seeds_are_measured_before_it(name):
+    seeds = EXPERIMENTS[name].seeds
+    behind = [row for row in EXPERIMENTS[name].reduced([seeds[1], seeds[0]]) if row["seed"] == seeds[0]]
+    assert len(behind) == len(in_small(name))
+    for row, alone in zip(behind, in_small(name)):
+        assert numbers(row) == pytest.approx(numbers(alone), rel=1e-4, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +107,14 @@ def test_a_claim_that_is_not_there_is_told(names, said, capsys):
     assert main(["claims", *names, "--shipped"]) == 1
     printed = capsys.readouterr()
     assert printed.out == "" and said in printed.err
+
+
+def numbers(value, path: str = "") -> dict:
+    """{path: number} of a row's entries, however deep."""
+    if not isinstance(value, (dict, list, tuple)):
+        return {path: value} if isinstance(value, (int, float)) else {}
+    parts = value.items() if isinstance(value, dict) else enumerate(value)
+    return {place: number for key, part in parts for place, number in numbers(part, f"{path}/{key}").items()}
 
 
 def _as_json(settings: dict) -> dict:

@@ -96,13 +96,13 @@ class Experiment:
         found = [row for cell in cells for row in self._measured[self._key(seed, cell)]]
         return [row for row in found if _is_of(row, where)]
 
-    def reduced(self) -> list[dict]:
-        """Rows of the first seed, with the ``small`` settings: the whole experiment in seconds, but for cells that
-        measure on Omniglot where it is not (``run`` and ``of`` say so)."""
+    def reduced(self, seeds: Sequence[int] | None = None) -> list[dict]:
+        """Rows of these seeds (the first alone), with the ``small`` settings: the whole experiment in seconds, but for
+        cells that measure on Omniglot where it is not (``run`` and ``of`` say so)."""
         rows = []
         for cell in self.cells:
             with suppress(OmniglotMissing):
-                rows += self._measure(self.seeds[:1], cell, self.settings | self.small)
+                rows += self._measure(seeds or self.seeds[:1], cell, self.settings | self.small)
         return rows
 
     def run(self, jobs: int = 1, afresh: bool = False, out: Path | None = None) -> Iterator[str]:

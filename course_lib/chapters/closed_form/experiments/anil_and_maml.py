@@ -38,16 +38,18 @@ AS_TRAINED = {method: parts[0] for method, parts in JUDGED.items()}
 
 def measure(seeds: list[int], method: str, outer_lr: float, iterations: int, test_tasks: int) -> list[dict]:
     """Train one network a seed; a row for each, and for each of what may adapt at test time."""
-    learner = R2D2() if method == "R2D2" else METHODS[method](INNER_STEPS, INNER_LR)
     how = {"iterations": iterations, "outer_lr": outer_lr, "progress": False}
     models, tasks = [MLP(seed=seed) for seed in seeds], SinusoidTasks(shots=10)
     if method == "R2D2":
-        models = [meta_train(learner, model, tasks, seed=seed, **how)[0] for model, seed in zip(models, seeds)]
+        learners = [R2D2() for _ in seeds]  # each learns a penalty of its own, which is judged with it
+        for learner, model, seed in zip(learners, models, seeds):
+            meta_train(learner, model, tasks, seed=seed, **how)
     else:
-        models = meta_train_sweep(learner, models, tasks, [INNER_LR] * len(seeds), seeds, **how)[0]
+        learners = [METHODS[method](INNER_STEPS, INNER_LR)] * len(seeds)
+        models = meta_train_sweep(learners[0], models, tasks, [INNER_LR] * len(seeds), seeds, **how)[0]
     return [
         {"seed": seed, "only": part} | judge(learner, model, seed, ONLY[part], test_tasks)
-        for seed, model in zip(seeds, models)
+        for seed, learner, model in zip(seeds, learners, models)
         for part in JUDGED[method]
     ]
 
