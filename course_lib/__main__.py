@@ -52,6 +52,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # who ended ``| head`` has read enough; of --help only Python 3.10 says so
         return int(not {"-h", "--help"} & set(argv))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130  # as shells call it
     except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:  # the last: a loss diverged
         print(f"error: {error}", file=sys.stderr)
         return 1

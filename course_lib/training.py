@@ -125,9 +125,10 @@ def meta_train(
             process.
 
     Returns:
-        The model and a ``History``. An interrupt from the keyboard ends the run early with the work kept.
+        The model and a ``History``. With a ``state_file`` an interrupt from the keyboard ends the run early, saved.
 
     Raises:
+        KeyboardInterrupt: stopped, after a whole step, without a ``state_file``: no number may be of half a training.
         Diverged: the loss is not finite; says at which iteration and what to try.
         ValueError: counts below 1, a device that is not there, a state file of another run.
     """
@@ -198,4 +199,6 @@ def meta_train(
                 if stop:
                     break
     history.interrupted = history.iterations < iterations
+    if history.interrupted and state_file is None:
+        raise KeyboardInterrupt(f"after {history.iterations} of {iterations} iterations")
     return model, history

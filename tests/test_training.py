@@ -157,6 +157,9 @@ def test_an_interrupt_ends_the_run_with_the_work_kept(tmp_path):
     resumed, _ = train(iterations=30, state_file=state)
     assert same_bits(resumed, train(iterations=30)[0])
 
+    with pytest.raises(KeyboardInterrupt, match="after 1[23] of 500 iterations"):  # no file, no half a training
+        train(iterations=500, on_step=interrupt)
+
 
 @pytest.mark.trust("an inner rate at which the inner loop explodes")
 def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_parameters():

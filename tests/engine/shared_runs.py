@@ -92,7 +92,7 @@ def methods(folder: str) -> None:
         torch.save({"ends": ends, "loss": history.loss}, Path(folder) / f"{name} {rank}.pt")
     if rank == 1:
         threading.Timer(0.5, _thread.interrupt_main).start()
-    _, history = train("MAML", 10**6)
+    _, history = train("MAML", 10**6, state_file=Path(folder) / "stopped.state")
     (Path(folder) / f"interrupted {rank}").write_text(f"{history.interrupted} {history.iterations}")
     try:
         train("MAML", meta_batch=1)

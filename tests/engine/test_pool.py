@@ -1,5 +1,6 @@
 """Processes that work for another: what they are given, and that none is left when it is killed."""
 
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -51,3 +52,15 @@ def test_none_is_left_when_their_parent_is_killed(tmp_path):
     while any(map(alive, workers)) and time.monotonic() < until:
         time.sleep(0.05)
     assert not any(map(alive, workers))
+
+
+@pytest.mark.trust("an interrupt from the keyboard")
+def test_an_interrupt_waits_for_nobodys_work():
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), process_pool(2) as pool:
+        works = [pool.submit(time.sleep, 600) for _ in range(4)]
+        pool.submit(abs, -1)
+        while not works[0].running():
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+    assert time.monotonic() - started < 120 and multiprocessing.active_children() == []
