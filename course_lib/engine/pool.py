@@ -19,7 +19,7 @@ def process_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        for process in active_children():
+        for process in active_children():  # of this process, whoever made them: it is about to end
             process.terminate()
         raise
     finally:
